@@ -1,0 +1,21 @@
+//! Compiles the wire contract with protox, so that no `protoc` is needed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use protox::prost::Message;
+
+const PROTO: &str = "proto/proactive/v1/proactive.proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={PROTO}");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let descriptors = protox::compile([PROTO], ["proto"])?;
+    // Reflection serves these to grpcurl.
+    let encoded = descriptors.encode_to_vec();
+    std::fs::write(out.join("proactive.v1.bin"), encoded)?;
+    tonic_prost_build::configure()
+        .bytes(".proactive.v1.FrameEvent.jpeg_bytes")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! One look at a user's screen.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{Context, FrameId};
+
+/// A frame as the client sent it, checked at the edge.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Names it in every event about it.
+    pub id: FrameId,
+    /// The screenshot; a frame of text alone has none.
+    pub image: Option<Image>,
+    /// The application in front.
+    pub app: String,
+    /// Its window's title.
+    pub window: String,
+    /// The text on the screen.
+    pub ocr: ScreenText,
+    /// When the screen looked like this, if the client said so.
+    pub captured_at: Option<Timestamp>,
+    /// The context that the client sent along, if any.
+    pub context: Option<Arc<Context>>,
+}
+
+/// Text recognised on a screen. Private: its `Debug` shows only the length.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ScreenText(pub String);
+
+impl fmt::Debug for ScreenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScreenText({} bytes)", self.0.len())
+    }
+}
+
+/// The bytes of a JPEG. Its `Debug` shows only the length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image(Bytes);
+
+impl Image {
+    /// Accepts bytes that begin and end as a JPEG does (ITU-T T.81, B.1.1.3:
+    /// SOI then another marker; EOI at the end, after which some encoders leave
+    /// zero padding).
+    ///
+    /// # Errors
+    /// [`NotAJpeg`] if they do not.
+    pub fn jpeg(bytes: Bytes) -> Result<Self, NotAJpeg> {
+        let padding = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        let body = &bytes[..bytes.len() - padding];
+        if body.starts_with(&[0xFF, 0xD8, 0xFF]) && body.ends_with(&[0xFF, 0xD9]) {
+            Ok(Self(bytes))
+        } else {
+            Err(NotAJpeg)
+        }
+    }
+
+    /// The bytes as they came.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// How many bytes.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({} bytes)", self.0.len())
+    }
+}
+
+/// The bytes are not a whole JPEG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAJpeg;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bytes_framed_as_a_jpeg_are_an_image() {
+        let jpeg = [0xFF, 0xD8, 0xFF, 0xE0, 1, 2, 3, 0xFF, 0xD9];
+        assert!(Image::jpeg(Bytes::copy_from_slice(&jpeg)).is_ok());
+        let padded = [&jpeg[..], &[0, 0, 0]].concat();
+        assert!(Image::jpeg(padded.into()).is_ok());
+        for wrong in [
+            &b"\x89PNG\r\n\x1a\n"[..],
+            &jpeg[..7],
+            &jpeg[1..],
+            &[0, 0],
+            &[],
+        ] {
+            assert_eq!(Image::jpeg(Bytes::copy_from_slice(wrong)), Err(NotAJpeg));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Identifiers, each its own type so that none is taken for another.
+
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes the text as it is.
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// Names one stream of one desktop: a UUID, made by the server.
+    SessionId
+}
+id! {
+    /// Names one frame within its session: the client's screenshot id, or else
+    /// its frame number in decimal.
+    FrameId
+}
+id! {
+    /// Names one search that a desktop was asked for: a UUID, made by the server.
+    RequestId
+}

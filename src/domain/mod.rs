@@ -1,0 +1,22 @@
+//! The words everything else is said in: frames, contexts, tasks, outcomes,
+//! searches. No wire format, no input or output.
+
+mod bill;
+mod context;
+mod fault;
+mod frame;
+mod id;
+mod outcome;
+mod principal;
+mod search;
+mod text;
+
+pub use bill::{Bill, Usage};
+pub use context::{ActiveTask, Context, Goal, PastTask, Shelf};
+pub use fault::{FrameFault, FrameFaultCode};
+pub use frame::{Frame, Image, NotAJpeg, ScreenText};
+pub use id::{FrameId, RequestId, SessionId};
+pub use outcome::{Category, Decision, Outcome, Priority, Subcategory, Task};
+pub use principal::{Principal, Uid};
+pub use search::{Hit, MatchType, SearchKind, TaskStatus};
+pub use text::clip;

@@ -1,0 +1,3 @@
+//! The `proactive` command.
+
+fn main() {}
