@@ -4,4 +4,6 @@
 //! lives there.
 
 pub mod domain;
+pub mod gemini;
+pub mod telemetry;
 pub mod world;

@@ -1,0 +1,341 @@
+//! Google's `generateContent` over HTTP: one pooled client, retries with
+//! backoff inside the caller's deadline, every call counted.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::wire::Reading;
+use super::{Ask, Chunks, Error, Model, Prices, Spent, Turn, google_error, wire};
+use crate::telemetry::{Metrics, ModelCode};
+
+/// An answer is a few kilobytes; more than this is not one.
+const MAX_ANSWER: usize = 4 << 20;
+/// Pauses between tries: 1 s doubling to 8 s, and as much again by chance.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// How the model is asked.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Scheme and host, without a path at the end.
+    pub base_url: String,
+    /// The API's version, such as "v1beta".
+    pub version: String,
+    /// The model's name, without "models/".
+    pub model: String,
+    /// Goes into the `x-goog-api-key` header, never into a URL.
+    pub api_key: SecretString,
+    /// For one HTTP call.
+    pub call_timeout: Duration,
+    /// `None` leaves it to the model.
+    pub thinking: Option<ThinkingLevel>,
+    /// How closely the model looks at the screenshot.
+    pub media_resolution: MediaResolution,
+    /// Upper bound of one answer, thinking included.
+    pub max_output_tokens: u32,
+    /// For the bill.
+    pub prices: Prices,
+}
+
+macro_rules! setting {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal / $wire:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            fn wire(self) -> &'static str {
+                match self { $(Self::$variant => $wire),+ }
+            }
+
+            /// The word that names it in the configuration.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("write one of: {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+setting! {
+    /// How much the model thinks before it answers.
+    ThinkingLevel {
+        /// As little as it can.
+        Minimal = "minimal" / "MINIMAL",
+        /// A little.
+        Low = "low" / "LOW",
+        /// Somewhat.
+        Medium = "medium" / "MEDIUM",
+        /// A lot.
+        High = "high" / "HIGH",
+    }
+}
+
+setting! {
+    /// How closely the model looks at an image; a 1280x800 screenshot costs
+    /// 280, 560 or 1,120 tokens.
+    MediaResolution {
+        /// 280 tokens.
+        Low = "low" / "MEDIA_RESOLUTION_LOW",
+        /// 560 tokens.
+        Medium = "medium" / "MEDIA_RESOLUTION_MEDIUM",
+        /// 1,120 tokens.
+        High = "high" / "MEDIA_RESOLUTION_HIGH",
+    }
+}
+
+/// The model behind Google's HTTP API.
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    headers: HeaderMap,
+    model: Arc<str>,
+    generation: Value,
+    call_timeout: Duration,
+    prices: Prices,
+    metrics: Metrics,
+}
+
+impl Client {
+    /// A client on the given connection pool. The key must be printable ASCII,
+    /// which the configuration has checked; otherwise every call is refused.
+    pub fn new(options: Options, http: reqwest::Client, metrics: Metrics) -> Self {
+        let mut generation = json!({
+            "maxOutputTokens": options.max_output_tokens,
+            "mediaResolution": options.media_resolution.wire(),
+        });
+        if let Some(level) = options.thinking {
+            generation["thinkingConfig"] = json!({ "thinkingLevel": level.wire() });
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(mut key) = HeaderValue::from_str(options.api_key.expose_secret()) {
+            key.set_sensitive(true);
+            headers.insert("x-goog-api-key", key);
+        }
+        let Options {
+            base_url,
+            version,
+            model,
+            ..
+        } = &options;
+        Self {
+            http,
+            url: format!(
+                "{}/{version}/models/{model}:generateContent",
+                base_url.trim_end_matches('/')
+            ),
+            headers,
+            model: options.model.into(),
+            generation,
+            call_timeout: options.call_timeout,
+            prices: options.prices,
+            metrics,
+        }
+    }
+
+    async fn ask(&self, ask: Ask<'_>, spent: &mut Spent) -> Result<Turn, Error> {
+        let body = ask.conversation.body(&self.settings(ask.allowed));
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        let mut retries = 0;
+        loop {
+            let error = match self.attempt(body.clone(), ask.deadline, spent).await {
+                Ok(turn) => return Ok(turn),
+                Err(error) => error,
+            };
+            let pause = pauses
+                .next()
+                .unwrap_or(LONGEST_PAUSE)
+                .max(wait_asked_for(&error));
+            if retries >= error.worth_retries() || Instant::now() + pause >= ask.deadline {
+                return Err(error);
+            }
+            retries += 1;
+            tracing::info!(%error, retries, pause_ms = pause.as_millis() as u64, "asking the model again");
+            sleep(pause).await;
+        }
+    }
+
+    /// One HTTP call.
+    async fn attempt(
+        &self,
+        body: Chunks,
+        deadline: Instant,
+        spent: &mut Spent,
+    ) -> Result<Turn, Error> {
+        let mut call = CallRecord::new(&self.metrics, &self.model);
+        spent.calls += 1;
+        let deadline = deadline.min(call.started + self.call_timeout);
+        let left = deadline.saturating_duration_since(call.started);
+        let answer = self.post(body, left);
+        let (status, retry_after, body) = match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                call.code = ModelCode::Connection;
+                // reqwest's text names the URL; the kind is enough.
+                let cut = error.is_body() || error.is_decode();
+                tracing::warn!(
+                    connect = error.is_connect(),
+                    cut,
+                    "the model could not be reached"
+                );
+                return Err(Error::Connection);
+            }
+            Err(_) => {
+                call.code = ModelCode::Timeout;
+                return Err(Error::Timeout);
+            }
+        };
+        if status != 200 {
+            call.code = ModelCode::Status(status);
+            let reason = google_error::reason(&body);
+            tracing::warn!(status, reason, "the model's server refused a call");
+            return Err(google_error::classify(
+                status,
+                &body,
+                retry_after.as_deref(),
+            ));
+        }
+        let Reading {
+            usage,
+            model_version,
+            verdict,
+        } = wire::read(&body);
+        call.code = if verdict.is_ok() {
+            ModelCode::Status(200)
+        } else {
+            ModelCode::Unusable
+        };
+        let price = self.prices.of(&model_version, &self.model);
+        let cost = price.map_or(0.0, |price| price.micro_usd(usage));
+        self.metrics.model_billed(&self.model, usage, cost);
+        spent.usage += usage;
+        spent.cost_micro_usd += cost;
+        spent.model_answered = model_version;
+        verdict
+    }
+
+    async fn post(
+        &self,
+        body: Chunks,
+        left: Duration,
+    ) -> Result<(u16, Option<String>, Vec<u8>), reqwest::Error> {
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        let mut response = self
+            .http
+            .post(&self.url)
+            .headers(self.headers.clone())
+            // So that Google's server stops work we have given up.
+            .header("x-server-timeout", seconds)
+            .body(reqwest::Body::wrap(body))
+            .send()
+            .await?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let retry_after = retry_after
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let mut answer = Vec::new();
+        while let Some(piece) = response.chunk().await? {
+            answer.extend_from_slice(&piece);
+            if answer.len() > MAX_ANSWER {
+                // Cut JSON is told as a malformed answer.
+                break;
+            }
+        }
+        Ok((status, retry_after, answer))
+    }
+
+    /// Mode ANY: the model must call a function.
+    fn settings(&self, allowed: Option<&[&str]>) -> String {
+        let mut calling = json!({ "mode": "ANY" });
+        if let Some(names) = allowed {
+            calling["allowedFunctionNames"] = json!(names);
+        }
+        let config = json!({ "functionCallingConfig": calling });
+        format!(
+            r#""toolConfig":{config},"generationConfig":{}"#,
+            self.generation
+        )
+    }
+}
+
+impl Model for Client {
+    fn name(&self) -> &str {
+        &self.model
+    }
+
+    fn generate<'a>(
+        &'a self,
+        ask: Ask<'a>,
+        spent: &'a mut Spent,
+    ) -> BoxFuture<'a, Result<Turn, Error>> {
+        async move {
+            let started = Instant::now();
+            let turn = self.ask(ask, spent).await;
+            spent.time += started.elapsed();
+            turn
+        }
+        .boxed()
+    }
+}
+
+fn wait_asked_for(error: &Error) -> Duration {
+    match error {
+        Error::RateLimited {
+            retry_after: Some(wait),
+        } => *wait,
+        _ => Duration::ZERO,
+    }
+}
+
+/// Counts a call when it ends, also when its frame is dropped in the middle.
+struct CallRecord<'a> {
+    metrics: &'a Metrics,
+    model: &'a Arc<str>,
+    started: Instant,
+    code: ModelCode,
+}
+
+impl<'a> CallRecord<'a> {
+    fn new(metrics: &'a Metrics, model: &'a Arc<str>) -> Self {
+        let (started, code) = (Instant::now(), ModelCode::Cancelled);
+        Self {
+            metrics,
+            model,
+            started,
+            code,
+        }
+    }
+}
+
+impl Drop for CallRecord<'_> {
+    fn drop(&mut self) {
+        self.metrics
+            .model_call(self.model, self.code, self.started.elapsed());
+    }
+}

@@ -1,0 +1,256 @@
+//! A conversation as the request body it becomes: byte-stable instruction and
+//! functions, then the session's text, the image, the frame's text, and the
+//! turns so far. The image is never copied or put into a JSON tree: a body is a
+//! list of shared pieces.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use serde_json::{Value, json};
+
+use super::wire::{Call, Turn};
+use crate::domain::Image;
+
+/// What every conversation begins with: the instruction and the functions. Made
+/// once per process.
+#[derive(Clone, Debug)]
+pub struct Brief(Bytes);
+
+impl Brief {
+    /// `functions` is the list of function declarations.
+    pub fn new(instruction: &str, functions: &Value) -> Self {
+        let instruction = json!({ "parts": [{ "text": instruction }] });
+        let tools = json!([{ "functionDeclarations": functions }]);
+        let head = format!(
+            r#"{{"systemInstruction":{instruction},"tools":{tools},"contents":[{{"role":"user","parts":["#
+        );
+        Self(head.into())
+    }
+}
+
+/// An image in base64, ready to be sent any number of times.
+#[derive(Clone)]
+pub struct InlineImage(Bytes);
+
+impl InlineImage {
+    /// Encodes the JPEG once and lets go of it.
+    pub fn encode(image: Image) -> Self {
+        Self(STANDARD.encode(image.into_bytes()).into())
+    }
+}
+
+/// A conversation about one frame.
+pub struct Conversation {
+    brief: Bytes,
+    /// The text before the image, and the image's JSON up to its data.
+    opening: Bytes,
+    image: Bytes,
+    /// Everything after the image's data, up to the end of the last turn.
+    tail: String,
+    turns: usize,
+}
+
+/// What a function call is answered with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    id: Option<String>,
+    name: String,
+    response: Value,
+}
+
+impl Answer {
+    /// The function's result.
+    pub fn output(call: &Call, output: Value) -> Self {
+        Self::new(call, json!({ "output": output }))
+    }
+
+    /// Why the function has no result.
+    pub fn error(call: &Call, error: &str) -> Self {
+        Self::new(call, json!({ "error": error }))
+    }
+
+    fn new(call: &Call, response: Value) -> Self {
+        let (id, name) = (call.id.clone(), call.name.clone());
+        Self { id, name, response }
+    }
+
+    fn part(&self) -> Value {
+        let mut response = json!({ "name": self.name, "response": self.response });
+        if let Some(id) = &self.id {
+            response["id"] = json!(id);
+        }
+        json!({ "functionResponse": response })
+    }
+}
+
+impl Conversation {
+    /// Opens with the user's turn: stable text, image, text of this frame.
+    pub fn new(brief: &Brief, before: &str, image: Option<InlineImage>, after: &str) -> Self {
+        let mut opening = json!({ "text": before }).to_string();
+        let mut tail = String::new();
+        let image = match image {
+            Some(InlineImage(data)) => {
+                opening.push_str(r#",{"inlineData":{"mimeType":"image/jpeg","data":""#);
+                tail.push_str(r#""}}"#);
+                data
+            }
+            None => Bytes::new(),
+        };
+        tail.push(',');
+        tail.push_str(&json!({ "text": after }).to_string());
+        tail.push_str("]}");
+        Self {
+            brief: brief.0.clone(),
+            opening: opening.into(),
+            image,
+            tail,
+            turns: 0,
+        }
+    }
+
+    /// Appends the model's turn as it came, and one user turn with an answer to
+    /// each of its calls, in their order.
+    pub fn answer(&mut self, turn: &Turn, answers: &[Answer]) {
+        debug_assert_eq!(turn.calls.len(), answers.len(), "every call is answered");
+        let parts: Vec<Value> = answers.iter().map(Answer::part).collect();
+        let reply = json!({ "role": "user", "parts": parts });
+        self.tail.push(',');
+        self.tail.push_str(turn.content());
+        self.tail.push(',');
+        self.tail.push_str(&reply.to_string());
+        self.turns += 1;
+    }
+
+    /// How many of the model's turns have been answered.
+    pub fn turns(&self) -> usize {
+        self.turns
+    }
+
+    /// The body of the next request. `settings` are further top-level members,
+    /// as JSON without braces.
+    pub(super) fn body(&self, settings: &str) -> Chunks {
+        let end = format!("{}],{settings}}}", self.tail);
+        let pieces = [
+            self.brief.clone(),
+            self.opening.clone(),
+            self.image.clone(),
+            end.into(),
+        ];
+        Chunks(pieces.map(Some))
+    }
+
+    /// The body as one text, for tests.
+    pub(super) fn text(&self) -> String {
+        let pieces = [
+            &self.brief[..],
+            &self.opening,
+            &self.image,
+            self.tail.as_bytes(),
+        ];
+        String::from_utf8_lossy(&pieces.concat()).into_owned()
+    }
+}
+
+/// A request body in shared pieces, its length known.
+#[derive(Clone, Debug)]
+pub struct Chunks([Option<Bytes>; 4]);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.0.iter_mut().find_map(Option::take);
+        Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(
+            self.0
+                .iter()
+                .flatten()
+                .map(|piece| piece.len() as u64)
+                .sum(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(chunks: Chunks) -> Value {
+        let hint = chunks.size_hint().exact().unwrap();
+        let bytes: Vec<u8> = chunks.0.into_iter().flatten().flatten().collect();
+        assert_eq!(bytes.len() as u64, hint);
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn a11_the_image_goes_as_inline_data_between_the_two_texts() {
+        let brief = Brief::new("Be \"good\".", &json!([{ "name": "f" }]));
+        let jpeg = [0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xD9];
+        let image = Image::jpeg(Bytes::copy_from_slice(&jpeg)).unwrap();
+        let conversation = Conversation::new(
+            &brief,
+            "be\nfore",
+            Some(InlineImage::encode(image)),
+            "af\"ter",
+        );
+        let body = whole(conversation.body(r#""toolConfig":{}"#));
+        assert_eq!(
+            body["systemInstruction"]["parts"][0]["text"],
+            "Be \"good\"."
+        );
+        assert_eq!(body["tools"][0]["functionDeclarations"][0]["name"], "f");
+        let parts = &body["contents"][0]["parts"];
+        assert_eq!(parts[0], json!({ "text": "be\nfore" }));
+        assert_eq!(parts[1]["inlineData"]["mimeType"], "image/jpeg");
+        assert_eq!(parts[1]["inlineData"]["data"], STANDARD.encode(jpeg));
+        assert_eq!(parts[2], json!({ "text": "af\"ter" }));
+    }
+
+    #[test]
+    fn a11_a_frame_without_an_image_is_two_texts() {
+        let conversation = Conversation::new(&Brief::new("x", &json!([])), "a", None, "b");
+        let parts = &whole(conversation.body(r#""x":1"#))["contents"][0]["parts"];
+        assert_eq!(*parts, json!([{ "text": "a" }, { "text": "b" }]));
+    }
+
+    #[test]
+    fn the_models_turn_is_echoed_verbatim_and_answered_in_one_user_turn() {
+        let raw = r#"{"role":"model", "parts":[{"text":"hm"},{"functionCall":{"id":"1","name":"f","args":{"b":1,"a":2}},"thoughtSignature":"c2ln","new":[1.50]},{"functionCall":{"name":"g"}}]}"#;
+        let body = format!(r#"{{"candidates":[{{"content":{raw},"finishReason":"STOP"}}]}}"#);
+        let turn = super::super::wire::read(body.as_bytes()).verdict.unwrap();
+        let mut conversation = Conversation::new(&Brief::new("x", &json!([])), "a", None, "b");
+        let answers = [
+            Answer::output(&turn.calls[0], json!(7)),
+            Answer::error(&turn.calls[1], "no"),
+        ];
+        conversation.answer(&turn, &answers);
+        assert!(
+            conversation.text().contains(raw),
+            "every byte of the turn survives"
+        );
+        let contents = &whole(conversation.body(r#""x":1"#))["contents"];
+        assert_eq!(
+            contents[2],
+            json!({ "role": "user", "parts": [
+                { "functionResponse": { "id": "1", "name": "f", "response": { "output": 7 } } },
+                { "functionResponse": { "name": "g", "response": { "error": "no" } } },
+            ] })
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! Why the model gave no usable turn.
+
+use std::time::Duration;
+
+/// Why a question got no usable turn, after the retries that were worth it.
+/// The sentences are for clients: none holds a URL, a key or a body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Quota for now: wait, then ask again.
+    #[error("The model's rate limit is reached; try again later.")]
+    RateLimited {
+        /// How long Google asks to wait, if it said.
+        retry_after: Option<Duration>,
+    },
+    /// Quota for the day: asking again today is of no use.
+    #[error("The model's quota for the day is used up.")]
+    DailyQuota,
+    /// The model's servers failed: ask again later.
+    #[error("The model is unavailable (HTTP {status}); try again later.")]
+    Unavailable {
+        /// 408, 500, 502, 503 or 504.
+        status: u16,
+    },
+    /// No connection, or it broke: ask again later.
+    #[error("The model could not be reached; try again later.")]
+    Connection,
+    /// No answer within the deadline: ask again later.
+    #[error("The model did not answer in time; try again later.")]
+    Timeout,
+    /// The request was refused; the operator must look at key, model and
+    /// settings.
+    #[error("The model refused the request (HTTP {status}); the operator has to look at it.")]
+    Rejected {
+        /// 400, 401, 402, 403, 404 or another status that is final.
+        status: u16,
+    },
+    /// A filter of the model stopped this screen: final for the frame.
+    #[error("The model will not work on this screen ({reason}).")]
+    Blocked {
+        /// Google's word for it.
+        reason: String,
+    },
+    /// The answer was cut off at the output limit: another try may be shorter.
+    #[error("The model's answer was cut off at the output limit.")]
+    Truncated,
+    /// The answer made no sense, also after retries: another try may.
+    #[error("The model's answer was malformed ({reason}).")]
+    Malformed {
+        /// Google's word for it, or ours.
+        reason: String,
+    },
+    /// We sent a conversation the model cannot continue: a fault of ours.
+    #[error("The model could not continue the conversation; this is a fault of the server.")]
+    Inconsistent,
+}
+
+impl Error {
+    /// Whether the same frame, sent again later, can succeed.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::Connection
+            | Self::Timeout
+            | Self::Truncated
+            | Self::Malformed { .. }
+            | Self::Inconsistent => true,
+            Self::DailyQuota | Self::Rejected { .. } | Self::Blocked { .. } => false,
+        }
+    }
+
+    /// How many times the same request may be sent again at once. A call that
+    /// timed out was paid for in full, and MAX_TOKENS would come again.
+    pub(super) fn worth_retries(&self) -> u32 {
+        match self {
+            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Connection => 4,
+            Self::Malformed { reason } if reason.starts_with("MALFORMED") => 2,
+            Self::Malformed { .. } => 1,
+            Self::DailyQuota
+            | Self::Timeout
+            | Self::Rejected { .. }
+            | Self::Blocked { .. }
+            | Self::Truncated
+            | Self::Inconsistent => 0,
+        }
+    }
+}

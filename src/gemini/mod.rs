@@ -1,0 +1,68 @@
+//! The model: a trait that answers one turn of a conversation, Google's HTTP
+//! API behind it, and a scripted one for tests. Google's JSON stays in here.
+//!
+//! Facts about the API: <https://ai.google.dev/api/generate-content> and
+//! <https://ai.google.dev/gemini-api/docs/function-calling>, as of November 2026.
+
+mod client;
+mod conversation;
+mod error;
+mod google_error;
+mod prices;
+mod scripted;
+mod wire;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::domain::Usage;
+
+pub use client::{Client, MediaResolution, Options, ThinkingLevel};
+pub use conversation::{Answer, Brief, Chunks, Conversation, InlineImage};
+pub use error::Error;
+pub use prices::{Price, Prices};
+pub use scripted::{Scripted, View};
+pub use wire::{Call, Turn};
+
+/// Something that answers one turn of a conversation.
+pub trait Model: Send + Sync + 'static {
+    /// The name of the model that is asked.
+    fn name(&self) -> &str;
+
+    /// Asks for the next turn. `spent` grows with every call made, whether or
+    /// not a turn comes of it; the future never outlives `ask.deadline`.
+    fn generate<'a>(
+        &'a self,
+        ask: Ask<'a>,
+        spent: &'a mut Spent,
+    ) -> BoxFuture<'a, Result<Turn, Error>>;
+}
+
+/// One question to a model.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// Everything said so far.
+    pub conversation: &'a Conversation,
+    /// The functions it may call, or `None` for all that were declared. It must
+    /// call one.
+    pub allowed: Option<&'a [&'a str]>,
+    /// When nobody waits any longer, retries included.
+    pub deadline: Instant,
+}
+
+/// What a frame's questions to the model have cost so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// HTTP calls sent, retries included.
+    pub calls: u32,
+    /// Tokens billed.
+    pub usage: Usage,
+    /// Millionths of a US dollar.
+    pub cost_micro_usd: f64,
+    /// The model that said it answered last; empty if none did.
+    pub model_answered: String,
+    /// Time spent waiting, pauses between retries included.
+    pub time: Duration,
+}

@@ -1,0 +1,130 @@
+//! What tokens cost.
+
+use std::str::FromStr;
+
+use crate::domain::Usage;
+
+/// US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// Of a prompt, not cached.
+    pub input: f64,
+    /// Of an answer or of thinking.
+    pub output: f64,
+    /// Of a prompt, from the model's cache.
+    pub cached: f64,
+}
+
+impl Price {
+    /// Millionths of a dollar for this much: dollars per million tokens are
+    /// micro-dollars per token.
+    pub fn micro_usd(&self, usage: Usage) -> f64 {
+        let fresh = usage.prompt.saturating_sub(usage.cached) as f64;
+        fresh * self.input
+            + usage.cached as f64 * self.cached
+            + (usage.output + usage.thinking) as f64 * self.output
+    }
+}
+
+/// Prices by model, written `model=input/output/cached` and separated by commas,
+/// in US dollars per million tokens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prices(Vec<(String, Price)>);
+
+impl Prices {
+    /// The paid tier's prices of the default models in November 2026
+    /// (<https://ai.google.dev/gemini-api/docs/pricing>). Those of
+    /// gemini-3.8-flash double on 1 January 2027.
+    pub const DEFAULT: &str = "gemini-3.5-flash-lite=0.30/2.50/0.03,\
+                               gemini-3.8-flash=0.75/3.75/0.075";
+
+    /// The price of the model that answered, or of the one that was asked if
+    /// the first has none. A name matches the longest entry it begins with, so
+    /// that "gemini-3.8-flash-002" costs what "gemini-3.8-flash" does.
+    pub fn of(&self, answered: &str, asked: &str) -> Option<Price> {
+        self.longest_prefix(answered)
+            .or_else(|| self.longest_prefix(asked))
+    }
+
+    fn longest_prefix(&self, model: &str) -> Option<Price> {
+        self.0
+            .iter()
+            .filter(|(name, _)| model == name || model.starts_with(&format!("{name}-")))
+            .max_by_key(|(name, _)| name.len())
+            .map(|(_, price)| *price)
+    }
+}
+
+impl FromStr for Prices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let entries = text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        entries.map(entry).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn entry(text: &str) -> Result<(String, Price), String> {
+    let wrong =
+        || format!("\"{text}\" is not MODEL=INPUT/OUTPUT/CACHED in US dollars per million tokens");
+    let (model, figures) = text.split_once('=').ok_or_else(wrong)?;
+    let figures: Vec<f64> = figures
+        .split('/')
+        .map(|figure| {
+            figure
+                .trim()
+                .parse()
+                .ok()
+                .filter(|f: &f64| f.is_finite() && *f >= 0.0)
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(wrong)?;
+    match (model.trim(), figures.as_slice()) {
+        (model, &[input, output, cached]) if !model.is_empty() => Ok((
+            model.to_owned(),
+            Price {
+                input,
+                output,
+                cached,
+            },
+        )),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bill_follows_the_published_formula() {
+        let prices: Prices = Prices::DEFAULT.parse().unwrap();
+        let usage = Usage {
+            prompt: 5_000,
+            cached: 4_096,
+            output: 100,
+            thinking: 50,
+        };
+        let price = prices.of("gemini-3.5-flash-lite-001", "x").unwrap();
+        let expected = 904.0 * 0.30 + 4_096.0 * 0.03 + 150.0 * 2.50;
+        assert!((price.micro_usd(usage) - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_unlisted_answering_model_costs_what_the_asked_one_does() {
+        let prices: Prices = "a=1/2/3, a-b=4/5/6".parse().unwrap();
+        assert_eq!(prices.of("zzz", "a").unwrap().input, 1.0);
+        assert_eq!(prices.of("a-b-c", "a").unwrap().input, 4.0);
+        assert_eq!(prices.of("ab", "zzz"), None);
+    }
+
+    #[test]
+    fn a_wrong_price_table_is_told_by_its_entry() {
+        for wrong in ["a", "a=1/2", "a=1/2/x", "=1/2/3", "a=1/2/-3", "a=1/2/inf"] {
+            assert!(wrong.parse::<Prices>().unwrap_err().contains(wrong));
+        }
+    }
+}

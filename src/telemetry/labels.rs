@@ -1,0 +1,153 @@
+//! The values that metric labels may have.
+
+use std::fmt::{self, Write};
+
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $value:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// The label's value.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $value),+ }
+            }
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                encoder.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+label! {
+    /// Why a session ended.
+    SessionEnd {
+        /// The client closed its side, and everything was answered.
+        Closed = "closed",
+        /// The connection broke.
+        Lost = "lost",
+        /// The client stopped reading.
+        SlowClient = "slow_client",
+        /// The server is shutting down.
+        Drained = "drained",
+        /// A fault of the server.
+        Crashed = "crashed",
+    }
+}
+
+label! {
+    /// How a frame ended.
+    FrameResult {
+        /// A task was found.
+        ExtractTask = "extract_task",
+        /// A request that should not become a task.
+        RejectTask = "reject_task",
+        /// Nothing to do.
+        NoTaskFound = "no_task_found",
+        /// It came before any context.
+        NoContext = "no_context",
+        /// A field was unusable.
+        Invalid = "invalid",
+        /// A newer frame took its waiting place.
+        Superseded = "superseded",
+        /// The client gave it up.
+        Cancelled = "cancelled",
+        /// The model failed.
+        GeminiError = "gemini_error",
+        /// The model's quota is used up.
+        RateLimited = "rate_limited",
+        /// Its deadline passed.
+        Timeout = "timeout",
+        /// The server is shutting down.
+        GoingAway = "going_away",
+        /// A fault of the server.
+        Internal = "internal",
+        /// The session ended first; nobody was left to answer.
+        Abandoned = "abandoned",
+    }
+}
+
+label! {
+    /// Which part of a bill a token belongs to.
+    TokenKind {
+        /// Of the prompt, not cached.
+        Prompt = "prompt",
+        /// Of the prompt, from the model's cache.
+        Cached = "cached",
+        /// Of the answer.
+        Output = "output",
+        /// Of the model's thinking.
+        Thinking = "thinking",
+    }
+}
+
+label! {
+    /// A tool that runs elsewhere.
+    ToolLabel {
+        /// Search by meaning.
+        SearchSimilar = "search_similar",
+        /// Search by words.
+        SearchKeywords = "search_keywords",
+    }
+}
+
+label! {
+    /// How a tool call ended.
+    ToolResult {
+        /// With a result.
+        Answered = "answered",
+        /// With the desktop's error.
+        Failed = "failed",
+        /// Its deadline passed.
+        Timeout = "timeout",
+        /// Nobody was left to answer.
+        Gone = "gone",
+        /// The frame ended first.
+        Cancelled = "cancelled",
+    }
+}
+
+label! {
+    /// How the token of a new stream was judged.
+    AuthResult {
+        /// The stream may open.
+        Accepted = "accepted",
+        /// No token, or a bad one.
+        Refused = "refused",
+        /// The public keys cannot be had.
+        Unavailable = "unavailable",
+    }
+}
+
+/// How one call to the model ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelCode {
+    /// With this HTTP status; 200 means a usable turn.
+    Status(u16),
+    /// With status 200 and an answer that cannot be used.
+    Unusable,
+    /// Its deadline passed.
+    Timeout,
+    /// The connection failed.
+    Connection,
+    /// The frame ended first.
+    Cancelled,
+}
+
+impl EncodeLabelValue for ModelCode {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(encoder, "{status}"),
+            Self::Unusable => encoder.write_str("unusable"),
+            Self::Timeout => encoder.write_str("timeout"),
+            Self::Connection => encoder.write_str("connection"),
+            Self::Cancelled => encoder.write_str("cancelled"),
+        }
+    }
+}

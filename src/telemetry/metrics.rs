@@ -1,0 +1,336 @@
+//! The metrics of one server, in a registry of its own, so that two servers in
+//! one process do not add to each other's numbers. Label values come from
+//! enums; the one exception is the configured model's name.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::labels::{
+    AuthResult, FrameResult, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
+};
+use crate::domain::Usage;
+
+/// The content type of [`Metrics::render`]: OpenMetrics 1.0 text.
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A model call or a search: 10 ms to 40 s.
+const WAIT_BUCKETS: [f64; 12] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 40.0,
+];
+/// Our own time per frame: 100 µs to 1 s.
+const OVERHEAD_BUCKETS: [f64; 10] = [
+    0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.02, 0.1, 0.3, 1.0,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    end: SessionEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FrameLabels {
+    result: FrameResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: Arc<str>,
+    code: ModelCode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    model: Arc<str>,
+    kind: TokenKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CostLabels {
+    model: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabels {
+    tool: ToolLabel,
+    result: ToolResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthLabels {
+    result: AuthResult,
+}
+
+/// A handle to the metrics of one server, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    sessions: Gauge,
+    session_ends: Family<EndLabels, Counter>,
+    frames_in_flight: Gauge,
+    frames: Family<FrameLabels, Counter>,
+    duplicate_frames: Counter,
+    refused_events: Counter,
+    model_calls: Family<ModelLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    cost: Family<CostLabels, Counter<f64, AtomicU64>>,
+    tools: Family<ToolLabels, Counter>,
+    discarded_tool_results: Counter,
+    auth: Family<AuthLabels, Counter>,
+    model_seconds: Histogram,
+    tool_seconds: Histogram,
+    overhead_seconds: Histogram,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("proactive");
+        let r = &mut registry;
+        let inner = Inner {
+            sessions: put(r, "sessions", "Sessions open now", Gauge::default()),
+            session_ends: put(
+                r,
+                "sessions_ended",
+                "Sessions ended, by reason",
+                Family::default(),
+            ),
+            frames_in_flight: put(
+                r,
+                "frames_in_flight",
+                "Frames being analysed now",
+                Gauge::default(),
+            ),
+            frames: put(r, "frames", "Frames ended, by result", Family::default()),
+            duplicate_frames: put(
+                r,
+                "duplicate_frames",
+                "Frames whose id was already in flight",
+                Counter::default(),
+            ),
+            refused_events: put(
+                r,
+                "refused_events",
+                "Events that could not be used",
+                Counter::default(),
+            ),
+            model_calls: put(
+                r,
+                "model_calls",
+                "Calls sent to the model, retries included, by HTTP status or fault",
+                Family::default(),
+            ),
+            tokens: put(
+                r,
+                "model_tokens",
+                "Tokens billed, by kind",
+                Family::default(),
+            ),
+            cost: put(
+                r,
+                "model_cost_usd",
+                "US dollars spent on the model, by the configured price table",
+                Family::default(),
+            ),
+            tools: put(
+                r,
+                "tool_calls",
+                "Searches asked of desktops, by result",
+                Family::default(),
+            ),
+            discarded_tool_results: put(
+                r,
+                "discarded_tool_results",
+                "Tool results that nobody waited for",
+                Counter::default(),
+            ),
+            auth: put(
+                r,
+                "stream_auth",
+                "Tokens of new streams, by verdict",
+                Family::default(),
+            ),
+            model_seconds: put_seconds(r, "model", "Time of one model call", &WAIT_BUCKETS),
+            tool_seconds: put_seconds(r, "tool", "Time of one search on a desktop", &WAIT_BUCKETS),
+            overhead_seconds: put_seconds(
+                r,
+                "frame_overhead",
+                "Time of a frame's analysis outside the model and the searches",
+                &OVERHEAD_BUCKETS,
+            ),
+            registry,
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// All metrics as [`METRICS_CONTENT_TYPE`].
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.0.registry).expect("writing to a String cannot fail");
+        page
+    }
+
+    /// A session opened.
+    pub fn session_opened(&self) {
+        self.0.sessions.inc();
+    }
+
+    /// A session ended.
+    pub fn session_ended(&self, end: SessionEnd) {
+        self.0.sessions.dec();
+        self.0.session_ends.get_or_create(&EndLabels { end }).inc();
+    }
+
+    /// A frame's analysis began.
+    pub fn frame_started(&self) {
+        self.0.frames_in_flight.inc();
+    }
+
+    /// A frame's analysis is over.
+    pub fn frame_stopped(&self) {
+        self.0.frames_in_flight.dec();
+    }
+
+    /// A frame got its terminal event, or never will.
+    pub fn frame_ended(&self, result: FrameResult) {
+        self.0.frames.get_or_create(&FrameLabels { result }).inc();
+    }
+
+    /// A frame came whose id was in flight.
+    pub fn duplicate_frame(&self) {
+        self.0.duplicate_frames.inc();
+    }
+
+    /// An event came that could not be used.
+    pub fn event_refused(&self) {
+        self.0.refused_events.inc();
+    }
+
+    /// A call to the model ended.
+    pub fn model_call(&self, model: &Arc<str>, code: ModelCode, time: Duration) {
+        let model = model.clone();
+        self.0
+            .model_calls
+            .get_or_create(&ModelLabels { model, code })
+            .inc();
+        self.0.model_seconds.observe(time.as_secs_f64());
+    }
+
+    /// A call to the model was billed.
+    pub fn model_billed(&self, model: &Arc<str>, usage: Usage, cost_micro_usd: f64) {
+        let counts = [
+            (TokenKind::Prompt, usage.prompt.saturating_sub(usage.cached)),
+            (TokenKind::Cached, usage.cached),
+            (TokenKind::Output, usage.output),
+            (TokenKind::Thinking, usage.thinking),
+        ];
+        for (kind, count) in counts {
+            let model = model.clone();
+            self.0
+                .tokens
+                .get_or_create(&TokenLabels { model, kind })
+                .inc_by(count);
+        }
+        let model = model.clone();
+        self.0
+            .cost
+            .get_or_create(&CostLabels { model })
+            .inc_by(cost_micro_usd / 1e6);
+    }
+
+    /// A search on a desktop ended.
+    pub fn tool_call(&self, tool: ToolLabel, result: ToolResult, time: Duration) {
+        self.0
+            .tools
+            .get_or_create(&ToolLabels { tool, result })
+            .inc();
+        self.0.tool_seconds.observe(time.as_secs_f64());
+    }
+
+    /// A tool result came that nobody waited for.
+    pub fn tool_result_discarded(&self) {
+        self.0.discarded_tool_results.inc();
+    }
+
+    /// The token of a new stream was judged.
+    pub fn stream_auth(&self, result: AuthResult) {
+        self.0.auth.get_or_create(&AuthLabels { result }).inc();
+    }
+
+    /// A frame's analysis took this long outside the model and the searches.
+    pub fn frame_overhead(&self, time: Duration) {
+        self.0.overhead_seconds.observe(time.as_secs_f64());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn put<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn put_seconds(registry: &mut Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let metric = Histogram::new(buckets.iter().copied());
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_metric_with_its_labels() {
+        let metrics = Metrics::new();
+        let model: Arc<str> = "m".into();
+        metrics.session_opened();
+        metrics.session_ended(SessionEnd::Drained);
+        metrics.frame_ended(FrameResult::Superseded);
+        metrics.model_call(&model, ModelCode::Status(429), Duration::from_millis(20));
+        let usage = Usage {
+            prompt: 10,
+            cached: 4,
+            output: 3,
+            thinking: 2,
+        };
+        metrics.model_billed(&model, usage, 1_500_000.0);
+        metrics.tool_call(
+            ToolLabel::SearchSimilar,
+            ToolResult::Timeout,
+            Duration::from_secs(10),
+        );
+        let page = metrics.render();
+        for line in [
+            "proactive_sessions 0",
+            "proactive_sessions_ended_total{end=\"drained\"} 1",
+            "proactive_frames_total{result=\"superseded\"} 1",
+            "proactive_model_calls_total{model=\"m\",code=\"429\"} 1",
+            "proactive_model_tokens_total{model=\"m\",kind=\"prompt\"} 6",
+            "proactive_model_tokens_total{model=\"m\",kind=\"cached\"} 4",
+            "proactive_model_cost_usd_total{model=\"m\"} 1.5",
+            "proactive_tool_calls_total{tool=\"search_similar\",result=\"timeout\"} 1",
+            "proactive_model_seconds_bucket{le=\"0.05\"} 1",
+            "# EOF",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+}
