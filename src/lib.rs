@@ -3,7 +3,10 @@
 //! `docs/ARCHITECTURE.md` draws the house; each module's first line says what
 //! lives there.
 
+pub mod analysis;
 pub mod domain;
 pub mod gemini;
+pub mod session;
 pub mod telemetry;
+pub mod tools;
 pub mod world;

@@ -1,0 +1,85 @@
+//! The time one frame has, and how inner deadlines fit into it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Options;
+
+/// Inner deadlines end this much before the frame's own, so that the inner
+/// one's answer, not a race, decides what the client is told.
+const MARGIN: Duration = Duration::from_millis(250);
+/// With less left than this, a model call is not worth its money.
+const LEAST_FOR_A_CALL: Duration = Duration::from_secs(1);
+
+/// The clock of one frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    options: Options,
+    accepted: Instant,
+    started: Instant,
+}
+
+impl Budget {
+    pub(super) fn new(options: Options, accepted: Instant) -> Self {
+        Self {
+            options,
+            accepted,
+            started: Instant::now(),
+        }
+    }
+
+    /// When the frame ends, whatever happens.
+    pub(super) fn deadline(&self) -> Instant {
+        self.started + self.options.frame_timeout
+    }
+
+    /// When the model must have answered; `None` if too little is left.
+    pub(super) fn for_model(&self) -> Option<Instant> {
+        let deadline = self.inner();
+        let least = LEAST_FOR_A_CALL.min(self.options.frame_timeout / 4);
+        (Instant::now() + least <= deadline).then_some(deadline)
+    }
+
+    /// When a search that starts now must have been answered.
+    pub(super) fn for_search(&self) -> Instant {
+        self.inner().min(Instant::now() + self.options.tool_timeout)
+    }
+
+    pub(super) fn max_iterations(&self) -> u32 {
+        self.options.max_iterations
+    }
+
+    /// Since the analysis began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Since the frame was accepted, waiting for its turn included.
+    pub(super) fn since_accepted(&self) -> Duration {
+        self.accepted.elapsed()
+    }
+
+    fn inner(&self) -> Instant {
+        self.deadline() - MARGIN.min(self.options.frame_timeout / 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn inner_deadlines_nest_and_shrink_with_what_is_left() {
+        let budget = Budget::new(Options::default(), Instant::now());
+        assert_eq!(
+            budget.for_search(),
+            Instant::now() + Duration::from_secs(10)
+        );
+        tokio::time::advance(Duration::from_secs(55)).await;
+        assert!(budget.for_search() < budget.deadline());
+        assert_eq!(budget.for_model(), Some(budget.deadline() - MARGIN));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(budget.for_model(), None, "no call is begun that cannot end");
+    }
+}

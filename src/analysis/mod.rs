@@ -1,0 +1,112 @@
+//! One frame's analysis: a prompt, a conversation with the model, and a
+//! decision, within a budget of time and turns.
+
+mod budget;
+mod decision;
+mod functions;
+mod instruction;
+mod prompt;
+mod title;
+mod turns;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, Outcome};
+use crate::gemini::{Brief, Conversation, InlineImage, Model};
+use crate::telemetry::Metrics;
+use crate::tools::Desk;
+use crate::world::World;
+
+use budget::Budget;
+use turns::Deliberation;
+
+/// Limits of one frame's analysis. They nest: a search and a model call each
+/// fit into the frame, and are shortened by what is left of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many turns the model gets; in the last it must decide.
+    pub max_iterations: u32,
+    /// How long a desktop may take for one search.
+    pub tool_timeout: Duration,
+    /// How long a frame's analysis may take in all.
+    pub frame_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_iterations: 5,
+            tool_timeout: Duration::from_secs(10),
+            frame_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Analyses frames; cheap to clone.
+#[derive(Clone)]
+pub struct Analyst(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    brief: Brief,
+    model: Arc<dyn Model>,
+    world: World,
+    metrics: Metrics,
+}
+
+impl Analyst {
+    /// An analyst that asks this model.
+    pub fn new(options: Options, model: Arc<dyn Model>, world: World, metrics: Metrics) -> Self {
+        let brief = Brief::new(instruction::TEXT, &functions::declarations());
+        Self(Arc::new(Inner {
+            options,
+            brief,
+            model,
+            world,
+            metrics,
+        }))
+    }
+
+    /// The limits in force.
+    pub fn options(&self) -> Options {
+        self.0.options
+    }
+
+    /// Comes to exactly one decision or error about the frame, within
+    /// `frame_timeout`. Dropping the future cancels whatever is under way.
+    ///
+    /// # Errors
+    /// A [`FrameFault`] that can be told to the client as it is.
+    pub async fn analyse(
+        &self,
+        mut frame: Frame,
+        context: Arc<Context>,
+        desk: &Desk,
+        accepted: Instant,
+    ) -> Result<Outcome, FrameFault> {
+        let inner = &*self.0;
+        let budget = Budget::new(inner.options, accepted);
+        let image = frame.image.take().map(InlineImage::encode);
+        let conversation = Conversation::new(
+            &inner.brief,
+            &prompt::about_user(&context, inner.world.now(), frame.captured_at),
+            image,
+            &prompt::about_frame(&frame),
+        );
+        let deliberation = Deliberation::new(&*inner.model, desk, budget, conversation, &frame);
+        let result = timeout_at(budget.deadline(), deliberation.decide()).await;
+        let (outcome, waited) = result.map_err(|_| out_of_time())?;
+        inner
+            .metrics
+            .frame_overhead(budget.elapsed().saturating_sub(waited));
+        outcome
+    }
+}
+
+fn out_of_time() -> FrameFault {
+    let message = "The frame could not be decided within its time; send it again.";
+    FrameFault::new(FrameFaultCode::FrameTimeout, message, true)
+}

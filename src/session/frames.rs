@@ -1,0 +1,195 @@
+//! The frames of one session: some run, the newest of the others waits.
+
+use std::collections::HashMap;
+use std::future;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::Tools;
+use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome};
+use crate::telemetry::{Metrics, frame_span};
+use crate::tools::{Desk, Errand, Pending};
+
+type Analysis = Result<Outcome, FrameFault>;
+
+/// All frames that were accepted and not yet answered.
+pub(super) struct Frames {
+    tasks: JoinSet<Analysis>,
+    running: HashMap<FrameId, AbortHandle>,
+    waiting: Option<Waiting>,
+    limit: usize,
+    tools: Tools,
+    pending: Pending,
+    errands: mpsc::Sender<Errand>,
+}
+
+struct Waiting {
+    frame: Frame,
+    context: Arc<Context>,
+    accepted: Instant,
+}
+
+impl Frames {
+    pub(super) fn new(
+        limit: usize,
+        tools: Tools,
+        pending: Pending,
+        errands: mpsc::Sender<Errand>,
+    ) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            running: HashMap::with_capacity(limit),
+            waiting: None,
+            limit,
+            tools,
+            pending,
+            errands,
+        }
+    }
+
+    /// Whether the frame is running or waiting.
+    pub(super) fn contains(&self, id: &FrameId) -> bool {
+        self.running.contains_key(id) || self.waiting_id() == Some(id)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_none()
+    }
+
+    /// Takes a frame that is not contained yet. The one it pushes out of the
+    /// waiting place is returned: the caller must answer it.
+    pub(super) fn admit(&mut self, frame: Frame, context: Arc<Context>) -> Option<FrameId> {
+        let frame = Waiting {
+            frame,
+            context,
+            accepted: Instant::now(),
+        };
+        let pushed_out = self.waiting.replace(frame);
+        self.start_waiting();
+        pushed_out.map(|old| old.frame.id)
+    }
+
+    /// The next frame whose analysis is over; never, while none is running.
+    /// Cancel-safe.
+    pub(super) async fn finished(&mut self) -> (FrameId, Analysis) {
+        loop {
+            let (task, result) = match self.tasks.join_next_with_id().await {
+                Some(Ok((task, result))) => (task, result),
+                Some(Err(error)) => {
+                    if error.is_panic() {
+                        tracing::error!("the analysis of a frame crashed");
+                    }
+                    (error.id(), Err(crashed()))
+                }
+                None => future::pending().await,
+            };
+            // A cancelled frame was answered when it was cancelled.
+            if let Some(id) = self.take_running(task) {
+                self.start_waiting();
+                return (id, result);
+            }
+        }
+    }
+
+    /// Ends a frame without an analysis; `false` if it is not contained.
+    pub(super) fn cancel(&mut self, id: &FrameId) -> bool {
+        if let Some(task) = self.running.remove(id) {
+            task.abort();
+            self.start_waiting();
+            return true;
+        }
+        let waits = self.waiting_id() == Some(id);
+        if waits {
+            self.waiting = None;
+        }
+        waits
+    }
+
+    /// Ends all frames and waits until nothing of them is left. Returns those
+    /// that were never answered.
+    pub(super) async fn abandon(&mut self) -> Vec<FrameId> {
+        let waiting = self.waiting.take().map(|waiting| waiting.frame.id);
+        let unanswered = self
+            .running
+            .drain()
+            .map(|(id, _)| id)
+            .chain(waiting)
+            .collect();
+        self.tasks.shutdown().await;
+        unanswered
+    }
+
+    fn waiting_id(&self) -> Option<&FrameId> {
+        self.waiting.as_ref().map(|waiting| &waiting.frame.id)
+    }
+
+    fn take_running(&mut self, task: Id) -> Option<FrameId> {
+        let id = self
+            .running
+            .iter()
+            .find(|(_, handle)| handle.id() == task)?
+            .0
+            .clone();
+        self.running.remove(&id);
+        Some(id)
+    }
+
+    fn start_waiting(&mut self) {
+        if self.running.len() >= self.limit {
+            return;
+        }
+        let Some(Waiting {
+            frame,
+            context,
+            accepted,
+        }) = self.waiting.take()
+        else {
+            return;
+        };
+        let id = frame.id.clone();
+        let Tools {
+            analyst,
+            world,
+            metrics,
+        } = self.tools.clone();
+        let desk = Desk::new(
+            id.clone(),
+            self.pending.clone(),
+            self.errands.clone(),
+            world,
+            metrics.clone(),
+        );
+        let span = frame_span(&id);
+        let analysis = async move {
+            let _in_flight = InFlight::new(metrics);
+            analyst.analyse(frame, context, &desk, accepted).await
+        };
+        self.running
+            .insert(id, self.tasks.spawn(analysis.instrument(span)));
+    }
+}
+
+fn crashed() -> FrameFault {
+    let message = "The server failed on this frame; send it again.";
+    FrameFault::new(FrameFaultCode::Internal, message, true)
+}
+
+/// Counts a frame in flight for as long as its task lives.
+struct InFlight(Metrics);
+
+impl InFlight {
+    fn new(metrics: Metrics) -> Self {
+        metrics.frame_started();
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.frame_stopped();
+    }
+}

@@ -1,0 +1,202 @@
+//! What goes in and out of a session, in words of the domain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    Context, Frame, FrameFault, FrameId, Outcome, RequestId, SearchKind, SessionId,
+};
+use crate::tools::{Answer, SearchRequest};
+
+/// What a transport hands to a session.
+#[derive(Debug)]
+pub enum Input {
+    /// Something the client said.
+    Message(ClientMessage),
+    /// Something the client said that cannot be used.
+    Refused(Refusal),
+    /// The connection broke. (A client that closes its side on purpose ends the
+    /// stream of inputs instead.)
+    Lost,
+}
+
+/// What a client says.
+#[derive(Debug)]
+pub enum ClientMessage {
+    /// Opens the session, or replaces its context.
+    Hello(Hello),
+    /// A look at the screen.
+    Frame(Box<Frame>),
+    /// The answer to a search.
+    ToolResult(RequestId, Answer),
+    /// A sign of life.
+    Heartbeat,
+    /// A frame is given up.
+    CancelFrame(FrameId),
+}
+
+/// The first message of a client.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// What the client speaks.
+    pub version: Version,
+    /// The client's name for the state of its tasks.
+    pub context_version: String,
+    /// Its tasks.
+    pub context: Option<Arc<Context>>,
+}
+
+/// The protocol in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// The original contract.
+    #[default]
+    V1_0,
+    /// With bill, heartbeats and GoAway.
+    V1_1,
+}
+
+impl Version {
+    /// The highest version we both speak. What is not MAJOR.MINOR reads as 1.0.
+    pub fn negotiate(said: &str) -> Self {
+        let number = |text: &str| text.parse::<u32>().ok();
+        let said = said
+            .trim()
+            .split_once('.')
+            .and_then(|(a, b)| Some((number(a)?, number(b)?)));
+        if said >= Some((1, 1)) {
+            Self::V1_1
+        } else {
+            Self::V1_0
+        }
+    }
+
+    /// As it is written on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V1_1 => "1.1",
+        }
+    }
+}
+
+/// Something unusable that a client said; it costs nothing but itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind.
+    pub code: RefusalCode,
+    /// What was wrong, and where.
+    pub message: String,
+    /// The frame it was about, if that is known.
+    pub frame: Option<FrameId>,
+    /// The call it was about, if that is known.
+    pub request: Option<RequestId>,
+}
+
+/// The codes of ServerError about single events, as the wire contract lists
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// The event could not be parsed, or says nothing.
+    InvalidEvent,
+    /// A field of a frame is unusable.
+    InvalidFrame,
+    /// The message is over the limit.
+    MessageTooLarge,
+}
+
+impl RefusalCode {
+    /// The code on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidEvent => "INVALID_EVENT",
+            Self::InvalidFrame => "INVALID_FRAME",
+            Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+        }
+    }
+}
+
+/// What a client is told. Large values are boxed, because queues reserve room
+/// for the largest.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerMessage {
+    /// The answer to a hello.
+    Ready(Box<Ready>),
+    /// Please search.
+    Search(Box<SearchRequest>),
+    /// A search is no longer waited for.
+    CancelSearch {
+        /// Which.
+        request: RequestId,
+        /// For which frame it was.
+        frame: FrameId,
+        /// Why, for people.
+        reason: Arc<str>,
+    },
+    /// A frame is decided. The bill is for clients of 1.1.
+    Outcome(FrameId, Version, Box<Outcome>),
+    /// A frame got no decision.
+    Fault(FrameId, Box<FrameFault>),
+    /// An event could not be used.
+    Refused(Box<Refusal>),
+    /// A sign of life; 1.1 only.
+    Heartbeat(Timestamp),
+    /// The stream will end; 1.1 only.
+    GoAway(Box<GoAway>),
+}
+
+/// The answer to a hello.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ready {
+    /// A UUID, the same for the life of the stream.
+    pub session: SessionId,
+    /// The version in force.
+    pub version: Version,
+    /// The hello's, echoed.
+    pub context_version: String,
+    /// How many turns the model gets.
+    pub max_iterations: u32,
+    /// The searches a client may be asked for.
+    pub searches: [SearchKind; 2],
+    /// Between two heartbeats; told from 1.1 on.
+    pub heartbeat_interval: Duration,
+}
+
+/// An announced end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoAway {
+    /// A sentence for people.
+    pub reason: &'static str,
+    /// Until the stream is ended, answered or not.
+    pub time_left: Duration,
+    /// How long to wait before reconnecting.
+    pub reconnect_delay: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a03_the_version_in_force_is_the_highest_that_both_speak() {
+        for (said, expected) in [
+            ("1.0", Version::V1_0),
+            ("1.1", Version::V1_1),
+            ("1.10", Version::V1_1),
+            ("2.0", Version::V1_1),
+            ("0.9", Version::V1_0),
+            ("", Version::V1_0),
+            ("latest", Version::V1_0),
+            ("1.1.1", Version::V1_0),
+        ] {
+            assert_eq!(Version::negotiate(said), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn messages_are_small_enough_for_a_queue_per_session() {
+        assert!(size_of::<ServerMessage>() <= 64);
+    }
+}

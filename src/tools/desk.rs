@@ -1,0 +1,183 @@
+//! A frame's way to the desktop that sent it.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument;
+
+use super::{Answer, Pending};
+use crate::domain::{FrameId, Hit, RequestId, SearchKind};
+use crate::telemetry::{Metrics, ToolLabel, ToolResult, tool_call_span};
+use crate::world::World;
+
+/// How long a cancellation may wait for its place in the session's queue.
+const CANCEL_WAIT: Duration = Duration::from_secs(1);
+
+/// Something the session should tell its client on a frame's behalf.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Errand {
+    /// Ask for a search.
+    Search(SearchRequest),
+    /// Say that a search is no longer waited for.
+    Cancel {
+        /// Which.
+        request: RequestId,
+        /// For which frame it was.
+        frame: FrameId,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A search the desktop is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchRequest {
+    /// To be repeated in the answer.
+    pub id: RequestId,
+    /// For which frame.
+    pub frame: FrameId,
+    /// How to search.
+    pub kind: SearchKind,
+    /// What for: 1 to 512 characters.
+    pub query: String,
+    /// How long the server waits.
+    pub timeout: Duration,
+}
+
+/// Why a search gave no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// The desktop says it failed: tell the model.
+    Failed(String),
+    /// No answer by the deadline; the desktop has been told to stop.
+    TimedOut,
+    /// The client closed its side of the stream: nobody can answer.
+    Gone,
+}
+
+/// The desktop as one frame's analysis sees it.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    frame: FrameId,
+    pending: Pending,
+    errands: mpsc::Sender<Errand>,
+    world: World,
+    metrics: Metrics,
+}
+
+impl Desk {
+    /// The way to the desktop for one frame.
+    pub fn new(
+        frame: FrameId,
+        pending: Pending,
+        errands: mpsc::Sender<Errand>,
+        world: World,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            frame,
+            pending,
+            errands,
+            world,
+            metrics,
+        }
+    }
+
+    /// Asks for a search and waits for its answer until the deadline. If the
+    /// deadline passes, the desktop is told so.
+    ///
+    /// # Errors
+    /// A [`Miss`] that says why there is no result.
+    pub async fn search(
+        &self,
+        kind: SearchKind,
+        query: String,
+        deadline: Instant,
+    ) -> Result<Vec<Hit>, Miss> {
+        let id = RequestId::new(self.world.uuid());
+        let span = tool_call_span(&id, kind.function_name());
+        let mut record = CallRecord::new(&self.metrics, kind);
+        let request = SearchRequest {
+            id: id.clone(),
+            frame: self.frame.clone(),
+            kind,
+            query,
+            timeout: deadline.saturating_duration_since(record.started),
+        };
+        let result = match timeout_at(deadline, self.ask(request))
+            .instrument(span)
+            .await
+        {
+            Ok(Some(Ok(hits))) => Ok(hits),
+            Ok(Some(Err(why))) => Err(Miss::Failed(why)),
+            Ok(None) => Err(Miss::Gone),
+            Err(_) => Err(Miss::TimedOut),
+        };
+        record.result = match &result {
+            Ok(_) => ToolResult::Answered,
+            Err(Miss::Failed(_)) => ToolResult::Failed,
+            Err(Miss::TimedOut) => ToolResult::Timeout,
+            Err(Miss::Gone) => ToolResult::Gone,
+        };
+        if result == Err(Miss::TimedOut) {
+            self.cancel(id).await;
+        }
+        result
+    }
+
+    /// `None` if nobody can answer.
+    async fn ask(&self, request: SearchRequest) -> Option<Answer> {
+        let mut wait = self
+            .pending
+            .register(request.id.clone(), self.frame.clone())?;
+        self.errands.send(Errand::Search(request)).await.ok()?;
+        wait.answer().await
+    }
+
+    async fn cancel(&self, request: RequestId) {
+        let frame = self.frame.clone();
+        let reason = "the search's deadline passed".to_owned();
+        let errand = Errand::Cancel {
+            request,
+            frame,
+            reason,
+        };
+        if timeout(CANCEL_WAIT, self.errands.send(errand))
+            .await
+            .is_err()
+        {
+            tracing::warn!("a client was too slow to be told that a search is over");
+        }
+    }
+}
+
+/// Counts a call when it ends, also when its frame is dropped in the middle.
+struct CallRecord<'a> {
+    metrics: &'a Metrics,
+    tool: ToolLabel,
+    started: Instant,
+    result: ToolResult,
+}
+
+impl<'a> CallRecord<'a> {
+    fn new(metrics: &'a Metrics, kind: SearchKind) -> Self {
+        let tool = match kind {
+            SearchKind::Similar => ToolLabel::SearchSimilar,
+            SearchKind::Keywords => ToolLabel::SearchKeywords,
+        };
+        Self {
+            metrics,
+            tool,
+            started: Instant::now(),
+            result: ToolResult::Cancelled,
+        }
+    }
+}
+
+impl Drop for CallRecord<'_> {
+    fn drop(&mut self) {
+        self.metrics
+            .tool_call(self.tool, self.result, self.started.elapsed());
+    }
+}
