@@ -1,0 +1,290 @@
+//! From the wire: every field checked or brought within its bound.
+//!
+//! | field | tolerance |
+//! |---|---|
+//! | app_name, window_title | clipped to 200 and 500 characters |
+//! | ocr_text | clipped to 20,000 characters |
+//! | screenshot_id | over 256 bytes: INVALID_FRAME |
+//! | jpeg_bytes | not a JPEG: INVALID_FRAME; empty: a frame of text alone |
+//! | capture_time | out of range: as if absent |
+//! | session_context | bounded, see `Context::bounded` |
+//! | tool results | 50 are read, clipped to 300 characters; NaN similarity is 0 |
+//! | unknown enum values | as if absent |
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message;
+
+use super::proto::client_event::Event;
+use super::proto::{self, ClientEvent};
+use crate::domain::{
+    ActiveTask, Context, Frame, FrameId, Goal, Hit, Image, MatchType, PastTask, RequestId,
+    ScreenText, TaskStatus, clip,
+};
+use crate::session::{ClientMessage, Hello, Input, Refusal, RefusalCode, Version};
+use crate::tools::Answer;
+
+const FRAME_ID_BYTES: usize = 256;
+const APP_CHARS: usize = 200;
+const WINDOW_CHARS: usize = 500;
+const OCR_CHARS: usize = 20_000;
+const MAX_HITS: usize = 50;
+const HIT_CHARS: usize = 300;
+const ERROR_CHARS: usize = 300;
+
+/// Reads one encoded ClientEvent.
+pub(super) fn input(message: Bytes) -> Input {
+    let read = match ClientEvent::decode(message) {
+        Ok(ClientEvent { event: Some(event) }) => client_message(event),
+        Ok(ClientEvent { event: None }) => {
+            Err(invalid_event("The event is empty, or of a kind this server does not know."))
+        }
+        Err(_) => Err(invalid_event("The event is not a ClientEvent of proactive.v1.")),
+    };
+    match read {
+        Ok(message) => Input::Message(message),
+        Err(refusal) => Input::Refused(refusal),
+    }
+}
+
+fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
+    match event {
+        Event::ClientHello(said) => Ok(ClientMessage::Hello(hello(said))),
+        Event::FrameEvent(sent) => frame(sent).map(|frame| ClientMessage::Frame(Box::new(frame))),
+        Event::ToolResult(result) => Ok(tool_result(result)),
+        Event::Heartbeat(proto::Heartbeat { sent_at: _ }) => Ok(ClientMessage::Heartbeat),
+        Event::CancelFrame(proto::CancelFrame { frame_id }) => {
+            Ok(ClientMessage::CancelFrame(FrameId::new(frame_id)))
+        }
+    }
+}
+
+fn hello(said: proto::ClientHello) -> Hello {
+    let proto::ClientHello {
+        protocol_version,
+        client_instance_id: _,
+        app_version: _,
+        os_version: _,
+        device_name: _,
+        context_version,
+        session_context,
+    } = said;
+    Hello {
+        version: Version::negotiate(&protocol_version),
+        context: session_context.map(|tasks| context(&context_version, tasks)),
+        context_version,
+    }
+}
+
+fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
+    let proto::FrameEvent {
+        jpeg_bytes,
+        app_name,
+        window_title,
+        ocr_text,
+        capture_time,
+        frame_number,
+        screenshot_id,
+        context_version,
+        session_context,
+    } = sent;
+    let id = frame_id(screenshot_id, frame_number)?;
+    let image = match jpeg_bytes.is_empty() {
+        true => None,
+        false => match Image::jpeg(jpeg_bytes) {
+            Ok(image) => Some(image),
+            Err(_) => return Err(invalid_frame(id, "jpeg_bytes is not a whole JPEG image.")),
+        },
+    };
+    Ok(Frame {
+        id,
+        image,
+        app: clipped(app_name, APP_CHARS),
+        window: clipped(window_title, WINDOW_CHARS),
+        ocr: ScreenText(clipped(ocr_text, OCR_CHARS)),
+        captured_at: capture_time.and_then(timestamp),
+        context: session_context.map(|tasks| context(&context_version, tasks)),
+    })
+}
+
+fn frame_id(screenshot_id: String, frame_number: i64) -> Result<FrameId, Refusal> {
+    if screenshot_id.is_empty() {
+        return Ok(FrameId::new(frame_number.to_string()));
+    }
+    if screenshot_id.len() <= FRAME_ID_BYTES {
+        return Ok(FrameId::new(screenshot_id));
+    }
+    let message = format!("screenshot_id is longer than {FRAME_ID_BYTES} bytes.");
+    Err(invalid_frame(FrameId::new(clip(&screenshot_id, FRAME_ID_BYTES / 4)), &message))
+}
+
+fn context(version: &str, tasks: proto::SessionContext) -> Arc<Context> {
+    let proto::SessionContext {
+        active_tasks,
+        completed_tasks,
+        deleted_tasks,
+        goals,
+        generated_at: _,
+    } = tasks;
+    let active = active_tasks.into_iter().map(|task| {
+        let proto::ActiveTask { task_id, description, priority, relevance_score, staged } = task;
+        ActiveTask { id: task_id, description, priority, score: score(relevance_score), staged }
+    });
+    let past = |tasks: Vec<proto::HistoricalTask>| {
+        let past = tasks.into_iter().map(|proto::HistoricalTask { task_id, description }| {
+            PastTask { id: task_id, description }
+        });
+        past.collect()
+    };
+    let goals = goals.into_iter().map(|goal| {
+        let proto::Goal { goal_id: _, title, description } = goal;
+        Goal { title, description }
+    });
+    let (completed, deleted) = (past(completed_tasks), past(deleted_tasks));
+    Arc::new(Context::bounded(version, active.collect(), completed, deleted, goals.collect()))
+}
+
+fn tool_result(sent: proto::ToolResult) -> ClientMessage {
+    // The request's id alone decides whose answer it is.
+    let proto::ToolResult { request_id, result, error, frame_id: _ } = sent;
+    let answer: Answer = if error.is_empty() {
+        let items = result.map(|result| result.items).unwrap_or_default();
+        Ok(items.into_iter().take(MAX_HITS).map(hit).collect())
+    } else {
+        Err(clipped(error, ERROR_CHARS))
+    };
+    ClientMessage::ToolResult(RequestId::new(request_id), answer)
+}
+
+fn hit(found: proto::SearchResult) -> Hit {
+    let status = match found.status() {
+        proto::TaskStatus::Unspecified => None,
+        proto::TaskStatus::Active => Some(TaskStatus::Active),
+        proto::TaskStatus::Completed => Some(TaskStatus::Completed),
+        proto::TaskStatus::Deleted => Some(TaskStatus::Deleted),
+    };
+    let match_type = match found.match_type() {
+        proto::MatchType::Unspecified => None,
+        proto::MatchType::Vector => Some(MatchType::Vector),
+        proto::MatchType::Fts => Some(MatchType::FullText),
+        proto::MatchType::Both => Some(MatchType::Both),
+    };
+    let proto::SearchResult {
+        task_id,
+        description,
+        status: _,
+        similarity,
+        match_type: _,
+        relevance_score,
+    } = found;
+    Hit {
+        task_id,
+        description: clipped(description, HIT_CHARS),
+        status,
+        // NaN fails both comparisons of a clamp.
+        similarity: if similarity.is_nan() { 0.0 } else { similarity.clamp(0.0, 1.0) },
+        match_type,
+        score: score(relevance_score),
+    }
+}
+
+fn score(score: i32) -> Option<i32> {
+    (score > 0).then_some(score)
+}
+
+fn timestamp(stamp: prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(stamp.seconds, stamp.nanos).ok()
+}
+
+fn clipped(text: String, limit: usize) -> String {
+    match clip(&text, limit) {
+        std::borrow::Cow::Borrowed(_) => text,
+        std::borrow::Cow::Owned(short) => short,
+    }
+}
+
+fn invalid_event(message: &str) -> Refusal {
+    let message = message.to_owned();
+    Refusal { code: RefusalCode::InvalidEvent, message, frame: None, request: None }
+}
+
+fn invalid_frame(id: FrameId, message: &str) -> Refusal {
+    let message = message.to_owned();
+    Refusal { code: RefusalCode::InvalidFrame, message, frame: Some(id), request: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(frame: proto::FrameEvent) -> Result<Frame, Refusal> {
+        let message = ClientEvent { event: Some(Event::FrameEvent(frame)) }.encode_to_vec();
+        match input(message.into()) {
+            Input::Message(ClientMessage::Frame(frame)) => Ok(*frame),
+            Input::Refused(refusal) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a05_the_frame_id_is_the_screenshot_id_or_else_the_number() {
+        let id = |screenshot_id: &str, frame_number| {
+            let frame = proto::FrameEvent {
+                screenshot_id: screenshot_id.into(),
+                frame_number,
+                ..proto::FrameEvent::default()
+            };
+            sent(frame).map(|frame| frame.id.to_string())
+        };
+        assert_eq!(id("shot", 7).unwrap(), "shot");
+        assert_eq!(id("", 7).unwrap(), "7");
+        assert_eq!(id("", -1).unwrap(), "-1");
+        assert_eq!(id(&"é".repeat(128), 7).unwrap().len(), 256);
+        let refusal = id(&"x".repeat(257), 7).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::InvalidFrame);
+        assert!(refusal.frame.is_some() && refusal.message.contains("screenshot_id"));
+    }
+
+    #[test]
+    fn a11_a_frame_without_an_image_is_legal_and_a_wrong_image_is_not() {
+        let with = |jpeg: &'static [u8]| {
+            let jpeg_bytes = Bytes::from_static(jpeg);
+            sent(proto::FrameEvent { jpeg_bytes, ..proto::FrameEvent::default() })
+        };
+        assert!(with(b"").unwrap().image.is_none());
+        assert!(with(b"\xff\xd8\xff\xe0\xff\xd9").unwrap().image.is_some());
+        assert!(with(b"GIF89a").unwrap_err().message.contains("jpeg_bytes"));
+    }
+
+    #[test]
+    fn gigantic_strings_and_absurd_values_are_brought_within_their_bounds() {
+        let giant = "ö".repeat(100_000);
+        let frame = sent(proto::FrameEvent {
+            app_name: giant.clone(),
+            window_title: giant.clone(),
+            ocr_text: giant.clone(),
+            capture_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: -5 }),
+            ..proto::FrameEvent::default()
+        })
+        .unwrap();
+        let chars = [&frame.app, &frame.window, &frame.ocr.0].map(|text| text.chars().count());
+        assert_eq!(chars, [200, 500, 20_000]);
+        assert_eq!(frame.captured_at, None);
+        let found = proto::SearchResult {
+            description: giant,
+            similarity: f64::NAN,
+            status: 77,
+            relevance_score: -3,
+            ..proto::SearchResult::default()
+        };
+        let result = proto::SearchResults { items: vec![found; 1_000] };
+        let sent = proto::ToolResult { result: Some(result), ..proto::ToolResult::default() };
+        let ClientMessage::ToolResult(_, Ok(hits)) = tool_result(sent) else {
+            panic!("a result without an error is an answer")
+        };
+        assert_eq!(hits.len(), 50);
+        assert_eq!((hits[0].similarity, hits[0].status, hits[0].score), (0.0, None, None));
+    }
+}

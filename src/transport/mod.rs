@@ -1,0 +1,10 @@
+//! The doors of the house: gRPC for desktops, HTTP for operators. Wire formats
+//! end here.
+
+pub mod admin;
+pub mod grpc;
+mod guard;
+mod inbound;
+mod messages;
+mod outbound;
+pub mod proto;
