@@ -3,5 +3,6 @@
 //! `docs/ARCHITECTURE.md` draws the house; each module's first line says what
 //! lives there.
 
+pub mod auth;
 pub mod domain;
 pub mod world;
