@@ -4,9 +4,14 @@
 //! lives there.
 
 pub mod analysis;
+pub mod app;
+pub mod auth;
+pub mod config;
 pub mod domain;
 pub mod gemini;
+pub mod lifecycle;
 pub mod session;
 pub mod telemetry;
 pub mod tools;
+pub mod transport;
 pub mod world;
