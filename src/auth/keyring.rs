@@ -93,6 +93,12 @@ impl Keyring {
         self.current.load().is_some()
     }
 
+    /// Ends when keys have been fetched for the first time.
+    pub(super) async fn until_keys(&self) {
+        let mut rounds = self.rounds.subscribe();
+        while !self.has_keys() && rounds.changed().await.is_ok() {}
+    }
+
     /// The key of that id. If it is not known, a fetch is asked for and waited
     /// for, unless one ended just now.
     pub(super) async fn find(&self, kid: &str) -> Result<Arc<DecodingKey>, Error> {

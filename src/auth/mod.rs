@@ -117,6 +117,13 @@ impl Verifier {
         self.0.emulator || self.0.keyring.has_keys()
     }
 
+    /// Ends when [`ready`](Self::ready) becomes true.
+    pub async fn until_ready(&self) {
+        if !self.0.emulator {
+            self.0.keyring.until_keys().await;
+        }
+    }
+
     /// Fetches the keys at once and again before they expire, until dropped.
     /// Run it once for all clones.
     pub async fn keep_fresh(&self) {

@@ -1,5 +1,6 @@
 //! What tokens cost.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::domain::Usage;
@@ -52,6 +53,27 @@ impl Prices {
             .filter(|(name, _)| model == name || model.starts_with(&format!("{name}-")))
             .max_by_key(|(name, _)| name.len())
             .map(|(_, price)| *price)
+    }
+}
+
+impl fmt::Display for Prices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (
+            i,
+            (
+                model,
+                Price {
+                    input,
+                    output,
+                    cached,
+                },
+            ),
+        ) in self.0.iter().enumerate()
+        {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{model}={input}/{output}/{cached}")?;
+        }
+        Ok(())
     }
 }
 

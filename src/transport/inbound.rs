@@ -38,10 +38,12 @@ const ERROR_CHARS: usize = 300;
 pub(super) fn input(message: Bytes) -> Input {
     let read = match ClientEvent::decode(message) {
         Ok(ClientEvent { event: Some(event) }) => client_message(event),
-        Ok(ClientEvent { event: None }) => {
-            Err(invalid_event("The event is empty, or of a kind this server does not know."))
-        }
-        Err(_) => Err(invalid_event("The event is not a ClientEvent of proactive.v1.")),
+        Ok(ClientEvent { event: None }) => Err(invalid_event(
+            "The event is empty, or of a kind this server does not know.",
+        )),
+        Err(_) => Err(invalid_event(
+            "The event is not a ClientEvent of proactive.v1.",
+        )),
     };
     match read {
         Ok(message) => Input::Message(message),
@@ -117,7 +119,10 @@ fn frame_id(screenshot_id: String, frame_number: i64) -> Result<FrameId, Refusal
         return Ok(FrameId::new(screenshot_id));
     }
     let message = format!("screenshot_id is longer than {FRAME_ID_BYTES} bytes.");
-    Err(invalid_frame(FrameId::new(clip(&screenshot_id, FRAME_ID_BYTES / 4)), &message))
+    Err(invalid_frame(
+        FrameId::new(clip(&screenshot_id, FRAME_ID_BYTES / 4)),
+        &message,
+    ))
 }
 
 fn context(version: &str, tasks: proto::SessionContext) -> Arc<Context> {
@@ -129,26 +134,61 @@ fn context(version: &str, tasks: proto::SessionContext) -> Arc<Context> {
         generated_at: _,
     } = tasks;
     let active = active_tasks.into_iter().map(|task| {
-        let proto::ActiveTask { task_id, description, priority, relevance_score, staged } = task;
-        ActiveTask { id: task_id, description, priority, score: score(relevance_score), staged }
+        let proto::ActiveTask {
+            task_id,
+            description,
+            priority,
+            relevance_score,
+            staged,
+        } = task;
+        ActiveTask {
+            id: task_id,
+            description,
+            priority,
+            score: score(relevance_score),
+            staged,
+        }
     });
     let past = |tasks: Vec<proto::HistoricalTask>| {
-        let past = tasks.into_iter().map(|proto::HistoricalTask { task_id, description }| {
-            PastTask { id: task_id, description }
-        });
+        let past = tasks.into_iter().map(
+            |proto::HistoricalTask {
+                 task_id,
+                 description,
+             }| {
+                PastTask {
+                    id: task_id,
+                    description,
+                }
+            },
+        );
         past.collect()
     };
     let goals = goals.into_iter().map(|goal| {
-        let proto::Goal { goal_id: _, title, description } = goal;
+        let proto::Goal {
+            goal_id: _,
+            title,
+            description,
+        } = goal;
         Goal { title, description }
     });
     let (completed, deleted) = (past(completed_tasks), past(deleted_tasks));
-    Arc::new(Context::bounded(version, active.collect(), completed, deleted, goals.collect()))
+    Arc::new(Context::bounded(
+        version,
+        active.collect(),
+        completed,
+        deleted,
+        goals.collect(),
+    ))
 }
 
 fn tool_result(sent: proto::ToolResult) -> ClientMessage {
     // The request's id alone decides whose answer it is.
-    let proto::ToolResult { request_id, result, error, frame_id: _ } = sent;
+    let proto::ToolResult {
+        request_id,
+        result,
+        error,
+        frame_id: _,
+    } = sent;
     let answer: Answer = if error.is_empty() {
         let items = result.map(|result| result.items).unwrap_or_default();
         Ok(items.into_iter().take(MAX_HITS).map(hit).collect())
@@ -184,7 +224,11 @@ fn hit(found: proto::SearchResult) -> Hit {
         description: clipped(description, HIT_CHARS),
         status,
         // NaN fails both comparisons of a clamp.
-        similarity: if similarity.is_nan() { 0.0 } else { similarity.clamp(0.0, 1.0) },
+        similarity: if similarity.is_nan() {
+            0.0
+        } else {
+            similarity.clamp(0.0, 1.0)
+        },
         match_type,
         score: score(relevance_score),
     }
@@ -207,12 +251,22 @@ fn clipped(text: String, limit: usize) -> String {
 
 fn invalid_event(message: &str) -> Refusal {
     let message = message.to_owned();
-    Refusal { code: RefusalCode::InvalidEvent, message, frame: None, request: None }
+    Refusal {
+        code: RefusalCode::InvalidEvent,
+        message,
+        frame: None,
+        request: None,
+    }
 }
 
 fn invalid_frame(id: FrameId, message: &str) -> Refusal {
     let message = message.to_owned();
-    Refusal { code: RefusalCode::InvalidFrame, message, frame: Some(id), request: None }
+    Refusal {
+        code: RefusalCode::InvalidFrame,
+        message,
+        frame: Some(id),
+        request: None,
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +274,10 @@ mod tests {
     use super::*;
 
     fn sent(frame: proto::FrameEvent) -> Result<Frame, Refusal> {
-        let message = ClientEvent { event: Some(Event::FrameEvent(frame)) }.encode_to_vec();
+        let message = ClientEvent {
+            event: Some(Event::FrameEvent(frame)),
+        }
+        .encode_to_vec();
         match input(message.into()) {
             Input::Message(ClientMessage::Frame(frame)) => Ok(*frame),
             Input::Refused(refusal) => Err(refusal),
@@ -251,7 +308,10 @@ mod tests {
     fn a11_a_frame_without_an_image_is_legal_and_a_wrong_image_is_not() {
         let with = |jpeg: &'static [u8]| {
             let jpeg_bytes = Bytes::from_static(jpeg);
-            sent(proto::FrameEvent { jpeg_bytes, ..proto::FrameEvent::default() })
+            sent(proto::FrameEvent {
+                jpeg_bytes,
+                ..proto::FrameEvent::default()
+            })
         };
         assert!(with(b"").unwrap().image.is_none());
         assert!(with(b"\xff\xd8\xff\xe0\xff\xd9").unwrap().image.is_some());
@@ -265,7 +325,10 @@ mod tests {
             app_name: giant.clone(),
             window_title: giant.clone(),
             ocr_text: giant.clone(),
-            capture_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: -5 }),
+            capture_time: Some(prost_types::Timestamp {
+                seconds: i64::MAX,
+                nanos: -5,
+            }),
             ..proto::FrameEvent::default()
         })
         .unwrap();
@@ -279,12 +342,20 @@ mod tests {
             relevance_score: -3,
             ..proto::SearchResult::default()
         };
-        let result = proto::SearchResults { items: vec![found; 1_000] };
-        let sent = proto::ToolResult { result: Some(result), ..proto::ToolResult::default() };
+        let result = proto::SearchResults {
+            items: vec![found; 1_000],
+        };
+        let sent = proto::ToolResult {
+            result: Some(result),
+            ..proto::ToolResult::default()
+        };
         let ClientMessage::ToolResult(_, Ok(hits)) = tool_result(sent) else {
             panic!("a result without an error is an answer")
         };
         assert_eq!(hits.len(), 50);
-        assert_eq!((hits[0].similarity, hits[0].status, hits[0].score), (0.0, None, None));
+        assert_eq!(
+            (hits[0].similarity, hits[0].status, hits[0].score),
+            (0.0, None, None)
+        );
     }
 }

@@ -35,8 +35,15 @@ impl RawBody {
 
 /// What the client says, in order. Ends when the client closes its side.
 pub(super) fn inputs(body: Body, max_message: usize) -> impl Stream<Item = Input> {
-    let reader = Reader { body: Some(body), chunk: Bytes::new(), state: State::default(), max_message };
-    stream::unfold(reader, |mut reader| async move { Some((reader.next().await?, reader)) })
+    let reader = Reader {
+        body: Some(body),
+        chunk: Bytes::new(),
+        state: State::default(),
+        max_message,
+    };
+    stream::unfold(reader, |mut reader| async move {
+        Some((reader.next().await?, reader))
+    })
 }
 
 struct Reader {
@@ -49,15 +56,27 @@ struct Reader {
 }
 
 enum State {
-    Prefix { seen: usize, bytes: [u8; PREFIX] },
-    Message { bytes: BytesMut, left: usize },
+    Prefix {
+        seen: usize,
+        bytes: [u8; PREFIX],
+    },
+    Message {
+        bytes: BytesMut,
+        left: usize,
+    },
     /// A message that cannot be used.
-    Skip { left: usize, refusal: Refusal },
+    Skip {
+        left: usize,
+        refusal: Refusal,
+    },
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::Prefix { seen: 0, bytes: [0; PREFIX] }
+        Self::Prefix {
+            seen: 0,
+            bytes: [0; PREFIX],
+        }
     }
 }
 
@@ -146,12 +165,20 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     };
     match unusable {
         Some(refusal) => State::Skip { left, refusal },
-        None => State::Message { bytes: BytesMut::with_capacity(left), left },
+        None => State::Message {
+            bytes: BytesMut::with_capacity(left),
+            left,
+        },
     }
 }
 
 fn refusal(code: RefusalCode, message: String) -> Refusal {
-    Refusal { code, message, frame: None, request: None }
+    Refusal {
+        code,
+        message,
+        frame: None,
+        request: None,
+    }
 }
 
 #[cfg(test)]
@@ -172,13 +199,24 @@ mod tests {
     }
 
     fn frame(id: &str) -> Vec<u8> {
-        let frame = FrameEvent { screenshot_id: id.into(), ..FrameEvent::default() };
-        framed(&ClientEvent { event: Some(Event::FrameEvent(frame)) }.encode_to_vec())
+        let frame = FrameEvent {
+            screenshot_id: id.into(),
+            ..FrameEvent::default()
+        };
+        framed(
+            &ClientEvent {
+                event: Some(Event::FrameEvent(frame)),
+            }
+            .encode_to_vec(),
+        )
     }
 
     /// The kinds of inputs that come out when the bytes arrive in pieces.
     async fn read(bytes: &[u8], piece: usize, broken: bool) -> Vec<String> {
-        let chunks: Vec<_> = bytes.chunks(piece).map(|c| Ok(Frame::data(Bytes::copy_from_slice(c)))).collect();
+        let chunks: Vec<_> = bytes
+            .chunks(piece)
+            .map(|c| Ok(Frame::data(Bytes::copy_from_slice(c))))
+            .collect();
         let end = broken.then(|| Err(Status::cancelled("")));
         let body = Body::new(StreamBody::new(stream::iter(chunks.into_iter().chain(end))));
         let kinds = inputs(body, 1_000).map(|input| match input {
@@ -205,11 +243,20 @@ mod tests {
         ]
         .concat();
         let expected = [
-            "one", "INVALID_EVENT", "MESSAGE_TOO_LARGE", "INVALID_EVENT", "INVALID_EVENT",
-            "heartbeat", "two",
+            "one",
+            "INVALID_EVENT",
+            "MESSAGE_TOO_LARGE",
+            "INVALID_EVENT",
+            "INVALID_EVENT",
+            "heartbeat",
+            "two",
         ];
         for piece in [1, 3, 5, 64, 100_000] {
-            assert_eq!(read(&bytes, piece, false).await, expected, "in pieces of {piece}");
+            assert_eq!(
+                read(&bytes, piece, false).await,
+                expected,
+                "in pieces of {piece}"
+            );
         }
     }
 

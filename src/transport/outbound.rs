@@ -17,18 +17,24 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
     let event = match message {
         ServerMessage::Ready(ready) => Event::SessionReady(session_ready(*ready)),
         ServerMessage::Search(request) => Event::ToolCallRequest(tool_call_request(*request)),
-        ServerMessage::CancelSearch { request, frame, reason } => {
-            Event::CancelToolRequest(proto::CancelToolRequest {
-                request_id: request.to_string(),
-                frame_id: frame.to_string(),
-                reason: reason.to_string(),
-            })
-        }
+        ServerMessage::CancelSearch {
+            request,
+            frame,
+            reason,
+        } => Event::CancelToolRequest(proto::CancelToolRequest {
+            request_id: request.to_string(),
+            frame_id: frame.to_string(),
+            reason: reason.to_string(),
+        }),
         ServerMessage::Outcome(frame, version, outcome) => {
             Event::AnalysisOutcome(analysis_outcome(&frame, version, *outcome))
         }
         ServerMessage::Fault(frame, fault) => {
-            let FrameFault { code, message, retryable } = *fault;
+            let FrameFault {
+                code,
+                message,
+                retryable,
+            } = *fault;
             Event::ServerError(proto::ServerError {
                 code: code.as_str().to_owned(),
                 message,
@@ -38,11 +44,15 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
             })
         }
         ServerMessage::Refused(refusal) => Event::ServerError(refused(*refusal)),
-        ServerMessage::Heartbeat(now) => {
-            Event::ServerHeartbeat(proto::ServerHeartbeat { sent_at: Some(timestamp(now)) })
-        }
+        ServerMessage::Heartbeat(now) => Event::ServerHeartbeat(proto::ServerHeartbeat {
+            sent_at: Some(timestamp(now)),
+        }),
         ServerMessage::GoAway(goodbye) => {
-            let GoAway { reason, time_left, reconnect_delay } = *goodbye;
+            let GoAway {
+                reason,
+                time_left,
+                reconnect_delay,
+            } = *goodbye;
             Event::GoAway(proto::GoAway {
                 reason: reason.to_owned(),
                 time_left_ms: millis(time_left),
@@ -62,12 +72,20 @@ pub(super) fn crashed() -> proto::ServerEvent {
         frame_id: String::new(),
         request_id: String::new(),
     };
-    proto::ServerEvent { event: Some(Event::ServerError(error)) }
+    proto::ServerEvent {
+        event: Some(Event::ServerError(error)),
+    }
 }
 
 fn session_ready(ready: Ready) -> proto::SessionReady {
-    let Ready { session, version, context_version, max_iterations, searches, heartbeat_interval } =
-        ready;
+    let Ready {
+        session,
+        version,
+        context_version,
+        max_iterations,
+        searches,
+        heartbeat_interval,
+    } = ready;
     let since_1_1 = version >= Version::V1_1;
     proto::SessionReady {
         session_id: session.to_string(),
@@ -75,12 +93,22 @@ fn session_ready(ready: Ready) -> proto::SessionReady {
         context_version,
         max_model_iterations: i32::try_from(max_iterations).unwrap_or(i32::MAX),
         supported_tool_kinds: searches.map(|kind| tool_kind(kind).into()).to_vec(),
-        heartbeat_interval_ms: if since_1_1 { millis(heartbeat_interval) } else { 0 },
+        heartbeat_interval_ms: if since_1_1 {
+            millis(heartbeat_interval)
+        } else {
+            0
+        },
     }
 }
 
 fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
-    let SearchRequest { id, frame, kind, query, timeout } = request;
+    let SearchRequest {
+        id,
+        frame,
+        kind,
+        query,
+        timeout,
+    } = request;
     proto::ToolCallRequest {
         request_id: id.to_string(),
         tool_kind: tool_kind(kind).into(),
@@ -91,11 +119,18 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
 }
 
 fn analysis_outcome(frame: &FrameId, version: Version, outcome: Outcome) -> proto::AnalysisOutcome {
-    let Outcome { decision, context_summary, current_activity, bill } = outcome;
+    let Outcome {
+        decision,
+        context_summary,
+        current_activity,
+        bill,
+    } = outcome;
     let (kind, task, reason) = match decision {
-        Decision::Extract(task) => {
-            (proto::OutcomeKind::ExtractTask, Some(extracted_task(*task)), String::new())
-        }
+        Decision::Extract(task) => (
+            proto::OutcomeKind::ExtractTask,
+            Some(extracted_task(*task)),
+            String::new(),
+        ),
         Decision::Reject { reason } => (proto::OutcomeKind::RejectTask, None, reason),
         Decision::NoTask { reason } => (proto::OutcomeKind::NoTaskFound, None, reason),
     };
@@ -147,7 +182,13 @@ fn billed(bill: Bill) -> proto::Bill {
         model_asked,
         model_answered,
         model_calls,
-        usage: Usage { prompt, cached, output, thinking },
+        usage:
+            Usage {
+                prompt,
+                cached,
+                output,
+                thinking,
+            },
         cost_micro_usd,
         model_time,
         tool_time,
@@ -169,7 +210,12 @@ fn billed(bill: Bill) -> proto::Bill {
 }
 
 fn refused(refusal: Refusal) -> proto::ServerError {
-    let Refusal { code, message, frame, request } = refusal;
+    let Refusal {
+        code,
+        message,
+        frame,
+        request,
+    } = refusal;
     proto::ServerError {
         code: code.as_str().to_owned(),
         message,
@@ -188,7 +234,10 @@ fn tool_kind(kind: SearchKind) -> proto::ToolKind {
 }
 
 fn timestamp(stamp: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: stamp.as_second(), nanos: stamp.subsec_nanosecond() }
+    prost_types::Timestamp {
+        seconds: stamp.as_second(),
+        nanos: stamp.subsec_nanosecond(),
+    }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -2,7 +2,7 @@
 
 #![expect(
     missing_docs,
-    unreachable_pub,
+    unused_qualifications,
     clippy::all,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,

@@ -1,0 +1,218 @@
+//! The house put together: everything built, bound, run and stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::analysis::Analyst;
+use crate::auth::Verifier;
+use crate::config::Config;
+use crate::gemini::{self, Model};
+use crate::session::{Stop, Tools};
+use crate::telemetry::Metrics;
+use crate::transport::admin::{self, Admin};
+use crate::transport::grpc::{self, Door};
+use crate::world::World;
+
+/// How long connections may take to say goodbye after their streams are over.
+const FLUSH: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const POOL_IDLE: Duration = Duration::from_secs(90);
+const HTTP2_PING: Duration = Duration::from_secs(30);
+
+/// Why the server could not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Choose another address or port.
+    #[error("{name}: cannot listen on {address}: {cause}")]
+    Bind {
+        /// The variable that names the port.
+        name: &'static str,
+        /// What was tried.
+        address: SocketAddr,
+        /// What the operating system says.
+        cause: std::io::Error,
+    },
+    /// No HTTP client could be made; the system's TLS set-up is broken.
+    #[error("no HTTPS client could be made: {0}")]
+    Http(reqwest::Error),
+    /// A listener failed while it ran.
+    #[error("the {0} listener failed")]
+    Listener(&'static str),
+}
+
+/// A server that runs.
+pub struct Running {
+    grpc: SocketAddr,
+    admin: SocketAddr,
+    metrics: Metrics,
+    stop: Stop,
+    /// Ends what must outlive the sessions.
+    closing: CancellationToken,
+    sessions: TaskTracker,
+    drain_grace: Duration,
+    parts: JoinSet<Result<(), Error>>,
+}
+
+/// Builds everything, binds and serves.
+///
+/// # Errors
+/// Why that is not possible; nothing is left running then.
+pub async fn start(config: Config, world: World) -> Result<Running, Error> {
+    let http = http_client().map_err(Error::Http)?;
+    let metrics = Metrics::new();
+    let model = gemini::Client::new(config.gemini.clone(), http.clone(), metrics.clone());
+    start_with(config, world, metrics, http, Arc::new(model)).await
+}
+
+async fn start_with(
+    config: Config,
+    world: World,
+    metrics: Metrics,
+    http: reqwest::Client,
+    model: Arc<dyn Model>,
+) -> Result<Running, Error> {
+    let grpc_listener = bind("GRPC_PORT", config.grpc.address).await?;
+    let admin_listener = bind("ADMIN_PORT", config.admin).await?;
+    let bound = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
+    let grpc = bound(&grpc_listener, config.grpc.address);
+    let admin = bound(&admin_listener, config.admin);
+    if config.auth.emulator {
+        tracing::warn!(
+            "FIREBASE_AUTH_EMULATOR_HOST is set: UNSIGNED TOKENS ARE ACCEPTED, anybody can be any \
+             user of project {}; never do this in production",
+            config.auth.project_id
+        );
+    }
+    let verifier = Verifier::new(config.auth, http, world.clone());
+    let (stop, closing, sessions) = <(Stop, CancellationToken, TaskTracker)>::default();
+    let tools = Tools {
+        analyst: Analyst::new(config.analysis, model, world.clone(), metrics.clone()),
+        world,
+        metrics: metrics.clone(),
+    };
+    let door = Door {
+        verifier: verifier.clone(),
+        limits: config.session,
+        tools,
+        stop: stop.clone(),
+        sessions: sessions.clone(),
+    };
+    let pages = Admin {
+        verifier: verifier.clone(),
+        metrics: metrics.clone(),
+        draining: stop.soft.clone(),
+    };
+    let mut parts = JoinSet::new();
+    let tls = config.grpc.tls;
+    let tls_on = tls.is_some();
+    parts.spawn(async move {
+        grpc::serve(grpc_listener, tls, door)
+            .await
+            .map_err(|_| Error::Listener("gRPC"))
+    });
+    let closed = closing.clone();
+    parts.spawn(async move {
+        admin::serve(admin_listener, pages, closed)
+            .await
+            .map_err(|_| Error::Listener("admin"))
+    });
+    let closed = closing.clone();
+    parts.spawn(async move {
+        closed.run_until_cancelled(verifier.keep_fresh()).await;
+        Ok(())
+    });
+    tracing::info!(%grpc, %admin, tls = tls_on, model = config.gemini.model, "serving");
+    Ok(Running {
+        grpc,
+        admin,
+        metrics,
+        stop,
+        closing,
+        sessions,
+        drain_grace: config.drain_grace,
+        parts,
+    })
+}
+
+impl Running {
+    /// Where gRPC is served.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where the operators' pages are.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The server's metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Ends only if a part fails: all of them run until they are stopped.
+    pub async fn failed(&mut self) -> Error {
+        match self.parts.join_next().await {
+            Some(Ok(Err(error))) => error,
+            _ => Error::Listener("a"),
+        }
+    }
+
+    /// Stops in good order: no new streams, health off, every session told;
+    /// accepted frames finish within the grace period, and what is left of them
+    /// is answered GOING_AWAY. Dropping the future stops at once.
+    pub async fn stop(mut self) {
+        tracing::info!(
+            grace_s = self.drain_grace.as_secs(),
+            sessions = self.sessions.len(),
+            "draining: accepted frames are finished"
+        );
+        self.stop.soft.cancel();
+        self.sessions.close();
+        if timeout(self.drain_grace, self.sessions.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(sessions = self.sessions.len(), "the grace period is over");
+        }
+        self.stop.hard.cancel();
+        self.closing.cancel();
+        let flushed = async {
+            self.sessions.wait().await;
+            while self.parts.join_next().await.is_some() {}
+        };
+        if timeout(FLUSH, flushed).await.is_err() {
+            tracing::info!("some connections were closed before they said goodbye");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|cause| Error::Bind {
+            name,
+            address,
+            cause,
+        })
+}
+
+/// The one connection pool of the process: HTTP/2 where the server offers it.
+fn http_client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .user_agent(concat!("proactive/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE)
+        .http2_keep_alive_interval(HTTP2_PING)
+        // A redirect would carry the key to a host nobody configured.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}

@@ -1,0 +1,320 @@
+//! From settings to a configuration: everything wrong is collected, nothing
+//! stops at the first mistake.
+
+use std::fmt::Display;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{Config, Mistakes, Settings};
+use crate::transport::grpc::{self, Tls};
+use crate::{analysis, auth, gemini, session};
+
+/// Up to this much of the suggested reconnect delay is by chance.
+const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Settings {
+    /// The configuration these settings make.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn check(&self) -> Result<Config, Mistakes> {
+        let mut wrong = Vec::new();
+        let w = &mut wrong;
+        let bind = address(w, "BIND_ADDRESS", &self.bind_address);
+        let grpc_port = port(w, "GRPC_PORT", &self.grpc_port);
+        let admin_port = port(w, "ADMIN_PORT", &self.admin_port);
+        if grpc_port == admin_port && grpc_port != 0 {
+            w.push("ADMIN_PORT: is the same as GRPC_PORT".to_owned());
+        }
+        let drain_grace = duration(
+            w,
+            "DRAIN_GRACE",
+            &self.drain_grace,
+            Duration::ZERO..=10 * MINUTE,
+        );
+        let config = Config {
+            grpc: grpc::Options {
+                address: SocketAddr::new(bind, grpc_port),
+                tls: self.tls(w),
+            },
+            admin: SocketAddr::new(bind, admin_port),
+            gemini: self.gemini(w),
+            auth: self.auth(w),
+            session: self.session(w, drain_grace),
+            analysis: self.analysis(w),
+            drain_grace,
+        };
+        let (frame, tool) = (config.analysis.frame_timeout, config.analysis.tool_timeout);
+        let model = config.gemini.call_timeout;
+        if wrong.is_empty() && frame <= model + tool {
+            wrong.push(format!(
+                "FRAME_TIMEOUT: {} does not hold one MODEL_TIMEOUT and one TOOL_TIMEOUT ({} + {})",
+                humantime::format_duration(frame),
+                humantime::format_duration(model),
+                humantime::format_duration(tool),
+            ));
+        }
+        if wrong.is_empty() {
+            Ok(config)
+        } else {
+            Err(Mistakes(wrong))
+        }
+    }
+
+    fn gemini(&self, wrong: &mut Vec<String>) -> gemini::Options {
+        gemini::Options {
+            base_url: url(
+                wrong,
+                "GOOGLE_GEMINI_BASE_URL",
+                &self.google_gemini_base_url,
+            ),
+            version: path_segment(wrong, "GEMINI_API_VERSION", &self.gemini_api_version),
+            model: path_segment(
+                wrong,
+                "GEMINI_MODEL",
+                self.gemini_model.trim().trim_start_matches("models/"),
+            ),
+            api_key: self.api_key(wrong),
+            call_timeout: duration(
+                wrong,
+                "MODEL_TIMEOUT",
+                &self.model_timeout,
+                SECOND..=5 * MINUTE,
+            ),
+            thinking: match self.gemini_thinking_level.trim() {
+                "default" => None,
+                level => take(wrong, "GEMINI_THINKING_LEVEL", level.parse()),
+            },
+            media_resolution: take(
+                wrong,
+                "GEMINI_MEDIA_RESOLUTION",
+                self.gemini_media_resolution.trim().parse(),
+            )
+            .unwrap_or(gemini::MediaResolution::Medium),
+            max_output_tokens: number(
+                wrong,
+                "GEMINI_MAX_OUTPUT_TOKENS",
+                &self.gemini_max_output_tokens,
+                256..=65_536,
+            ),
+            prices: take(wrong, "GEMINI_PRICES", self.gemini_prices.parse()).unwrap_or_default(),
+        }
+    }
+
+    fn api_key(&self, wrong: &mut Vec<String>) -> SecretString {
+        let key = given(&self.google_api_key).or(given(&self.gemini_api_key));
+        match key {
+            None => wrong.push(
+                "GEMINI_API_KEY: is not set; set it (or GOOGLE_API_KEY) to the key the model is \
+                 asked with"
+                    .to_owned(),
+            ),
+            Some(key) if !key.chars().all(|c| c.is_ascii_graphic()) => wrong.push(
+                "GEMINI_API_KEY: has blanks or characters that no key has; paste it again"
+                    .to_owned(),
+            ),
+            Some(_) => {}
+        }
+        key.unwrap_or_default().into()
+    }
+
+    fn auth(&self, wrong: &mut Vec<String>) -> auth::Options {
+        let skew = Duration::ZERO..=auth::MAX_CLOCK_SKEW;
+        let stale = Duration::ZERO..=24 * HOUR;
+        auth::Options {
+            project_id: self.project(wrong),
+            keys_url: url(wrong, "FIREBASE_KEYS_URL", &self.firebase_keys_url),
+            emulator: given(&self.firebase_auth_emulator_host).is_some(),
+            clock_skew: duration(wrong, "TOKEN_CLOCK_SKEW", &self.token_clock_skew, skew),
+            max_stale: duration(
+                wrong,
+                "FIREBASE_KEYS_MAX_STALE",
+                &self.firebase_keys_max_stale,
+                stale,
+            ),
+        }
+    }
+
+    fn project(&self, wrong: &mut Vec<String>) -> String {
+        let named = given(&self.firebase_project_id).or(given(&self.google_cloud_project));
+        if let Some(project) = named {
+            return project.to_owned();
+        }
+        let Some(account) = given(&self.service_account_json) else {
+            wrong.push(
+                "FIREBASE_PROJECT_ID: is not set; set it to the Firebase project whose users may \
+                 connect"
+                    .to_owned(),
+            );
+            return String::new();
+        };
+        let account: serde_json::Value = serde_json::from_str(account).unwrap_or_default();
+        let project = account["project_id"].as_str().unwrap_or_default();
+        if project.is_empty() {
+            wrong.push("SERVICE_ACCOUNT_JSON: is not a JSON object with a project_id".to_owned());
+        }
+        project.to_owned()
+    }
+
+    fn session(&self, wrong: &mut Vec<String>, drain_grace: Duration) -> session::Options {
+        let frames: u32 = number(
+            wrong,
+            "FRAMES_PER_SESSION",
+            &self.frames_per_session,
+            1..=16,
+        );
+        session::Options {
+            frames_at_once: frames as usize,
+            heartbeat_interval: duration(
+                wrong,
+                "HEARTBEAT_INTERVAL",
+                &self.heartbeat_interval,
+                SECOND..=5 * MINUTE,
+            ),
+            slow_client_limit: duration(
+                wrong,
+                "SLOW_CLIENT_TIMEOUT",
+                &self.slow_client_timeout,
+                SECOND..=5 * MINUTE,
+            ),
+            drain_grace,
+            reconnect_spread: RECONNECT_SPREAD,
+        }
+    }
+
+    fn analysis(&self, wrong: &mut Vec<String>) -> analysis::Options {
+        let (tool, frame) = (100 * MS..=5 * MINUTE, SECOND..=10 * MINUTE);
+        analysis::Options {
+            max_iterations: number(
+                wrong,
+                "MAX_MODEL_ITERATIONS",
+                &self.max_model_iterations,
+                2..=20,
+            ),
+            tool_timeout: duration(wrong, "TOOL_TIMEOUT", &self.tool_timeout, tool),
+            frame_timeout: duration(wrong, "FRAME_TIMEOUT", &self.frame_timeout, frame),
+        }
+    }
+
+    fn tls(&self, wrong: &mut Vec<String>) -> Option<Tls> {
+        let files = (given(&self.tls_cert_file), given(&self.tls_key_file));
+        let (certificates, key) = match files {
+            (None, None) => return None,
+            (Some(certificates), Some(key)) => (certificates, key),
+            (Some(_), None) => {
+                wrong.push("TLS_KEY_FILE: is not set, but TLS_CERT_FILE is".to_owned());
+                return None;
+            }
+            (None, Some(_)) => {
+                wrong.push("TLS_CERT_FILE: is not set, but TLS_KEY_FILE is".to_owned());
+                return None;
+            }
+        };
+        let certificates = file(wrong, "TLS_CERT_FILE", certificates);
+        let key = file(wrong, "TLS_KEY_FILE", key);
+        take(
+            wrong,
+            "TLS_CERT_FILE and TLS_KEY_FILE",
+            Tls::new(certificates?, key?.into()),
+        )
+    }
+}
+
+/// A value that says something: variables that are set but empty count as not
+/// set.
+fn given(value: &Option<String>) -> Option<&str> {
+    value
+        .as_deref()
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+}
+
+fn take<T>(wrong: &mut Vec<String>, name: &str, value: Result<T, impl Display>) -> Option<T> {
+    value
+        .map_err(|why| wrong.push(format!("{name}: {why}")))
+        .ok()
+}
+
+fn address(wrong: &mut Vec<String>, name: &str, text: &str) -> IpAddr {
+    let value = text
+        .trim()
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not an IP address"));
+    take(wrong, name, value).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+fn port(wrong: &mut Vec<String>, name: &str, text: &str) -> u16 {
+    let value = text
+        .trim()
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not a port (0 to 65535)"));
+    take(wrong, name, value).unwrap_or(0)
+}
+
+fn number(wrong: &mut Vec<String>, name: &str, text: &str, range: RangeInclusive<u32>) -> u32 {
+    let (least, most) = (*range.start(), *range.end());
+    let value = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| range.contains(number));
+    let value =
+        value.ok_or_else(|| format!("\"{text}\" is not a whole number from {least} to {most}"));
+    take(wrong, name, value).unwrap_or(least)
+}
+
+fn duration(
+    wrong: &mut Vec<String>,
+    name: &str,
+    text: &str,
+    range: RangeInclusive<Duration>,
+) -> Duration {
+    let value = humantime::parse_duration(text.trim())
+        .ok()
+        .filter(|span| range.contains(span));
+    let value = value.ok_or_else(|| {
+        let [least, most] =
+            [range.start(), range.end()].map(|span| humantime::format_duration(*span));
+        format!("\"{text}\" is not a duration from {least} to {most}, such as \"30s\"")
+    });
+    take(wrong, name, value).unwrap_or(*range.end())
+}
+
+fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
+    let text = text.trim();
+    let parsed = reqwest::Url::parse(text).ok();
+    let usable = parsed.is_some_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none()
+    });
+    if !usable {
+        wrong.push(format!(
+            "{name}: is not a URL that begins with https:// or http://"
+        ));
+    }
+    text.to_owned()
+}
+
+fn path_segment(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
+    let text = text.trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        wrong.push(format!(
+            "{name}: \"{text}\" is not a name of letters, digits, '-', '_' and '.'"
+        ));
+    }
+    text.to_owned()
+}
+
+fn file(wrong: &mut Vec<String>, name: &str, path: &str) -> Option<String> {
+    let content = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    take(wrong, name, content)
+}

@@ -1,0 +1,100 @@
+//! The configuration: every setting with its variable, unit and default, checked
+//! as a whole before anything binds. The only part that reads the environment.
+
+mod check;
+mod settings;
+mod show;
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::telemetry::LogFormat;
+use crate::transport::grpc;
+use crate::{analysis, auth, gemini, session};
+
+pub use settings::Settings;
+
+/// The exit code for a configuration that cannot be used (EX_USAGE).
+pub const EXIT_USAGE: u8 = 64;
+
+/// A configuration that was checked: each part's options.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The gRPC door.
+    pub grpc: grpc::Options,
+    /// Where operators look; port 0 means any free one.
+    pub admin: SocketAddr,
+    /// The model.
+    pub gemini: gemini::Options,
+    /// Tokens.
+    pub auth: auth::Options,
+    /// Each session.
+    pub session: session::Options,
+    /// Each frame.
+    pub analysis: analysis::Options,
+    /// How long accepted frames may take to finish after the order to stop.
+    pub drain_grace: Duration,
+}
+
+/// Everything that is wrong with a configuration, one sentence each, told by
+/// the variable's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// How this process logs.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogSettings {
+    /// What is logged: a level (error, warn, info, debug, trace), or directives
+    /// such as "info,proactive::session=debug".
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    rust_log: String,
+    /// text for people, json for log collectors.
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    log_format: String,
+    /// Any value: no colours.
+    #[arg(long, env = "NO_COLOR", hide = true)]
+    no_color: Option<String>,
+}
+
+impl LogSettings {
+    /// The format and filter.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(LogFormat, EnvFilter), Mistakes> {
+        let format = self
+            .log_format
+            .parse()
+            .map_err(|why| format!("LOG_FORMAT: {why}"));
+        let filter = EnvFilter::try_new(&self.rust_log).map_err(|_| {
+            "RUST_LOG: not a list of levels and directives such as \"info\"".to_owned()
+        });
+        match (format, filter) {
+            (Ok(format), Ok(filter)) => Ok((format, filter)),
+            (format, filter) => Err(Mistakes(
+                [format.err(), filter.err()].into_iter().flatten().collect(),
+            )),
+        }
+    }
+
+    /// Whether colours may be written to this terminal.
+    pub fn colour(&self, terminal: &impl IsTerminal) -> bool {
+        self.no_color.as_deref().unwrap_or_default().is_empty() && terminal.is_terminal()
+    }
+}

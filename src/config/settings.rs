@@ -1,0 +1,262 @@
+//! Every setting as it is written: in the environment, or as a flag that wins
+//! over it.
+
+use clap::Args;
+
+/// The settings of `proactive serve`, not yet checked. All of them may come
+/// from the environment alone.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// The Gemini API key. GOOGLE_API_KEY wins if both are set. Required.
+    #[arg(
+        long,
+        env = "GEMINI_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        help_heading = "Model"
+    )]
+    pub gemini_api_key: Option<String>,
+    /// The same, under the other name that Google's SDKs use.
+    #[arg(
+        long,
+        env = "GOOGLE_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        help_heading = "Model"
+    )]
+    pub google_api_key: Option<String>,
+    /// The model that is asked.
+    #[arg(
+        long,
+        env = "GEMINI_MODEL",
+        default_value = "gemini-3.5-flash-lite",
+        value_name = "NAME",
+        help_heading = "Model"
+    )]
+    pub gemini_model: String,
+    /// Where the API is, without a path.
+    #[arg(
+        long,
+        env = "GOOGLE_GEMINI_BASE_URL",
+        default_value = "https://generativelanguage.googleapis.com",
+        value_name = "URL",
+        help_heading = "Model"
+    )]
+    pub google_gemini_base_url: String,
+    /// The API's version; v1 refuses function calling on some models.
+    #[arg(
+        long,
+        env = "GEMINI_API_VERSION",
+        default_value = "v1beta",
+        value_name = "VERSION",
+        help_heading = "Model"
+    )]
+    pub gemini_api_version: String,
+    /// How much the model thinks: minimal, low, medium, high, or default (its
+    /// own choice).
+    #[arg(
+        long,
+        env = "GEMINI_THINKING_LEVEL",
+        default_value = "default",
+        value_name = "LEVEL",
+        help_heading = "Model"
+    )]
+    pub gemini_thinking_level: String,
+    /// How closely the model looks at a screenshot: low, medium or high (280,
+    /// 560 or 1,120 tokens at 1280x800).
+    #[arg(
+        long,
+        env = "GEMINI_MEDIA_RESOLUTION",
+        default_value = "medium",
+        value_name = "RESOLUTION",
+        help_heading = "Model"
+    )]
+    pub gemini_media_resolution: String,
+    /// Tokens of one answer at most, thinking included (256 to 65536).
+    #[arg(
+        long,
+        env = "GEMINI_MAX_OUTPUT_TOKENS",
+        default_value = "4096",
+        value_name = "TOKENS",
+        help_heading = "Model"
+    )]
+    pub gemini_max_output_tokens: String,
+    /// Prices for the bill, in US dollars per million tokens.
+    #[arg(long, env = "GEMINI_PRICES", default_value = crate::gemini::Prices::DEFAULT, value_name = "MODEL=IN/OUT/CACHED,…", help_heading = "Model")]
+    pub gemini_prices: String,
+    /// One HTTP call to the model (1s to 5m).
+    #[arg(
+        long,
+        env = "MODEL_TIMEOUT",
+        default_value = "30s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub model_timeout: String,
+    /// One search on a desktop (100ms to 5m).
+    #[arg(
+        long,
+        env = "TOOL_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub tool_timeout: String,
+    /// One frame's analysis in all (1s to 10m); longer than one model call and
+    /// one search.
+    #[arg(
+        long,
+        env = "FRAME_TIMEOUT",
+        default_value = "60s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub frame_timeout: String,
+    /// Turns the model gets per frame (2 to 20).
+    #[arg(
+        long,
+        env = "MAX_MODEL_ITERATIONS",
+        default_value = "5",
+        value_name = "TURNS",
+        help_heading = "Limits"
+    )]
+    pub max_model_iterations: String,
+    /// Frames of one session analysed at once (1 to 16); one more may wait.
+    #[arg(
+        long,
+        env = "FRAMES_PER_SESSION",
+        default_value = "2",
+        value_name = "FRAMES",
+        help_heading = "Limits"
+    )]
+    pub frames_per_session: String,
+    /// Between two heartbeats to a client (1s to 5m); shorter than the idle
+    /// timeout of every balancer in between.
+    #[arg(
+        long,
+        env = "HEARTBEAT_INTERVAL",
+        default_value = "20s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub heartbeat_interval: String,
+    /// How long a client may leave its answers unread (1s to 5m).
+    #[arg(
+        long,
+        env = "SLOW_CLIENT_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub slow_client_timeout: String,
+    /// How long accepted frames may take to finish after SIGTERM (0s to 10m);
+    /// a few seconds less than Kubernetes' grace period.
+    #[arg(
+        long,
+        env = "DRAIN_GRACE",
+        default_value = "25s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub drain_grace: String,
+    /// The Firebase project whose users may connect. Without it,
+    /// GOOGLE_CLOUD_PROJECT, or the project of SERVICE_ACCOUNT_JSON. Required.
+    #[arg(
+        long,
+        env = "FIREBASE_PROJECT_ID",
+        value_name = "PROJECT",
+        help_heading = "Authentication"
+    )]
+    pub firebase_project_id: Option<String>,
+    /// Used if FIREBASE_PROJECT_ID is not set.
+    #[arg(
+        long,
+        env = "GOOGLE_CLOUD_PROJECT",
+        value_name = "PROJECT",
+        help_heading = "Authentication"
+    )]
+    pub google_cloud_project: Option<String>,
+    /// A service account's key file as JSON; only its project_id is read.
+    #[arg(
+        long,
+        env = "SERVICE_ACCOUNT_JSON",
+        hide_env_values = true,
+        value_name = "JSON",
+        help_heading = "Authentication"
+    )]
+    pub service_account_json: Option<String>,
+    /// Set (as for the Firebase Admin SDKs): tokens of the Firebase Auth
+    /// emulator are accepted, unsigned. Never in production.
+    #[arg(
+        long,
+        env = "FIREBASE_AUTH_EMULATOR_HOST",
+        value_name = "HOST:PORT",
+        help_heading = "Authentication"
+    )]
+    pub firebase_auth_emulator_host: Option<String>,
+    /// Where the public keys are: X.509 certificates by key id, or a JWK set.
+    #[arg(long, env = "FIREBASE_KEYS_URL", default_value = crate::auth::DEFAULT_KEYS_URL, value_name = "URL", help_heading = "Authentication")]
+    pub firebase_keys_url: String,
+    /// How far clocks may differ (0s to 60s).
+    #[arg(
+        long,
+        env = "TOKEN_CLOCK_SKEW",
+        default_value = "10s",
+        value_name = "DURATION",
+        help_heading = "Authentication"
+    )]
+    pub token_clock_skew: String,
+    /// How long known keys are used beyond their time while new ones cannot be
+    /// fetched (0s to 24h).
+    #[arg(
+        long,
+        env = "FIREBASE_KEYS_MAX_STALE",
+        default_value = "6h",
+        value_name = "DURATION",
+        help_heading = "Authentication"
+    )]
+    pub firebase_keys_max_stale: String,
+    /// The address to listen on.
+    #[arg(
+        long,
+        env = "BIND_ADDRESS",
+        default_value = "0.0.0.0",
+        value_name = "IP",
+        help_heading = "Listening"
+    )]
+    pub bind_address: String,
+    /// gRPC; 0 means any free port, told in the log.
+    #[arg(
+        long,
+        env = "GRPC_PORT",
+        default_value = "50051",
+        value_name = "PORT",
+        help_heading = "Listening"
+    )]
+    pub grpc_port: String,
+    /// Liveness, readiness and metrics over HTTP; 0 means any free port.
+    #[arg(
+        long,
+        env = "ADMIN_PORT",
+        default_value = "9464",
+        value_name = "PORT",
+        help_heading = "Listening"
+    )]
+    pub admin_port: String,
+    /// PEM file with the certificate chain, to end TLS here.
+    #[arg(
+        long,
+        env = "TLS_CERT_FILE",
+        value_name = "FILE",
+        help_heading = "Listening"
+    )]
+    pub tls_cert_file: Option<String>,
+    /// PEM file with the certificate's key.
+    #[arg(
+        long,
+        env = "TLS_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Listening"
+    )]
+    pub tls_key_file: Option<String>,
+}

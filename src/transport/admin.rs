@@ -1,0 +1,64 @@
+//! The operators' door: liveness, readiness and metrics, over plain HTTP.
+
+use std::io;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Verifier;
+use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Admin {
+    /// Not ready before it has keys.
+    pub verifier: Verifier,
+    /// Shown at `/metrics`.
+    pub metrics: Metrics,
+    /// Not ready any more once this is cancelled.
+    pub draining: CancellationToken,
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// A listener that fails.
+pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) -> io::Result<()> {
+    let pages = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(admin);
+    axum::serve(listener, pages)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
+    if admin.draining.is_cancelled() {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining: the server is shutting down\n",
+        )
+    } else if !admin.verifier.ready() {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: Firebase's public keys were not fetched yet\n",
+        )
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, METRICS_CONTENT_TYPE)],
+        admin.metrics.render(),
+    )
+}

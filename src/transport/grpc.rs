@@ -1,0 +1,249 @@
+//! The gRPC door: `proactive.v1.ProactiveAI`, health and reflection.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::LayerExt;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Request, Response, Status, Streaming};
+use tonic_health::ServingStatus;
+use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
+use tonic_health::server::HealthReporter;
+
+use super::guard::Guard;
+use super::messages::{self, RawBody};
+use super::outbound;
+use super::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
+use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
+use crate::auth::Verifier;
+use crate::domain::{Principal, clip};
+use crate::session::{self, Caller, OUTBOUND_QUEUE, Session, Stop};
+use crate::telemetry::SessionEnd;
+
+/// The largest event taken from a client, in bytes.
+pub const MAX_MESSAGE: usize = 10 << 20;
+
+/// HTTP/2 pings, also while no stream is open: they find dead peers.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A balancer carries all its clients over a few connections; tonic's default
+/// of 200 streams each would refuse the 201st desktop behind one.
+const MAX_STREAMS: u32 = 20_000;
+/// A screenshot of 100 to 300 KB arrives without waiting for a window update.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// What one connection's clients may have under way together. 16 screenshots'
+/// worth, so that desktops behind one balancer do not wait for each other; and
+/// the most that a connection can make the server hold unread.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Characters of a device's name that are kept for the log.
+const DEVICE_CHARS: usize = 64;
+
+/// Where and how to listen.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Port 0 means any free one.
+    pub address: SocketAddr,
+    /// `None`: plaintext, for a balancer that ends TLS.
+    pub tls: Option<Tls>,
+}
+
+/// A certificate chain and its key, as PEM.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The server's certificate first.
+    certificates: String,
+    /// PKCS #8, PKCS #1 or SEC 1.
+    key: SecretString,
+}
+
+impl Tls {
+    /// Takes a certificate chain and a key that fit together.
+    ///
+    /// # Errors
+    /// What cannot be used, without a byte of it.
+    pub fn new(certificates: String, key: SecretString) -> Result<Self, &'static str> {
+        let tls = Self { certificates, key };
+        match Server::builder().tls_config(tls.config()) {
+            Ok(_) => Ok(tls),
+            Err(_) => {
+                Err("the certificate chain and the key are not PEM, or do not belong together")
+            }
+        }
+    }
+
+    fn config(&self) -> ServerTlsConfig {
+        let identity = Identity::from_pem(&self.certificates, self.key.expose_secret());
+        ServerTlsConfig::new().identity(identity)
+    }
+}
+
+/// What every session of this door needs.
+#[derive(Clone)]
+pub struct Door {
+    /// Judges tokens.
+    pub verifier: Verifier,
+    /// Limits of each session.
+    pub limits: session::Options,
+    /// The rest of the house.
+    pub tools: session::Tools,
+    /// How sessions are told to stop.
+    pub stop: Stop,
+    /// Where sessions run, so that their end can be awaited.
+    pub sessions: TaskTracker,
+}
+
+/// Serves on the listener until `door.stop.soft`, and then until the streams
+/// that are open are over. Health says SERVING from when tokens can be judged
+/// until the stop.
+///
+/// # Errors
+/// TLS files that cannot be used, or a listener that fails.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    door: Door,
+) -> Result<(), tonic::transport::Error> {
+    let stopped = door.stop.soft.clone();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
+    let guard = Guard::new(door.verifier.clone(), door.tools.metrics.clone());
+    let sessions = guard.named_layer(ProactiveAiServer::new(door));
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    if let Some(tls) = tls {
+        server = server.tls_config(tls.config())?;
+    }
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
+    };
+    let serving = server
+        .add_service(sessions)
+        .add_service(health)
+        .add_service(
+            reflection()
+                .build_v1()
+                .expect("the generated descriptors are valid"),
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()
+                .expect("the generated descriptors are valid"),
+        )
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stopped.cancelled_owned(),
+        );
+    tokio::select! {
+        served = serving => served,
+        never = announcing => match never {},
+    }
+}
+
+async fn announce(
+    reporter: HealthReporter,
+    verifier: Verifier,
+    stopped: CancellationToken,
+) -> Infallible {
+    const EVERYTHING: &str = "";
+    reporter.set_not_serving::<ProactiveAiServer<Door>>().await;
+    reporter
+        .set_service_status(EVERYTHING, ServingStatus::NotServing)
+        .await;
+    let ready = stopped.run_until_cancelled(verifier.until_ready()).await;
+    if ready.is_some() {
+        reporter.set_serving::<ProactiveAiServer<Door>>().await;
+        reporter
+            .set_service_status(EVERYTHING, ServingStatus::Serving)
+            .await;
+        stopped.cancelled().await;
+        reporter.set_not_serving::<ProactiveAiServer<Door>>().await;
+        reporter
+            .set_service_status(EVERYTHING, ServingStatus::NotServing)
+            .await;
+    }
+    std::future::pending().await
+}
+
+#[tonic::async_trait]
+impl ProactiveAi for Door {
+    type SessionStream = BoxStream<'static, Result<ServerEvent, Status>>;
+
+    /// The messages are read from the [`RawBody`]; tonic's reader got an empty
+    /// body.
+    async fn session(
+        &self,
+        request: Request<Streaming<ClientEvent>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        if self.stop.soft.is_cancelled() {
+            return Err(shutting_down());
+        }
+        let device = request
+            .metadata()
+            .get("x-device-id")
+            .and_then(|id| id.to_str().ok());
+        let device = clip(device.unwrap_or_default(), DEVICE_CHARS).into_owned();
+        let (_, mut extensions, _) = request.into_parts();
+        let principal = extensions.remove::<Principal>();
+        let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());
+        let (Some(principal), Some(body)) = (principal, body) else {
+            return Err(Status::internal("The server let a stream in unverified."));
+        };
+        let caller = Caller { principal, device };
+        let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
+        let session = Session::new(
+            caller,
+            self.limits,
+            self.tools.clone(),
+            self.stop.clone(),
+            to_client,
+        );
+        let (ended, end) = oneshot::channel();
+        self.sessions.spawn(async move {
+            let inputs = pin!(messages::inputs(body, MAX_MESSAGE));
+            // Nobody listens if the client is gone.
+            let _ = ended.send(session.run(inputs).await);
+        });
+        let events = ReceiverStream::new(messages).map(|message| Ok(outbound::event(message)));
+        let farewell = end
+            .map(|end| stream::iter(farewell(end.ok())))
+            .flatten_stream();
+        Ok(Response::new(events.chain(farewell).boxed()))
+    }
+}
+
+/// What a stream ends with; `None` if its session crashed.
+fn farewell(end: Option<SessionEnd>) -> Vec<Result<ServerEvent, Status>> {
+    match end {
+        Some(SessionEnd::Closed | SessionEnd::Lost) => vec![],
+        Some(SessionEnd::Drained) => vec![Err(shutting_down())],
+        Some(SessionEnd::SlowClient) => {
+            let message = "The client left its answers unread for too long; reconnect.";
+            vec![Err(Status::resource_exhausted(message))]
+        }
+        Some(SessionEnd::Crashed) | None => {
+            let message = "The session failed; open a new one.";
+            vec![Ok(outbound::crashed()), Err(Status::internal(message))]
+        }
+    }
+}
+
+fn shutting_down() -> Status {
+    Status::unavailable("The server is shutting down; reconnect.")
+}
