@@ -4,4 +4,5 @@
 //! lives there.
 
 pub mod domain;
+pub mod stand_in;
 pub mod world;
