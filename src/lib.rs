@@ -11,6 +11,7 @@ pub mod domain;
 pub mod gemini;
 pub mod lifecycle;
 pub mod session;
+pub mod stand_in;
 pub mod telemetry;
 pub mod tools;
 pub mod transport;
