@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 pub mod domain;
+pub mod embedded;
 pub mod gemini;
 pub mod lifecycle;
 pub mod session;

@@ -45,6 +45,7 @@ impl Settings {
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
                 tls: self.tls(w),
+                keepalive: grpc::KEEPALIVE,
             },
             admin: SocketAddr::new(bind, admin_port),
             gemini: self.gemini(w),
