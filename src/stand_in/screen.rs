@@ -11,7 +11,7 @@ use super::text::{content_words, lower};
 /// Lines read of one screen; a screen shows fewer.
 const MAX_LINES: usize = 2_000;
 /// Bytes read of one screen. Keeps the work on a hostile one small.
-const MAX_SCREEN: usize = 200_000;
+const MAX_SCREEN: usize = 100_000;
 /// Longest sentence, in bytes; text without stops is read in pieces of it.
 const MAX_SENTENCE: usize = 600;
 

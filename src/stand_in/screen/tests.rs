@@ -133,5 +133,5 @@ fn a_hostile_screen_is_read_in_bounded_time() {
     }
     // Seconds in a debug build; when each stop was read back from the last one
     // it was four minutes.
-    assert!(before.elapsed().as_secs() < 20);
+    assert!(before.elapsed().as_secs() < 60);
 }
