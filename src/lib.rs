@@ -3,5 +3,7 @@
 //! `docs/ARCHITECTURE.md` draws the house; each module's first line says what
 //! lives there.
 
+pub mod demo;
 pub mod domain;
+pub mod transport;
 pub mod world;

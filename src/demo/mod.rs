@@ -1,0 +1,5 @@
+//! `proactive demo`.
+
+mod likeness;
+pub mod store;
+pub mod tasks;
