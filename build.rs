@@ -9,6 +9,10 @@ const PROTO: &str = "proto/proactive/v1/proactive.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={PROTO}");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo tells build scripts through the environment"
+    )]
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let descriptors = protox::compile([PROTO], ["proto"])?;
     // Reflection serves these to grpcurl.

@@ -1,5 +1,6 @@
 //! `proactive demo`.
 
+pub mod desktop;
 mod likeness;
 pub mod store;
 pub mod tasks;

@@ -122,7 +122,8 @@ impl Store {
             let by_text = "SELECT * FROM tasks WHERE ?1 <> '' AND instr(description, ?1) LIMIT ?2";
             (by_text, query.trim().to_owned())
         } else {
-            let by_words = "SELECT tasks.* FROM word_index JOIN tasks ON tasks.id = word_index.rowid
+            let by_words =
+                "SELECT tasks.* FROM word_index JOIN tasks ON tasks.id = word_index.rowid
                 WHERE word_index MATCH ?1 ORDER BY bm25(word_index) LIMIT ?2";
             (by_words, quoted.join(" OR "))
         };
@@ -183,7 +184,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Database`] only.
-    pub fn len(&self) -> Result<usize, Error> {
+    pub fn count(&self) -> Result<usize, Error> {
         let count: i64 = self
             .db
             .query_row("SELECT count(*) FROM tasks", [], |row| row.get(0))?;
@@ -405,7 +406,7 @@ mod tests {
             let found = store.search_similar(query).unwrap();
             assert!(found.len() <= MOST_HITS, "{query}");
         }
-        assert_eq!(store.len().unwrap(), 11);
+        assert_eq!(store.count().unwrap(), 11);
     }
 
     #[test]
@@ -440,6 +441,6 @@ mod tests {
         let twice = r#"[{"id": 3, "description": "a"}, {"id": 3, "description": "b"}]"#;
         assert!(matches!(read(twice), Err(Error::SameId(3))));
         let mixed = r#"[{"description": "a"}, {"id": 1, "description": "b"}]"#;
-        assert_eq!(read(mixed).unwrap().len().unwrap(), 2);
+        assert_eq!(read(mixed).unwrap().count().unwrap(), 2);
     }
 }

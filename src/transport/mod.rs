@@ -1,11 +1,3 @@
-//! The wire: for now only what the contract generates.
+//! The doors of the house.
 
-/// The messages, client and server that the contract generates.
-#[expect(
-    missing_docs,
-    unused_qualifications,
-    reason = "generated: the contract's comments are its documentation"
-)]
-pub mod proto {
-    tonic::include_proto!("proactive.v1");
-}
+pub mod proto;

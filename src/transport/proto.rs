@@ -1,0 +1,16 @@
+//! The wire contract as generated from `proto/proactive/v1/proactive.proto`.
+
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+
+tonic::include_proto!("proactive.v1");
+
+/// The contract as descriptors, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/proactive.v1.bin"));
