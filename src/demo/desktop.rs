@@ -4,6 +4,9 @@
 //! What happens is told to an observer as [`Step`]s, in order; this module
 //! prints nothing. Every wait is bounded, see [`Patience`].
 
+mod error;
+mod step;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,14 +21,16 @@ use tonic::metadata::{AsciiMetadataValue, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
-use super::store::{self, Store};
+use super::store::Store;
 use crate::transport::proto::proactive_ai_client::ProactiveAiClient;
 use crate::transport::proto::{
-    AnalysisOutcome, CancelToolRequest, ClientEvent, ClientHello, FrameEvent, GoAway, OutcomeKind,
-    SearchResult, SearchResults, ServerError, ServerEvent, SessionReady, ToolCallRequest, ToolKind,
-    ToolResult, client_event, server_event,
+    AnalysisOutcome, ClientEvent, ClientHello, FrameEvent, OutcomeKind, SearchResults, ServerEvent,
+    ToolCallRequest, ToolKind, ToolResult, client_event, server_event,
 };
 use crate::world::World;
+
+pub use error::Error;
+pub use step::{Step, Verdict};
 
 /// The highest version of the contract that this desktop speaks.
 const PROTOCOL: &str = "1.1";
@@ -74,109 +79,6 @@ pub struct Screen {
     pub text: String,
     /// Its picture, or empty.
     pub jpeg: Bytes,
-}
-
-/// What happened, told as it happens.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// The server answered the hello.
-    Ready(SessionReady),
-    /// A frame is on its way.
-    FrameSent {
-        /// Its id.
-        frame_id: String,
-        /// The application in front.
-        app: String,
-        /// Its window's title.
-        window: String,
-        /// Bytes of its picture.
-        jpeg: usize,
-        /// Characters of its text.
-        characters: usize,
-    },
-    /// The server asks for a search.
-    SearchAsked(ToolCallRequest),
-    /// The search was carried out.
-    SearchAnswered {
-        /// Which search.
-        request_id: String,
-        /// For which frame.
-        frame_id: String,
-        /// What was found, or why nothing could be looked for.
-        found: Result<Vec<SearchResult>, String>,
-    },
-    /// The server no longer waits for a search.
-    SearchCancelled(CancelToolRequest),
-    /// The decision about a frame.
-    Decided {
-        /// The decision.
-        outcome: Box<AnalysisOutcome>,
-        /// The id under which an extracted task was kept.
-        kept_as: Option<i64>,
-    },
-    /// A frame got no decision.
-    Failed(ServerError),
-    /// The server complains of something else than the frame in hand.
-    Complaint(ServerError),
-    /// The server will end this stream.
-    GoingAway(GoAway),
-}
-
-/// How a frame ended.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// With a decision.
-    Decided(Box<AnalysisOutcome>),
-    /// With an error; its `retryable` says whether showing it again can help.
-    Failed(ServerError),
-}
-
-/// The session cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody listens there, or not with gRPC; check the address.
-    #[error("cannot connect to {address}: {cause}")]
-    Connect {
-        /// Where.
-        address: SocketAddr,
-        /// What the network says.
-        cause: String,
-    },
-    /// The token has characters that no header may carry; get another.
-    #[error("the token holds characters that a header cannot carry")]
-    Token,
-    /// The frame is over the contract's limit; send a smaller one.
-    #[error("frame {id} makes a message of {size} bytes; at most {MOST_BYTES} are allowed")]
-    TooLarge {
-        /// The frame's id.
-        id: String,
-        /// Bytes of the message.
-        size: usize,
-    },
-    /// The server refused or ended the session; its code says whether to
-    /// reconnect.
-    #[error("the server ended the session with {:?}: {}", .0.code(), .0.message())]
-    Refused(Box<Status>),
-    /// The server closed the stream without an answer; reconnect.
-    #[error("the server closed the session while {0} was awaited")]
-    Closed(&'static str),
-    /// The server did not answer in time; reconnect.
-    #[error("no {what} within {}", humantime::format_duration(*.waited))]
-    TooSlow {
-        /// What was awaited.
-        what: &'static str,
-        /// For how long.
-        waited: Duration,
-    },
-    /// The tasks could not be kept.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-}
-
-impl From<Status> for Error {
-    fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
-    }
 }
 
 /// Connects to a server without TLS.
