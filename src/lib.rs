@@ -7,6 +7,7 @@ pub mod analysis;
 pub mod app;
 pub mod auth;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod embedded;
 pub mod gemini;
