@@ -1,3 +1,5 @@
+//! Screens, and the requests found on them.
+
 use super::*;
 
 fn action(screen: &str) -> Option<String> {
