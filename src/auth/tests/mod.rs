@@ -21,7 +21,7 @@ use crate::world::World;
 
 const PROJECT: &str = "demo-proactive";
 const HOUR: Duration = Duration::from_secs(3600);
-const HEX: &str = "0123456789abcdef";
+const SECRET: &str = "0123456789abcdef";
 
 fn world() -> World {
     World::fixed(Timestamp::from_second(1_800_000_000).unwrap(), 1)
@@ -103,7 +103,7 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let verifier = Verifier::new(
-            options(&format!("http://{address}/keys?secret={HEX}")),
+            options(&format!("http://{address}/keys?secret={SECRET}")),
             reqwest::Client::builder().no_proxy().build().unwrap(),
             world(),
         );
