@@ -10,5 +10,6 @@ mod faults;
 mod frames;
 mod giving_up;
 mod greeting;
+mod races;
 mod searches;
 mod support;

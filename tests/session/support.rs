@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::Stream;
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{
     ActiveTask, Context, Decision, Frame, FrameFault, FrameId, Hit, MatchType, Outcome, Principal,
@@ -83,6 +84,17 @@ impl Core {
 
     /// Starts it; nobody has said hello.
     pub(crate) fn start(self) -> Desk {
+        let (to_server, inputs) = mpsc::channel(8);
+        let mut desk = self.start_with(|_| ReceiverStream::new(inputs));
+        desk.to_server = Some(to_server);
+        desk
+    }
+
+    /// Starts it with a client that speaks by itself.
+    pub(crate) fn start_with<S>(self, inputs: impl FnOnce(Pending) -> S) -> Desk
+    where
+        S: Stream<Item = Input> + Send + Unpin + 'static,
+    {
         let metrics = Metrics::new();
         let now = "2026-11-21T10:00:00Z".parse().expect("a valid time");
         let world = World::fixed(now, 7);
@@ -106,14 +118,13 @@ impl Core {
             device: "desk".into(),
         };
         let stop = Stop::default();
-        let (to_server, inputs) = mpsc::channel(8);
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
         let session = Session::new(caller, self.options, tools, stop.clone(), to_client);
         let pending = session.pending();
         let mut task = JoinSet::new();
-        task.spawn(session.run(ReceiverStream::new(inputs)));
+        task.spawn(session.run(inputs(pending.clone())));
         Desk {
-            to_server: Some(to_server),
+            to_server: None,
             from_server,
             task,
             stop,
