@@ -269,11 +269,10 @@ impl Session {
     }
 
     fn cancel(&mut self, id: FrameId) {
-        let searches = self.pending.of_frame(&id);
         if !self.frames.cancel(&id) {
             return;
         }
-        for request in searches {
+        for request in self.pending.give_up(&id) {
             let (frame, reason) = (id.clone(), "the frame was cancelled".into());
             self.outbox.push(ServerMessage::CancelSearch {
                 request,
@@ -306,7 +305,7 @@ impl Session {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Search(request) if self.pending.is_open(&request.id) => {
+            Errand::Search(request) if self.pending.ask(&request.id) => {
                 self.totals.searches += 1;
                 self.outbox.push(ServerMessage::Search(Box::new(request)));
             }
