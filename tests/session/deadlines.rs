@@ -132,3 +132,17 @@ async fn no_model_call_is_begun_that_cannot_end() {
     assert_eq!(desk.views().len(), 1);
     desk.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_search_for_which_no_time_is_left_is_neither_sent_nor_called_off() {
+    let mut desk = Core::new()
+        .model(|view| async move {
+            tokio::time::sleep_until(view.deadline).await;
+            turn([similar("x")])
+        })
+        .greeted()
+        .await;
+    desk.frame("f").await;
+    desk.no_task("f").await;
+    desk.close().await;
+}
