@@ -136,7 +136,14 @@ impl Session {
                 Wake::Flush(Flush::Lost) => return SessionEnd::Lost,
                 Wake::Flush(Flush::Stuck) => return SessionEnd::SlowClient,
                 Wake::Errand(errand) => self.run_errand(errand),
-                Wake::Finished(id, result) => self.answer(id, result),
+                Wake::Finished(id, result) => {
+                    // On another thread its last errand may have come after
+                    // ours were read; it goes before the answer.
+                    while let Ok(errand) = self.errands.try_recv() {
+                        self.run_errand(errand);
+                    }
+                    self.answer(id, result);
+                }
                 Wake::Beat => self
                     .outbox
                     .push(ServerMessage::Heartbeat(self.tools.world.now())),
