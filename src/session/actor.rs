@@ -312,6 +312,9 @@ impl Session {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
+            // The task of a frame just cancelled may still be running on
+            // another thread.
+            Errand::Search(request) if !self.frames.contains(&request.frame) => {}
             Errand::Search(request) if self.pending.ask(&request.id) => {
                 self.totals.searches += 1;
                 self.outbox.push(ServerMessage::Search(Box::new(request)));
