@@ -12,28 +12,9 @@ use super::super::keyring::{QUIET, lifetime, refresh_after};
 use super::super::keys;
 use super::*;
 
-/// What was logged, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a24_fetches_are_logged_without_the_url_or_the_token() {
     let [issuer, _] = &*ISSUERS;
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
-
     let mut bench = Bench::start(Answer::keys(issuer.jwks())).await;
     let token = issuer.mint("a-long-uid", HOUR, None);
     bench.verifier.verify(&token).await.unwrap();
@@ -50,7 +31,7 @@ async fn a24_fetches_are_logged_without_the_url_or_the_token() {
     bench.pass(QUIET).await;
     let refused = bench.verifier.verify(&forged).await;
     assert_eq!(refused, Err(Error::KeysUnavailable));
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = bench.log.text();
     for said in [
         "fetched the public keys",
         "503",

@@ -68,11 +68,33 @@ impl Answer {
     }
 }
 
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A running verifier and its key server.
 struct Bench {
     verifier: Verifier,
     answer: Arc<Mutex<Answer>>,
     hits: watch::Receiver<u32>,
+    log: Log,
+    _logging: tracing::subscriber::DefaultGuard,
     _tasks: JoinSet<()>,
     _still: std::sync::mpsc::Sender<()>,
 }
@@ -85,6 +107,13 @@ impl Bench {
         // for, though not while a blocking task runs.
         let (still, end) = std::sync::mpsc::channel();
         tokio::task::spawn_blocking(move || end.recv());
+
+        // In every test: tracing forgets an event for good if the first thread
+        // that reaches it has nobody who listens.
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let logging = tracing::subscriber::set_default(subscriber.finish());
 
         let answer = Arc::new(Mutex::new(answer));
         let (counter, hits) = watch::channel(0);
@@ -118,6 +147,8 @@ impl Bench {
             verifier,
             answer,
             hits,
+            log,
+            _logging: logging,
             _tasks: tasks,
             _still: still,
         };
