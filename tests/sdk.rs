@@ -1,70 +1,43 @@
 //! Google's official SDK as a judge: of the stand-in's answers, as its client,
 //! and of recorded requests, by its types.
 //!
-//! Needs Python with `tests/python/requirements.txt`: the interpreter that
-//! PROACTIVE_PYTHON names, else `python3`. Without it the tests say that they
-//! are skipped; with CI=true they fail.
+//! Needs Python with `tests/python/requirements.txt`: see `support::tools`.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy sees tests only, not their helpers"
 )]
 
-use std::ffi::OsStr;
-use std::path::Path;
-use std::process::{Command, Output};
+#[path = "support/mod.rs"]
+mod support;
 
-use proactive::stand_in::{Move, Options, Recorded, StandIn};
+use std::ffi::{OsStr, OsString};
+use std::process::Output;
+
+use proactive::stand_in::{Call, Move, Options, Recorded, StandIn};
+use proactive::transport::proto::OutcomeKind;
+use proactive::transport::proto::client_event::Event as Said;
+use proactive::transport::proto::server_event::Event;
 use proactive::world::World;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the config is the product's; this names a tool of the tests"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
+use support::tools::{passed, python_with, script};
+use support::{TestApp, frame};
 
-/// An interpreter that has the SDK, or `None` after saying so loudly.
-fn python() -> Option<String> {
-    let python = variable("PROACTIVE_PYTHON").unwrap_or_else(|| "python3".to_owned());
-    let tried = Command::new(&python)
-        .args(["-c", "import google.genai"])
-        .output();
-    if tried.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    let why = format!(
-        "{python} cannot import google.genai: install tests/python/requirements.txt and name the \
-         interpreter in PROACTIVE_PYTHON"
-    );
-    assert!(variable("CI").as_deref() != Some("true"), "{why}");
-    eprintln!("SKIPPED: {why}");
-    None
+/// An interpreter that has the SDK.
+fn python() -> Option<OsString> {
+    python_with("google.genai")
 }
 
 /// Runs one of the scripts in `tests/python`. They bound their own time.
-fn run(python: &str, script: &str, argument: impl AsRef<OsStr>) -> Output {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
-    Command::new(python)
-        // No cache directories in the source tree.
-        .arg("-B")
-        .arg(scripts.join(script))
-        .arg(argument)
-        .output()
-        .unwrap()
-}
-
-fn assert_passed(output: &Output) {
-    let told = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(output.status.success(), "{}{}", told[0], told[1]);
+fn run(python: &OsStr, name: &str, argument: impl AsRef<OsStr>) -> Output {
+    script(python, name).arg(argument).output().unwrap()
 }
 
 /// Has recorded bodies judged by the SDK's types.
-fn judge(python: &str, requests: &[Recorded]) -> Output {
+fn judge(python: &OsStr, requests: &[Recorded]) -> Output {
     let bodies = tempfile::tempdir().unwrap();
     for (number, request) in requests.iter().enumerate() {
         let file = bodies.path().join(format!("{number:03}.json"));
@@ -100,14 +73,14 @@ async fn the_official_sdk_accepts_the_stand_ins_answers() {
         Move::status(429).retry_info("1.5s"),
     ]);
     let output = spawn_blocking(move || run(&python, "sdk_client.py", base)).await;
-    assert_passed(&output.unwrap());
+    passed(&output.unwrap());
     assert_eq!(stand_in.unplayed(), 0);
 }
 
 #[test]
 fn the_judge_of_requests_refuses_bad_ones() {
     let Some(python) = python() else { return };
-    assert_passed(&run(&python, "judge_requests.py", "--self-test"));
+    passed(&run(&python, "judge_requests.py", "--self-test"));
 }
 
 #[tokio::test]
@@ -131,15 +104,115 @@ async fn recorded_requests_are_judged_by_the_sdks_types() {
     }
     let recorded = stand_in.recorded();
     assert_eq!(recorded.len(), 2);
-    let (passed, refused) =
+    let (accepted, refused) =
         spawn_blocking(move || (judge(&python, &recorded[..1]), judge(&python, &recorded)))
             .await
             .unwrap();
-    assert_passed(&passed);
+    passed(&accepted);
     assert_eq!(refused.status.code(), Some(1));
     let told = String::from_utf8_lossy(&refused.stdout);
     assert_eq!(
         told,
         "000.json: ok\n001.json: REFUSED: contents[0].parts[0].test: no field of Part\n"
     );
+}
+
+#[tokio::test]
+async fn every_request_of_a_real_conversation_is_one_that_the_sdk_could_have_sent() {
+    let Some(python) = python() else { return };
+    let app = TestApp::new()
+        .with(|set| {
+            set.gemini_thinking_level = "low".into();
+            set.gemini_media_resolution = "high".into();
+        })
+        .start()
+        .await;
+    let search = |name, id| Call::new(name, json!({"query": "signed lease"})).id(id);
+    let decision = json!({"context_summary": "A chat.", "current_activity": "Reading."});
+    app.script([
+        // Refused: nothing was searched for yet.
+        Move::call(
+            "extract_task",
+            task("Send the signed lease to the Berlin office"),
+        ),
+        Move::calls([
+            search("search_similar", "call-1").signature("c2lnbmF0dXJlLTE="),
+            search("search_keywords", "call-2"),
+        ]),
+        // Refused: nobody knows from it what to do.
+        Move::call("extract_task", task("Do it")).with("/candidates/0/unknownField", json!(1)),
+        Move::calls([search("search_similar", "call-3").signature("c2lnbmF0dXJlLTM=")]),
+        // The last turn, in which only a decision is allowed.
+        Move::call(
+            "extract_task",
+            task("Send the signed lease to the Berlin office"),
+        ),
+        // The next frame, without a picture.
+        Move::call("no_task_found", decision),
+    ]);
+    let mut desk = app.greeted().await;
+    let mut screen = frame("1", REQUEST);
+    screen.jpeg_bytes = include_bytes!("../examples/frames/new-request.jpg")
+        .to_vec()
+        .into();
+    desk.say(Said::FrameEvent(screen)).await;
+    let outcome = loop {
+        match desk.event().await {
+            Event::ToolCallRequest(request) => desk.answer(&request, vec![]).await,
+            Event::AnalysisOutcome(outcome) => break outcome,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(outcome.outcome_kind(), OutcomeKind::ExtractTask);
+    let mut text = frame("2", "fn main() {}");
+    text.jpeg_bytes.clear();
+    desk.say(Said::FrameEvent(text)).await;
+    assert_eq!(
+        desk.outcome().await.outcome_kind(),
+        OutcomeKind::NoTaskFound
+    );
+
+    let recorded = app.model.recorded();
+    let sent = |request: &Recorded| String::from_utf8(request.body.to_vec()).unwrap();
+    let told = sent(&recorded[4]);
+    for part in [
+        "allowedFunctionNames",
+        "c2lnbmF0dXJlLTE=",
+        "c2lnbmF0dXJlLTM=",
+        "call-2",
+        "MEDIA_RESOLUTION_HIGH",
+        r#""thinkingLevel":"LOW""#,
+        "inlineData",
+    ] {
+        assert!(
+            told.contains(part),
+            "the last request of the frame has no {part}"
+        );
+    }
+    assert!(!sent(&recorded[5]).contains("inlineData"));
+    let judged = spawn_blocking(move || judge(&python, &recorded))
+        .await
+        .unwrap();
+    let expected: String = (0..6).map(|n| format!("{n:03}.json: ok\n")).collect();
+    assert_eq!(passed(&judged), expected);
+}
+
+const REQUEST: &str = "Anna: can you send the Berlin office the signed lease before Tuesday?";
+
+/// The arguments of extract_task.
+fn task(title: &str) -> Value {
+    json!({
+        "title": title,
+        "description": "Anna asks for it.",
+        "priority": "medium",
+        "tags": ["lease"],
+        "source_app": "Huddle",
+        "inferred_deadline": "",
+        "confidence": 0.9,
+        "source_category": "direct_request",
+        "source_subcategory": "message",
+        "relevance_score": 3,
+        "context_summary": "A chat.",
+        "current_activity": "Reading.",
+    })
 }

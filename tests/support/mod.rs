@@ -8,6 +8,8 @@
     reason = "shared by test binaries that each use a part of it"
 )]
 
+pub mod tools;
+
 use std::time::Duration;
 
 use proactive::config::{Config, Settings};

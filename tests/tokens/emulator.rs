@@ -1,5 +1,6 @@
 //! Real tokens, made by the Firebase Auth emulator.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use proactive::auth::{Error, Options, Verifier};
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::mint::PROJECT;
-use crate::{run, skip, variable};
+use crate::run;
+use crate::tools::{skip, variable};
 
 #[tokio::test]
 async fn a02_tokens_of_the_auth_emulator_are_accepted_in_emulator_mode_alone() {
@@ -47,7 +49,7 @@ async fn a02_tokens_of_the_auth_emulator_are_accepted_in_emulator_mode_alone() {
 }
 
 /// Starts the emulator, lets a script sign a user up, and stops it again.
-async fn sign_up(firebase: &str) -> Value {
+async fn sign_up(firebase: &OsStr) -> Value {
     let folder = tempfile::tempdir().unwrap();
     // Any free port: it is let go just before the emulator takes it.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,9 +6,15 @@
 mod emulator;
 mod mint;
 mod table;
+#[path = "../support/tools.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by test binaries that each use a part of it"
+)]
+mod tools;
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,6 +28,7 @@ use tokio::task::JoinSet;
 
 use mint::{Keys, NOW, PROJECT};
 use table::{Case, Expected};
+use tools::{passed, python_with, script};
 
 #[tokio::test]
 async fn a02_firebase_admin_thinks_the_same_of_every_token() {
@@ -80,12 +87,8 @@ async fn theirs_are_as_expected(cases: &[Case], keys_url: String, emulator: bool
     });
     std::fs::write(&table, content.to_string()).unwrap();
 
-    let mut command = Command::new(python);
+    let mut command = script(&python, "verify_tokens.py");
     command
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/python/verify_tokens.py"
-        ))
         .arg(&table)
         .env("NO_PROXY", "*")
         .env_remove("FIREBASE_AUTH_EMULATOR_HOST");
@@ -93,7 +96,7 @@ async fn theirs_are_as_expected(cases: &[Case], keys_url: String, emulator: bool
         command.env("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099");
     }
     let output = run(command).await;
-    let verdicts: Vec<Option<String>> = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts: Vec<Option<String>> = serde_json::from_str(&output).unwrap();
     assert_eq!(verdicts.len(), cases.len());
     for (case, refusal) in cases.iter().zip(verdicts) {
         let accepted = refusal.is_none();
@@ -128,41 +131,8 @@ async fn serve(servers: &mut JoinSet<()>, document: String) -> String {
     format!("http://{address}/keys")
 }
 
-/// Runs a program to its end while the servers of the test go on.
-async fn run(mut command: Command) -> Output {
+/// Runs a program to its end, successfully, while the servers of the test go on.
+async fn run(mut command: Command) -> String {
     let output = tokio::task::spawn_blocking(move || command.output());
-    let output = output.await.unwrap().expect("the program starts");
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-/// A Python that has the module: PROACTIVE_PYTHON, else python3.
-fn python_with(module: &str) -> Option<PathBuf> {
-    let python = PathBuf::from(variable("PROACTIVE_PYTHON").unwrap_or("python3".into()));
-    let found = Command::new(&python)
-        .args(["-c", &format!("import {module}")])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !found {
-        skip(&format!(
-            "no Python with {module}: install tests/python/requirements.txt and set PROACTIVE_PYTHON"
-        ));
-    }
-    found.then_some(python)
-}
-
-/// Says that part of a test is left out; in CI nothing is.
-fn skip(reason: &str) {
-    assert_ne!(variable("CI").as_deref(), Some("true"), "{reason}");
-    eprintln!("\n*** SKIPPED: {reason} ***\n");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    passed(&output.await.unwrap().expect("the program starts"))
 }

@@ -1,0 +1,73 @@
+//! The programs of others that some tests run: where they are, and what happens
+//! when they are missing. `.ci/setup` installs all of them.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A Python that can import these modules: PROACTIVE_PYTHON, else `python3`.
+pub fn python_with(modules: &str) -> Option<OsString> {
+    find(
+        "PROACTIVE_PYTHON",
+        "python3",
+        &["-c", &format!("import {modules}")],
+    )
+}
+
+/// grpcurl: GRPCURL, else the one on the PATH.
+pub fn grpcurl() -> Option<OsString> {
+    find("GRPCURL", "grpcurl", &["-version"])
+}
+
+/// buf: BUF, else the one on the PATH.
+pub fn buf() -> Option<OsString> {
+    find("BUF", "buf", &["--version"])
+}
+
+/// The program that the variable names, else that name on the PATH, if it runs
+/// with these arguments.
+fn find(name: &str, usual: &str, tried: &[&str]) -> Option<OsString> {
+    let program = variable(name).unwrap_or_else(|| usual.into());
+    let output = Command::new(&program).args(tried).output();
+    if output.is_ok_and(|output| output.status.success()) {
+        return Some(program);
+    }
+    let tried = tried.join(" ");
+    skip(&format!(
+        "`{} {tried}` fails: run .ci/setup, or name the right program in {name}",
+        program.display()
+    ));
+    None
+}
+
+/// Says that part of a test is left out; in CI nothing is.
+pub fn skip(reason: &str) {
+    let in_ci = variable("CI").is_some_and(|ci| ci == "true");
+    assert!(!in_ci, "{reason}");
+    eprintln!("\n*** SKIPPED: {reason} ***\n");
+}
+
+/// One of `tests/python`, to be run by that Python.
+pub fn script(python: &OsStr, name: &str) -> Command {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+    let mut command = Command::new(python);
+    // No cache directories in the source tree.
+    command.arg("-B").arg(scripts.join(name));
+    command
+}
+
+/// Fails with what the program said unless it succeeded; else its output.
+pub fn passed(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+    out.into_owned()
+}
+
+/// A variable that says something.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the config is the product's; this names a tool of the tests"
+)]
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
