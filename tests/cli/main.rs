@@ -1,0 +1,13 @@
+//! The program as people and Kubernetes meet it: arguments, environment, exit
+//! codes, signals and the log.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod demo;
+mod log;
+mod process;
+mod serve;
+mod settings;

@@ -1,0 +1,181 @@
+//! `proactive serve` from its start to its end.
+
+use std::net::TcpListener;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proactive::transport::proto::server_event::Event;
+use proactive::transport::proto::{OutcomeKind, ToolCallRequest};
+use proactive::world::World;
+use serde_json::json;
+use tonic::Code;
+
+use crate::process::{Running, proactive, run};
+use crate::support::{Desk, connect};
+
+const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
+const BASIS: [(&str, &str); 5] = [
+    ("GEMINI_API_KEY", "key-of-a-test"),
+    ("FIREBASE_PROJECT_ID", "demo-test"),
+    ("BIND_ADDRESS", "127.0.0.1"),
+    ("GRPC_PORT", "0"),
+    ("ADMIN_PORT", "0"),
+];
+
+/// A server in another process, and its two addresses.
+pub(crate) struct Server {
+    pub(crate) process: Running,
+    pub(crate) grpc: String,
+    pub(crate) admin: String,
+}
+
+impl Server {
+    /// Starts it on free ports, with these variables on top.
+    pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
+        let environment = [&BASIS[..], environment].concat();
+        let mut process = Running::start(proactive(&["serve"], &environment));
+        let line = process.logged("serving");
+        Self {
+            grpc: field(&line, "grpc"),
+            admin: field(&line, "admin"),
+            process,
+        }
+    }
+}
+
+/// `name=value` of a line of text, or `"name":"value"` of one of JSON.
+fn field(line: &str, name: &str) -> String {
+    let plain = line
+        .replace(['"', ',', '}'], " ")
+        .replace(" : ", "=")
+        .replace(" :", "=");
+    let start = format!("{name}=");
+    let value = plain
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(&start));
+    value
+        .unwrap_or_else(|| panic!("no {name} in {line}"))
+        .to_owned()
+}
+
+/// As the Firebase Auth emulator makes them.
+fn unsigned_token() -> String {
+    let now = World::real().now().as_second();
+    let header = json!({"alg": "none", "typ": "JWT"});
+    let claims = json!({
+        "iss": "https://securetoken.google.com/demo-test",
+        "aud": "demo-test",
+        "sub": "user-of-a-test",
+        "iat": now,
+        "auth_time": now,
+        "exp": now + 3_600,
+    });
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}.")
+}
+
+#[tokio::test]
+async fn gone_a_server_that_cannot_start_it_tells_both_addresses_and_serves_there() {
+    let server = Server::start(&[]);
+    connect(&format!("http://{}", server.grpc)).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let alive = http.get(format!("http://{}/healthz", server.admin));
+    assert_eq!(alive.send().await.unwrap().status(), 200);
+    server.process.signal("TERM");
+    let ended = server.process.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "the log is on standard error");
+    let first = ended.stderr.lines().next().unwrap();
+    assert!(first.contains("serving"), "{first}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_clear_line_and_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for name in ["GRPC_PORT", "ADMIN_PORT"] {
+        let environment = [&BASIS[..], &[(name, port.as_str())]].concat();
+        let ended = run(proactive(&["serve"], &environment));
+        assert_eq!(ended.code, Some(1));
+        let told = format!("proactive: {name}: cannot listen on 127.0.0.1:{port}: ");
+        assert!(ended.stderr.starts_with(&told), "{}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+    let ended = run(proactive(&["stand-in", "--port", &port], &[]));
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.stderr.starts_with("proactive: --port: cannot listen"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// A server in emulator mode with the stand-in behind it, each a process of its
+/// own; and a frame of a session there that waits for a search.
+async fn in_the_middle_of_a_frame() -> (Running, Server, Desk, ToolCallRequest) {
+    let arguments = ["stand-in", "--port", "0", "--latency", "100ms"];
+    let mut model = Running::start(proactive(&arguments, &[]));
+    let base = format!("http://{}", field(&model.logged("STAND-IN"), "address"));
+    let mut server = Server::start(&[
+        ("GOOGLE_GEMINI_BASE_URL", &base),
+        ("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
+    ]);
+    let channel = connect(&format!("http://{}", server.grpc)).await;
+    let mut desk = Desk::open(channel, &unsigned_token()).await.unwrap();
+    desk.hello("1.1").await;
+    desk.ready().await;
+    desk.frame("accepted", REQUEST).await;
+    let search = desk.search().await;
+    (model, server, desk, search)
+}
+
+async fn an_accepted_frame_is_finished(signal: &str) {
+    let (model, server, mut desk, search) = in_the_middle_of_a_frame().await;
+    server.process.signal(signal);
+    assert!(matches!(desk.event().await, Event::GoAway(_)));
+    desk.answer(&search, vec![]).await;
+    let outcome = loop {
+        match desk.event().await {
+            Event::ToolCallRequest(search) => desk.answer(&search, vec![]).await,
+            Event::AnalysisOutcome(outcome) => break outcome,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(outcome.outcome_kind(), OutcomeKind::ExtractTask);
+    assert_eq!(desk.next().await.unwrap_err().code(), Code::Unavailable);
+    let ended = server.process.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("UNSIGNED TOKENS ARE ACCEPTED"));
+    model.signal(signal);
+    assert_eq!(model.end().code, Some(0));
+}
+
+#[tokio::test]
+async fn gone_shutdown_only_on_ctrl_c_and_not_sigterm_it_finishes_accepted_frames_and_leaves_with_0()
+ {
+    an_accepted_frame_is_finished("TERM").await;
+}
+
+#[tokio::test]
+async fn sigint_ends_it_as_well_as_sigterm() {
+    an_accepted_frame_is_finished("INT").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_leaves_at_once_with_the_code_of_that_signal() {
+    for (first, second, code) in [
+        ("TERM", "TERM", 143),
+        ("TERM", "INT", 130),
+        ("INT", "INT", 130),
+    ] {
+        // The frame would hold the drain until its search's deadline.
+        let (_model, server, mut desk, _search) = in_the_middle_of_a_frame().await;
+        server.process.signal(first);
+        assert!(matches!(desk.event().await, Event::GoAway(_)));
+        server.process.signal(second);
+        let ended = server.process.end();
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("grace period is over"));
+        assert!(!ended.stderr.contains("stopped"), "{}", ended.stderr);
+    }
+}
