@@ -30,6 +30,13 @@ enum Verb {
     ///
     /// Every setting can come from the environment; a flag wins over it.
     Serve(Serve),
+    /// Plays frames through the whole service, in one process.
+    ///
+    /// Without arguments it plays three bundled screens: a new request, the same
+    /// request already tracked, and a screen without one. Gemini is asked if
+    /// GEMINI_API_KEY (or GOOGLE_API_KEY) is set; otherwise a stand-in decides by
+    /// simple rules over the text. A picture given with --frame is sent to whichever
+    /// of them is asked.
     Demo(Demo),
     /// Serves a stand-in for Gemini, for tests and benchmarks: simple rules
     /// over the screen's text, no model.

@@ -21,13 +21,7 @@ use desktop::{Desktop, Patience, Screen, Verdict};
 use print::{Printer, Style, Sum};
 use store::Store;
 
-/// Plays frames through the whole service, in one process.
-///
-/// Without arguments it plays three bundled screens: a new request, the same
-/// request already tracked, and a screen without one. Gemini is asked if
-/// GEMINI_API_KEY (or GOOGLE_API_KEY) is set; otherwise a stand-in decides by
-/// simple rules over the text. A picture given with --frame is sent to whichever
-/// of them is asked.
+/// What the demo shows. What it is for, the program says where it lists it.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("own").args(["frame", "ocr"]).multiple(true)))]
 #[command(after_help = "\
