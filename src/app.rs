@@ -1,6 +1,6 @@
 //! The house put together: everything built, bound, run and stopped.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,17 +66,18 @@ pub struct Running {
 /// # Errors
 /// Why that is not possible; nothing is left running then.
 pub async fn start(config: Config, world: World) -> Result<Running, Error> {
-    let http = http_client().map_err(Error::Http)?;
+    let http = http_client(&config.gemini.base_url).map_err(Error::Http)?;
     let metrics = Metrics::new();
-    let model = gemini::Client::new(config.gemini.clone(), http.clone(), metrics.clone());
-    start_with(config, world, metrics, http, Arc::new(model)).await
+    let model = gemini::Client::new(config.gemini.clone(), http, metrics.clone());
+    let keys = http_client(&config.auth.keys_url).map_err(Error::Http)?;
+    start_with(config, world, metrics, keys, Arc::new(model)).await
 }
 
 async fn start_with(
     config: Config,
     world: World,
     metrics: Metrics,
-    http: reqwest::Client,
+    keys: reqwest::Client,
     model: Arc<dyn Model>,
 ) -> Result<Running, Error> {
     let grpc_listener = bind("GRPC_PORT", config.grpc.address).await?;
@@ -91,7 +92,7 @@ async fn start_with(
             config.auth.project_id
         );
     }
-    let verifier = Verifier::new(config.auth, http, world.clone());
+    let verifier = Verifier::new(config.auth, keys, world.clone());
     let (stop, closing, sessions) = <(Stop, CancellationToken, TaskTracker)>::default();
     let tools = Tools {
         analyst: Analyst::new(config.analysis, model, world.clone(), metrics.clone()),
@@ -212,9 +213,14 @@ async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Er
         })
 }
 
-/// The one connection pool of the process: HTTP/2 where the server offers it.
-fn http_client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
+/// The connection pool for the server of this URL: HTTP/2 where it offers it.
+fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder();
+    if on_loopback(url) {
+        // A proxy that the environment names has a loopback of its own.
+        builder = builder.no_proxy();
+    }
+    builder
         .user_agent(concat!("proactive/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE)
@@ -222,4 +228,38 @@ fn http_client() -> reqwest::Result<reqwest::Client> {
         // A redirect would carry the key to a host nobody configured.
         .redirect(reqwest::redirect::Policy::none())
         .build()
+}
+
+fn on_loopback(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_loopback;
+
+    #[test]
+    fn loopback_is_known_in_each_way_to_write_it() {
+        for url in [
+            "http://127.0.0.1:1/keys",
+            "http://127.9.9.9",
+            "http://[::1]:1/",
+            "http://LOCALHOST:1/",
+        ] {
+            assert!(on_loopback(url), "{url}");
+        }
+        for url in [
+            "https://generativelanguage.googleapis.com",
+            "http://localhost.example.com",
+            "http://10.0.0.1",
+            "none",
+        ] {
+            assert!(!on_loopback(url), "{url}");
+        }
+    }
 }
