@@ -15,6 +15,9 @@ use proactive::{app, demo, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// What servers log unless they are told otherwise.
+const SERVER_LOG: &str = "info";
+
 /// ProactiveAI: a desktop's frames go in, one decision per frame comes out.
 #[derive(Parser)]
 #[command(name = "proactive", version, max_term_width = 100)]
@@ -127,7 +130,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: Serve) -> Result<ExitCode, Failure> {
-    let (config, log) = match (args.settings.check(), args.log.check("info")) {
+    let (config, log) = match (args.settings.check(), args.log.check(SERVER_LOG)) {
         (Ok(config), Ok(log)) => (config, log),
         (config, log) => {
             let wrong = [config.err(), log.err()].into_iter().flatten();
@@ -135,7 +138,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         }
     };
     if args.check_config {
-        print!("{}", config.show());
+        print!("{}{}", config.show(), args.log.show(SERVER_LOG));
         return Ok(ExitCode::SUCCESS);
     }
     let (format, filter) = log;
@@ -189,7 +192,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
 }
 
 async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {
-    let (format, filter) = args.log.check("info")?;
+    let (format, filter) = args.log.check(SERVER_LOG)?;
     telemetry::init(format, filter, args.log.colour(&stderr()));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let listener = TcpListener::bind(address)

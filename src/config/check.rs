@@ -73,11 +73,7 @@ impl Settings {
 
     fn gemini(&self, wrong: &mut Vec<String>) -> gemini::Options {
         gemini::Options {
-            base_url: url(
-                wrong,
-                "GOOGLE_GEMINI_BASE_URL",
-                &self.google_gemini_base_url,
-            ),
+            base_url: self.base_url(wrong),
             version: path_segment(wrong, "GEMINI_API_VERSION", &self.gemini_api_version),
             model: path_segment(
                 wrong,
@@ -109,6 +105,18 @@ impl Settings {
             ),
             prices: take(wrong, "GEMINI_PRICES", self.gemini_prices.parse()).unwrap_or_default(),
         }
+    }
+
+    /// Version and model are put behind it.
+    fn base_url(&self, wrong: &mut Vec<String>) -> String {
+        const NAME: &str = "GOOGLE_GEMINI_BASE_URL";
+        let base = url(wrong, NAME, &self.google_gemini_base_url);
+        if base.contains(['?', '#']) {
+            wrong.push(format!(
+                "{NAME}: has a query or fragment; give it without, and the key as GEMINI_API_KEY"
+            ));
+        }
+        base
     }
 
     fn api_key(&self, wrong: &mut Vec<String>) -> SecretString {
@@ -292,18 +300,16 @@ fn duration(
 
 fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     let text = text.trim();
-    let parsed = text.parse::<http::Uri>().ok();
-    let usable = parsed.is_some_and(|url| {
-        let plain_host = url.host().is_some_and(|host| !host.is_empty());
-        let no_password = url
-            .authority()
-            .is_some_and(|host| !host.as_str().contains('@'));
-        matches!(url.scheme_str(), Some("http" | "https")) && plain_host && no_password
-    });
-    if !usable {
-        wrong.push(format!(
-            "{name}: is not a URL that begins with https:// or http://"
-        ));
+    // Never shown here: a part that is refused may be a secret.
+    match reqwest::Url::parse(text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
+            wrong.push(format!("{name}: does not begin with https:// or http://"));
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            wrong.push(format!("{name}: has a user or password in it; take it out"));
+        }
+        Ok(_) => {}
+        Err(why) => wrong.push(format!("{name}: is not a URL: {why}")),
     }
     text.to_owned()
 }

@@ -69,7 +69,13 @@ pub struct LogSettings {
     )]
     log_format: String,
     /// Any value: no colours.
-    #[arg(long, env = "NO_COLOR", hide = true)]
+    #[arg(
+        long,
+        env = "NO_COLOR",
+        value_name = "ANY",
+        num_args = 0..=1,
+        default_missing_value = "1"
+    )]
     no_color: Option<String>,
 }
 
@@ -79,15 +85,11 @@ impl LogSettings {
     /// # Errors
     /// What is wrong with them.
     pub fn check(&self, usual: &str) -> Result<(LogFormat, EnvFilter), Mistakes> {
-        let filter = self
-            .rust_log
-            .as_deref()
-            .filter(|filter| !filter.trim().is_empty());
         let format = self
             .log_format
             .parse()
             .map_err(|why| format!("LOG_FORMAT: {why}"));
-        let filter = EnvFilter::try_new(filter.unwrap_or(usual)).map_err(|_| {
+        let filter = EnvFilter::try_new(self.filter().unwrap_or(usual)).map_err(|_| {
             "RUST_LOG: not a list of levels and directives such as \"info\"".to_owned()
         });
         match (format, filter) {
@@ -96,6 +98,19 @@ impl LogSettings {
                 [format.err(), filter.err()].into_iter().flatten().collect(),
             )),
         }
+    }
+
+    /// One `NAME=value` a line, as [`check`](Self::check) with the same `usual`
+    /// takes them.
+    pub fn show(&self, usual: &str) -> String {
+        let filter = self.filter().unwrap_or(usual);
+        format!("RUST_LOG={filter}\nLOG_FORMAT={}\n", self.log_format)
+    }
+
+    /// The filter, if one is set.
+    fn filter(&self) -> Option<&str> {
+        let filter = self.rust_log.as_deref();
+        filter.filter(|filter| !filter.trim().is_empty())
     }
 
     /// Whether colours may be written to this terminal.

@@ -40,6 +40,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "GOOGLE_GEMINI_BASE_URL",
+        hide_env_values = true,
         default_value = "https://generativelanguage.googleapis.com",
         value_name = "URL",
         help_heading = "Model"
@@ -197,7 +198,7 @@ pub struct Settings {
     )]
     pub firebase_auth_emulator_host: Option<String>,
     /// Where the public keys are: X.509 certificates by key id, or a JWK set.
-    #[arg(long, env = "FIREBASE_KEYS_URL", default_value = crate::auth::DEFAULT_KEYS_URL, value_name = "URL", help_heading = "Authentication")]
+    #[arg(long, env = "FIREBASE_KEYS_URL", hide_env_values = true, default_value = crate::auth::DEFAULT_KEYS_URL, value_name = "URL", help_heading = "Authentication")]
     pub firebase_keys_url: String,
     /// How far clocks may differ (0s to 60s).
     #[arg(

@@ -25,14 +25,12 @@ impl Config {
         line("BIND_ADDRESS", &grpc.address.ip());
         line("GRPC_PORT", &grpc.address.port());
         line("ADMIN_PORT", &admin.port());
-        line(
-            "TLS",
-            &if grpc.tls.is_some() {
-                "on"
-            } else {
-                "off (plaintext, for a balancer that ends TLS)"
-            },
-        );
+        let tls = match grpc.tls {
+            Some(_) => "******** (set)",
+            None => "not set: plaintext, for a balancer that ends TLS",
+        };
+        line("TLS_CERT_FILE", &tls);
+        line("TLS_KEY_FILE", &tls);
         line("GEMINI_API_KEY", &"******** (set)");
         line("GEMINI_MODEL", &gemini.model);
         line("GOOGLE_GEMINI_BASE_URL", &gemini.base_url);
@@ -54,11 +52,11 @@ impl Config {
         line("DRAIN_GRACE", &span(*drain_grace));
         line("FIREBASE_PROJECT_ID", &auth.project_id);
         line(
-            "FIREBASE_AUTH_EMULATOR",
+            "FIREBASE_AUTH_EMULATOR_HOST",
             &if auth.emulator {
-                "on: UNSIGNED TOKENS ARE ACCEPTED"
+                "set: UNSIGNED TOKENS ARE ACCEPTED"
             } else {
-                "off"
+                "not set"
             },
         );
         line("FIREBASE_KEYS_URL", &auth.keys_url);
