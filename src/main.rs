@@ -116,10 +116,16 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(Failure::new)
-        .and_then(|runtime| match verb {
-            Verb::Serve(args) => runtime.block_on(serve(args)),
-            Verb::Demo(args) => runtime.block_on(play(args)),
-            Verb::StandIn(args) => runtime.block_on(stand_in_for_gemini(args)),
+        .and_then(|runtime| {
+            let done = match verb {
+                Verb::Serve(args) => runtime.block_on(serve(args)),
+                Verb::Demo(args) => runtime.block_on(play(args)),
+                Verb::StandIn(args) => runtime.block_on(stand_in_for_gemini(args)),
+            };
+            // Dropping it would wait for a look-up of a host's name, which
+            // nothing can interrupt and a dead resolver holds for many seconds.
+            runtime.shutdown_background();
+            done
         });
     done.unwrap_or_else(|Failure { code, sentences }| {
         for sentence in sentences {
