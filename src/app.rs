@@ -113,7 +113,10 @@ async fn start_with(
     };
     let mut parts = JoinSet::new();
     let options = config.grpc;
+    // Before anything that runs can say something: the addresses come first.
+    // Whoever connects from now on is queued by the operating system.
     let tls = options.tls.is_some();
+    tracing::info!(%grpc, %admin, tls, model = config.gemini.model, "serving");
     parts.spawn(async move {
         grpc::serve(grpc_listener, options, door)
             .await
@@ -130,7 +133,6 @@ async fn start_with(
         closed.run_until_cancelled(keeper.keep_fresh()).await;
         Ok(())
     });
-    tracing::info!(%grpc, %admin, tls, model = config.gemini.model, "serving");
     Ok(Running {
         grpc,
         admin,

@@ -14,12 +14,14 @@ use crate::process::{Running, proactive, run};
 use crate::support::{Desk, connect};
 
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
-const BASIS: [(&str, &str); 5] = [
+const BASIS: [(&str, &str); 6] = [
     ("GEMINI_API_KEY", "key-of-a-test"),
     ("FIREBASE_PROJECT_ID", "demo-test"),
     ("BIND_ADDRESS", "127.0.0.1"),
     ("GRPC_PORT", "0"),
     ("ADMIN_PORT", "0"),
+    // Nobody listens there.
+    ("FIREBASE_KEYS_URL", "http://127.0.0.1:1/"),
 ];
 
 /// A server in another process, and its two addresses.
