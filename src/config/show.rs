@@ -59,7 +59,12 @@ impl Config {
                 "not set"
             },
         );
-        line("FIREBASE_KEYS_URL", &auth.keys_url);
+        // A signed URL has its signature in the query.
+        let (keys_url, query) = match auth.keys_url.split_once('?') {
+            Some((keys_url, _)) => (keys_url, "?********"),
+            None => (auth.keys_url.as_str(), ""),
+        };
+        line("FIREBASE_KEYS_URL", &format!("{keys_url}{query}"));
         line("TOKEN_CLOCK_SKEW", &span(auth.clock_skew));
         line("FIREBASE_KEYS_MAX_STALE", &span(auth.max_stale));
         page
