@@ -118,7 +118,7 @@ async fn in_the_middle_of_a_frame() -> (Running, Server, Desk, ToolCallRequest) 
     let arguments = ["stand-in", "--port", "0", "--latency", "100ms"];
     let mut model = Running::start(proactive(&arguments, &[]));
     let base = format!("http://{}", field(&model.logged("STAND-IN"), "address"));
-    let mut server = Server::start(&[
+    let server = Server::start(&[
         ("GOOGLE_GEMINI_BASE_URL", &base),
         ("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
     ]);
