@@ -63,6 +63,8 @@ impl House {
             caller: Caller {
                 principal,
                 device: String::new(),
+                platform: String::new(),
+                app_version: String::new(),
             },
         }
     }

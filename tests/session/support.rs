@@ -116,6 +116,8 @@ impl Core {
                 plan: None,
             },
             device: "desk".into(),
+            platform: String::new(),
+            app_version: String::new(),
         };
         let stop = Stop::default();
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
