@@ -31,7 +31,7 @@ pub struct Options {
     pub max_iterations: u32,
     /// How long a desktop may take for one search.
     pub tool_timeout: Duration,
-    /// How long a frame's analysis may take in all.
+    /// How long a frame may take from acceptance to its answer.
     pub frame_timeout: Duration,
 }
 
