@@ -71,6 +71,19 @@ fn sources(folder: &str) -> Vec<PathBuf> {
     found
 }
 
+/// The sources that make the product: unit tests in files of their own are not.
+fn product() -> impl Iterator<Item = PathBuf> {
+    let is_test = |path: &PathBuf| {
+        let inside = path.strip_prefix(root()).unwrap();
+        inside
+            .components()
+            .any(|part| ["tests", "tests.rs"].iter().any(|t| part.as_os_str() == *t))
+    };
+    sources("src")
+        .into_iter()
+        .filter(move |path| !is_test(path))
+}
+
 /// The part a source file belongs to.
 fn part_of(path: &Path) -> String {
     let inside = path.strip_prefix(root().join("src")).unwrap();
@@ -106,7 +119,8 @@ fn behind(code: &str, prefix: &str) -> BTreeSet<String> {
     };
     let mut names = BTreeSet::new();
     for (at, found) in code.match_indices(&format!("{prefix}::")) {
-        if code[..at].ends_with(word) {
+        // Part of a longer name, or of a longer path.
+        if code[..at].ends_with(word) || code[..at].ends_with("::") {
             continue;
         }
         let rest = &code[at + found.len()..];
@@ -136,7 +150,7 @@ fn behind(code: &str, prefix: &str) -> BTreeSet<String> {
 fn every_part_imports_only_what_the_table_allows() {
     let parts = parts();
     let mut seen = BTreeSet::new();
-    for path in sources("src") {
+    for path in product() {
         let part = part_of(&path);
         if part == "lib" {
             continue;
@@ -170,7 +184,7 @@ fn crates_with_a_sole_home_stay_there() {
         for name in homes {
             let (crate_name, item) = name.split_once("::").unwrap_or((&name, ""));
             let mut used_at_home = false;
-            for path in sources("src") {
+            for path in product() {
                 let code = code(&path);
                 let names = behind(&code, crate_name);
                 let uses = if item.is_empty() {

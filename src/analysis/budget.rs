@@ -29,9 +29,10 @@ impl Budget {
         }
     }
 
-    /// When the frame ends, whatever happens.
+    /// When the frame ends, whatever happens. Waiting for its turn counts: the
+    /// frames it waits for were accepted earlier and are over by then.
     pub(super) fn deadline(&self) -> Instant {
-        self.started + self.options.frame_timeout
+        self.accepted + self.options.frame_timeout
     }
 
     /// When the model must have answered; `None` if too little is left.

@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a09_five_functions_are_declared_and_extract_task_requires_its_twelve_fields() {
+    fn a09_gone_missing_schema_fields_all_five_functions_require_what_they_must() {
         let declared = declarations();
         let names: Vec<_> = (0..5)
             .map(|i| declared[i]["name"].as_str().unwrap())

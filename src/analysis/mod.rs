@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, Outcome};
+use crate::domain::{Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome};
 use crate::gemini::{Brief, Conversation, InlineImage, Model};
 use crate::telemetry::Metrics;
 use crate::tools::Desk;
@@ -31,7 +31,7 @@ pub struct Options {
     pub max_iterations: u32,
     /// How long a desktop may take for one search.
     pub tool_timeout: Duration,
-    /// How long a frame's analysis may take in all.
+    /// How long a frame may take from acceptance to its answer.
     pub frame_timeout: Duration,
 }
 
@@ -102,8 +102,27 @@ impl Analyst {
         inner
             .metrics
             .frame_overhead(budget.elapsed().saturating_sub(waited));
-        outcome
+        outcome.inspect(log_decision)
     }
+}
+
+fn log_decision(outcome: &Outcome) {
+    let Outcome { decision, bill, .. } = outcome;
+    let decision = match decision {
+        Decision::Extract(_) => "extract_task",
+        Decision::Reject { .. } => "reject_task",
+        Decision::NoTask { .. } => "no_task_found",
+    };
+    tracing::info!(
+        decision,
+        model.answered = bill.model_answered,
+        model_calls = bill.model_calls,
+        cost_micro_usd = bill.cost_micro_usd,
+        model_ms = bill.model_time.as_millis() as u64,
+        tool_ms = bill.tool_time.as_millis() as u64,
+        total_ms = bill.total_time.as_millis() as u64,
+        "frame decided"
+    );
 }
 
 fn out_of_time() -> FrameFault {

@@ -384,6 +384,11 @@ fn fault(error: &Error) -> FrameFault {
         | Error::Malformed { .. }
         | Error::Inconsistent => FrameFaultCode::GeminiError,
     };
-    tracing::warn!(%error, "a frame got no decision from the model");
+    match error {
+        Error::Rejected { .. } | Error::Inconsistent => {
+            tracing::error!(%error, "the model does not take our requests");
+        }
+        _ => tracing::warn!(%error, "a frame got no decision from the model"),
+    }
     FrameFault::new(code, error.to_string(), error.retryable())
 }

@@ -329,3 +329,89 @@ fn file(wrong: &mut Vec<String>, name: &str, path: &str) -> Option<String> {
     let content = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     take(wrong, name, content)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(change: impl FnOnce(&mut Settings)) -> Vec<String> {
+        let mut settings = Settings::defaults().embedded();
+        change(&mut settings);
+        settings
+            .check()
+            .map(|_| ())
+            .map_or_else(|Mistakes(wrong)| wrong, |()| vec![])
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let settings = Settings::defaults();
+        assert_eq!(
+            (&*settings.grpc_port, &*settings.admin_port),
+            ("50051", "9464")
+        );
+        let config = settings.embedded().check().unwrap();
+        assert_eq!(config.analysis.tool_timeout, Duration::from_secs(10));
+        assert_eq!(config.gemini.call_timeout, Duration::from_secs(30));
+        assert_eq!(config.analysis.frame_timeout, Duration::from_secs(60));
+        assert_eq!(config.analysis.max_iterations, 5);
+        assert_eq!(config.session.frames_at_once, 2);
+        assert_eq!(config.session.heartbeat_interval, Duration::from_secs(20));
+        assert_eq!(config.drain_grace, Duration::from_secs(25));
+        assert_eq!(config.gemini.model, "gemini-3.5-flash-lite");
+    }
+
+    #[test]
+    fn gone_a_30_s_wait_that_races_the_30_s_model_call() {
+        let wrong = mistakes(|set| set.frame_timeout = "30s".into());
+        assert!(
+            wrong.len() == 1 && wrong[0].starts_with("FRAME_TIMEOUT: "),
+            "{wrong:?}"
+        );
+        assert!(mistakes(|set| set.frame_timeout = "41s".into()).is_empty());
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_each_by_its_variable() {
+        let wrong = mistakes(|set| {
+            set.grpc_port = "70000".into();
+            set.bind_address = "localhost".into();
+            set.gemini_model = "a/../b".into();
+            set.google_gemini_base_url = "ftp://x".into();
+            set.gemini_prices = "free".into();
+            set.tls_cert_file = Some("/no/such/file".into());
+            set.token_clock_skew = "61s".into();
+            set.frames_per_session = "0".into();
+            set.gemini_thinking_level = "deep".into();
+        });
+        let mut told: Vec<_> = wrong
+            .iter()
+            .map(|line| line.split(": ").next().unwrap())
+            .collect();
+        told.sort_unstable();
+        let names = [
+            "BIND_ADDRESS",
+            "FRAMES_PER_SESSION",
+            "GEMINI_MODEL",
+            "GEMINI_PRICES",
+            "GEMINI_THINKING_LEVEL",
+            "GOOGLE_GEMINI_BASE_URL",
+            "GRPC_PORT",
+            "TLS_KEY_FILE",
+            "TOKEN_CLOCK_SKEW",
+        ];
+        assert_eq!(told, names);
+    }
+
+    #[test]
+    fn a24_no_mistake_repeats_a_secret() {
+        let secret = "AIza secret";
+        let wrong = mistakes(|set| {
+            set.gemini_api_key = Some(secret.into());
+            set.firebase_project_id = None;
+            set.service_account_json = Some("{\"private_key\": \"s3cret\"".into());
+        });
+        assert_eq!(wrong.len(), 2);
+        assert!(!wrong.concat().contains("secret") && !wrong.concat().contains("s3cret"));
+    }
+}

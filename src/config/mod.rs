@@ -10,9 +10,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
-use crate::telemetry::LogFormat;
+use crate::telemetry::{EnvFilter, LogFormat};
 use crate::transport::grpc;
 use crate::{analysis, auth, gemini, session};
 

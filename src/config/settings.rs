@@ -105,8 +105,8 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub tool_timeout: String,
-    /// One frame's analysis in all (1s to 10m); longer than one model call and
-    /// one search.
+    /// One frame from acceptance to answer (1s to 10m); longer than one model
+    /// call and one search.
     #[arg(
         long,
         env = "FRAME_TIMEOUT",

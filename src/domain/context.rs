@@ -112,7 +112,7 @@ impl Context {
             shorten(&mut goal.description);
         }
         Self {
-            version: clip(version, ENTRY_CHARS).into_owned(),
+            version: version.to_owned(),
             active: Shelf::cut(active, MAX_ACTIVE),
             completed: Shelf::cut(completed, MAX_PAST),
             deleted: Shelf::cut(deleted, MAX_PAST),

@@ -113,6 +113,16 @@ impl Session {
         let span = session_span(&self.id, &self.caller.principal.uid, &self.caller.device);
         async move {
             let mut open = Open::new(self.tools.metrics.clone());
+            let Caller {
+                platform,
+                app_version,
+                ..
+            } = &self.caller;
+            tracing::info!(
+                app.platform = platform,
+                app.version = app_version,
+                "session opened"
+            );
             let end = self.serve(inputs).await;
             self.pending.close();
             for id in self.frames.abandon().await {

@@ -79,6 +79,11 @@ pub struct Tools {
 pub struct Caller {
     /// Verified when the stream opened.
     pub principal: Principal,
-    /// What the client calls its device; for the log only, may be empty.
+    /// What the client calls its device, its platform and its version; for the
+    /// log only, each may be empty.
     pub device: String,
+    /// See `device`.
+    pub platform: String,
+    /// See `device`.
+    pub app_version: String,
 }

@@ -97,8 +97,9 @@ impl Totals {
             searches = self.searches,
             discarded_results = self.discarded_results,
             refused_events = self.refused_events,
-            model_calls = self.model_calls,
-            cost_micro_usd = self.cost_micro_usd,
+            // Frames without a decision have no bill; the metrics count all.
+            decided_model_calls = self.model_calls,
+            decided_cost_micro_usd = self.cost_micro_usd,
             "session ended"
         );
     }

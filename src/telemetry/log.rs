@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+pub use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// How a log line looks.

@@ -8,6 +8,6 @@ mod spans;
 pub use labels::{
     AuthResult, FrameResult, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
 };
-pub use log::{LogFormat, init};
+pub use log::{EnvFilter, LogFormat, init};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
 pub use spans::{frame_span, model_turn_span, session_span, tool_call_span};

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -28,7 +28,7 @@ use super::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
-use crate::session::{self, Caller, OUTBOUND_QUEUE, Session, Stop};
+use crate::session::{self, Caller, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
 use crate::telemetry::SessionEnd;
 
 /// The largest event taken from a client, in bytes.
@@ -48,8 +48,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// worth, so that desktops behind one balancer do not wait for each other; and
 /// the most that a connection can make the server hold unread.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Characters of a device's name that are kept for the log.
-const DEVICE_CHARS: usize = 64;
+/// Characters of each thing a client says of itself that are kept for the log.
+const CLIENT_CHARS: usize = 64;
 
 /// Where and how to listen.
 #[derive(Clone, Debug)]
@@ -207,18 +207,27 @@ impl ProactiveAi for Door {
         if self.stop.soft.is_cancelled() {
             return Err(shutting_down());
         }
-        let device = request
-            .metadata()
-            .get("x-device-id")
-            .and_then(|id| id.to_str().ok());
-        let device = clip(device.unwrap_or_default(), DEVICE_CHARS).into_owned();
+        let said = |name| {
+            let value = request
+                .metadata()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
+            clip(value.unwrap_or_default(), CLIENT_CHARS).into_owned()
+        };
+        let (device, platform) = (said("x-device-id"), said("x-app-platform"));
+        let app_version = said("x-app-version");
         let (_, mut extensions, _) = request.into_parts();
         let principal = extensions.remove::<Principal>();
         let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());
         let (Some(principal), Some(body)) = (principal, body) else {
             return Err(Status::internal("The server let a stream in unverified."));
         };
-        let caller = Caller { principal, device };
+        let caller = Caller {
+            principal,
+            device,
+            platform,
+            app_version,
+        };
         let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
         let session = Session::new(
             caller,
@@ -233,12 +242,20 @@ impl ProactiveAi for Door {
             // Nobody listens if the client is gone.
             let _ = ended.send(session.run(inputs).await);
         });
-        let events = ReceiverStream::new(messages).map(|message| Ok(outbound::event(message)));
-        let farewell = end
-            .map(|end| stream::iter(farewell(end.ok())))
-            .flatten_stream();
-        Ok(Response::new(events.chain(farewell).boxed()))
+        Ok(Response::new(answers(messages, end).boxed()))
     }
+}
+
+/// What the client is told, and how its stream ends.
+fn answers(
+    messages: mpsc::Receiver<ServerMessage>,
+    end: oneshot::Receiver<SessionEnd>,
+) -> impl Stream<Item = Result<ServerEvent, Status>> {
+    let events = ReceiverStream::new(messages).map(|message| Ok(outbound::event(message)));
+    let farewell = end
+        .map(|end| stream::iter(farewell(end.ok())))
+        .flatten_stream();
+    events.chain(farewell)
 }
 
 /// What a stream ends with; `None` if its session crashed.
@@ -259,4 +276,36 @@ fn farewell(end: Option<SessionEnd>) -> Vec<Result<ServerEvent, Status>> {
 
 fn shutting_down() -> Status {
     Status::unavailable("The server is shutting down; reconnect.")
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+    use crate::transport::proto::server_event::Event;
+
+    #[tokio::test]
+    async fn a19_a_crash_of_the_session_is_told_as_internal_and_not_retryable() {
+        let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
+        let (ended, end) = oneshot::channel();
+        let session = async move {
+            let _owned = (to_client, ended);
+            panic!("a crash on purpose");
+        };
+        let session = TaskTracker::new().spawn(session);
+        let told: Vec<_> = answers(messages, end).collect().await;
+        assert!(session.await.unwrap_err().is_panic());
+        let [
+            Ok(ServerEvent {
+                event: Some(Event::ServerError(error)),
+            }),
+            Err(status),
+        ] = &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((error.code.as_str(), error.retryable), ("INTERNAL", false));
+        assert_eq!(status.code(), Code::Internal);
+    }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | app_name, window_title | clipped to 200 and 500 characters |
 //! | ocr_text | clipped to 20,000 characters |
+//! | context_version | clipped to 256 characters, also where it is echoed |
 //! | screenshot_id | over 256 bytes: INVALID_FRAME |
 //! | jpeg_bytes | not a JPEG: INVALID_FRAME; empty: a frame of text alone |
 //! | capture_time | out of range: as if absent |
@@ -30,6 +31,7 @@ const FRAME_ID_BYTES: usize = 256;
 const APP_CHARS: usize = 200;
 const WINDOW_CHARS: usize = 500;
 const OCR_CHARS: usize = 20_000;
+const VERSION_CHARS: usize = 256;
 const MAX_HITS: usize = 50;
 const HIT_CHARS: usize = 300;
 const ERROR_CHARS: usize = 300;
@@ -73,6 +75,7 @@ fn hello(said: proto::ClientHello) -> Hello {
         context_version,
         session_context,
     } = said;
+    let context_version = clipped(context_version, VERSION_CHARS);
     Hello {
         version: Version::negotiate(&protocol_version),
         context: session_context.map(|tasks| context(&context_version, tasks)),
@@ -93,6 +96,7 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         session_context,
     } = sent;
     let id = frame_id(screenshot_id, frame_number)?;
+    let context_version = clipped(context_version, VERSION_CHARS);
     let image = match jpeg_bytes.is_empty() {
         true => None,
         false => match Image::jpeg(jpeg_bytes) {
@@ -325,6 +329,8 @@ mod tests {
             app_name: giant.clone(),
             window_title: giant.clone(),
             ocr_text: giant.clone(),
+            context_version: giant.clone(),
+            session_context: Some(proto::SessionContext::default()),
             capture_time: Some(prost_types::Timestamp {
                 seconds: i64::MAX,
                 nanos: -5,
@@ -335,6 +341,12 @@ mod tests {
         let chars = [&frame.app, &frame.window, &frame.ocr.0].map(|text| text.chars().count());
         assert_eq!(chars, [200, 500, 20_000]);
         assert_eq!(frame.captured_at, None);
+        assert_eq!(frame.context.unwrap().version.chars().count(), 256);
+        let said = proto::ClientHello {
+            context_version: giant.clone(),
+            ..proto::ClientHello::default()
+        };
+        assert_eq!(hello(said).context_version.chars().count(), 256);
         let found = proto::SearchResult {
             description: giant,
             similarity: f64::NAN,

@@ -241,6 +241,11 @@ impl Ledger {
         }
     }
 
+    /// Whether no frame can be in flight.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.frames.values().all(|debt| debt.most == 0)
+    }
+
     /// The session has ended. `complete`: everything it said was heard.
     pub(crate) fn close(&mut self, end: SessionEnd, complete: bool) {
         let plausible = match end {

@@ -10,6 +10,7 @@ mod model;
 mod plan;
 mod stage;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,8 +69,13 @@ fn every_accepted_frame_gets_exactly_one_answer_and_nothing_is_left_behind() {
 }
 
 fn play(house: &House, seed: u64, trace: Option<&mut String>) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(|| house.play(seed, trace)))
-        .unwrap_or_else(|_| Err("the session crashed".to_owned()))
+    let played = catch_unwind(AssertUnwindSafe(|| house.play(seed, trace)));
+    // The session survives the crash of a frame; the schedule does not.
+    match (CRASHED.take(), played) {
+        (Some(what), _) => Err(format!("a crash: {what}")),
+        (None, Ok(result)) => result,
+        (None, Err(_)) => Err("a crash on purpose came through".to_owned()),
+    }
 }
 
 fn show(seed: u64) -> (Result<(), String>, String) {
@@ -103,15 +109,17 @@ fn everything_occurred(pages: &[String]) {
     }
 }
 
-/// Crashes on purpose are not printed; all others are.
+thread_local! {
+    /// The last crash of this thread that was not on purpose.
+    static CRASHED: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Crashes on purpose are not printed; all others are, and are noted.
 fn crash_quietly() {
     let loud = take_hook();
     set_hook(Box::new(move |panic| {
-        let said = panic.payload().downcast_ref::<String>();
-        let said = said
-            .map(String::as_str)
-            .or(panic.payload().downcast_ref().copied());
-        if said != Some(model::ON_PURPOSE) {
+        if panic.payload_as_str() != Some(model::ON_PURPOSE) {
+            CRASHED.set(Some(panic.to_string()));
             loud(panic);
         }
     }));

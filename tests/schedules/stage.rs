@@ -17,6 +17,7 @@ use proactive::session::{
     Caller, ClientMessage, Hello, Input, Refusal, RefusalCode, ServerMessage, Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
+use proactive::tools::Pending;
 use proactive::world::World;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -63,6 +64,8 @@ impl House {
             caller: Caller {
                 principal,
                 device: String::new(),
+                platform: String::new(),
+                app_version: String::new(),
             },
         }
     }
@@ -119,6 +122,7 @@ impl House {
             reading: true,
             agenda: BTreeMap::new(),
             stop,
+            pending: pending.clone(),
             ledger: Ledger::default(),
             trace: trace.is_some().then(String::new),
         };
@@ -164,6 +168,7 @@ struct Stage {
     /// What will happen. The number keeps the order of one instant.
     agenda: BTreeMap<(Instant, usize), Deed>,
     stop: Stop,
+    pending: Pending,
     ledger: Ledger,
     trace: Option<String>,
 }
@@ -218,6 +223,9 @@ impl Stage {
             None => true,
         };
         self.hear_all();
+        if !fog && self.ledger.is_settled() && !self.pending.is_empty() {
+            self.ledger.blame("a search outlives its frame");
+        }
         let deed = self.queue.pop_front()?;
         self.note(format_args!(
             "-> {}{deed:?}",

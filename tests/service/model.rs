@@ -51,7 +51,7 @@ fn nothing() -> Move {
 }
 
 #[tokio::test]
-async fn a08_the_key_goes_in_a_header_and_never_into_the_url() {
+async fn a08_gone_the_key_in_a_url() {
     let app = app().await;
     told(&app, [nothing()]).await;
     let request = app.model.recorded().pop().unwrap();

@@ -277,7 +277,7 @@ async fn a14_the_model_sees_results_emptiness_and_errors_as_what_they_are() {
 }
 
 #[tokio::test]
-async fn a15_gone_a_timeout_that_ends_a_frame_with_no_event() {
+async fn a15_gone_a_cancel_tool_request_never_sent() {
     let app = TestApp::new()
         .with(|set| set.tool_timeout = "100ms".into())
         .start()
@@ -343,4 +343,99 @@ async fn beyond_two_frames_the_newest_waits_and_the_older_one_is_superseded() {
     .await;
     assert_eq!(desk.error().await.code, "CANCELLED");
     assert_eq!(desk.outcome().await.frame_id, "4");
+}
+
+#[tokio::test]
+async fn gone_stub_callbacks_every_event_of_a_client_has_its_effect() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.desk().await;
+    desk.hello("1.1").await;
+    desk.ready().await;
+    desk.say(Said::Heartbeat(Heartbeat::default())).await;
+    desk.frame("f", REQUEST).await;
+    let search = desk.search().await;
+    desk.answer(&search, vec![]).await;
+    // The result was used: the model goes on and asks for words.
+    let search = desk.search().await;
+    assert_eq!(search.tool_kind(), ToolKind::SearchKeywords);
+    desk.say(Said::CancelFrame(CancelFrame {
+        frame_id: "f".into(),
+    }))
+    .await;
+    assert!(matches!(desk.event().await, Event::CancelToolRequest(_)));
+    assert_eq!(desk.error().await.code, "CANCELLED");
+}
+
+#[tokio::test]
+async fn gone_a_tool_result_dropped_as_unexpected() {
+    let app = TestApp::new().start().await;
+    let search = |query| Call::new("search_similar", json!({ "query": query }));
+    app.script([
+        Move::calls([search("a"), search("b"), search("c")]),
+        Move::call("no_task_found", json!({})),
+    ]);
+    let mut desk = app.greeted().await;
+    desk.frame("f", REQUEST).await;
+    let mut asked = vec![
+        desk.search().await,
+        desk.search().await,
+        desk.search().await,
+    ];
+    // In whatever order they come, and with something else in between.
+    asked.reverse();
+    for request in &asked {
+        desk.say(Said::Heartbeat(Heartbeat::default())).await;
+        desk.answer(request, vec![]).await;
+    }
+    assert_eq!(desk.outcome().await.frame_id, "f");
+    app.metric_becomes("proactive_discarded_tool_results_total 0")
+        .await;
+    let answered = "proactive_tool_calls_total{tool=\"search_similar\",result=\"answered\"} 3";
+    app.metric_becomes(answered).await;
+}
+
+#[tokio::test]
+async fn gone_two_readers_on_one_stream_events_are_taken_once_and_in_order() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    for number in 0..100 {
+        let mut unusable = frame(&number.to_string(), "x");
+        unusable.jpeg_bytes = b"no jpeg".to_vec().into();
+        desk.say(Said::FrameEvent(unusable)).await;
+        assert_eq!(desk.error().await.frame_id, number.to_string());
+    }
+    // And in one go.
+    for number in 0..16 {
+        let mut unusable = frame(&number.to_string(), "x");
+        unusable.jpeg_bytes = b"no jpeg".to_vec().into();
+        desk.say(Said::FrameEvent(unusable)).await;
+    }
+    for number in 0..16 {
+        assert_eq!(desk.error().await.frame_id, number.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a10_gone_ocr_text_never_in_the_prompt() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    desk.frame("f", "The \"quoted\" words\nof this screen")
+        .await;
+    desk.outcome().await;
+    let body: serde_json::Value =
+        serde_json::from_slice(&app.model.recorded().pop().unwrap().body).unwrap();
+    let parts = body["contents"][0]["parts"].as_array().unwrap();
+    let text: String = parts
+        .iter()
+        .filter_map(|part| part["text"].as_str())
+        .collect();
+    for shown in [
+        "The \"quoted\" words\nof this screen",
+        "⟦app⟧Huddle⟦/app⟧",
+        "⟦window⟧Anna⟦/window⟧",
+        "Today is ",
+    ] {
+        assert!(text.contains(shown), "{shown} is not in {text}");
+    }
+    assert_eq!(parts[1]["inlineData"]["mimeType"], "image/jpeg");
 }

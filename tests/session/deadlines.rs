@@ -146,3 +146,25 @@ async fn a_search_for_which_no_time_is_left_is_neither_sent_nor_called_off() {
     desk.no_task("f").await;
     desk.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_waits_for_its_turn_is_answered_within_its_sixty_seconds_too() {
+    let mut desk = Core::new()
+        .frames_at_once(1)
+        .model(|_| pending())
+        .greeted()
+        .await;
+    desk.frame("running").await;
+    tokio::time::sleep(30 * SECOND).await;
+    desk.frame("waiting").await;
+    let sent = Since::now();
+    desk.fault("running").await;
+    let fault = desk.fault("waiting").await;
+    assert!(fault.retryable);
+    assert!(
+        (59_000..=60_000).contains(&sent.millis()),
+        "{}",
+        sent.millis()
+    );
+    desk.close().await;
+}

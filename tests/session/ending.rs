@@ -152,6 +152,7 @@ async fn a_client_that_never_reads_ends_its_own_session_within_the_limit() {
         };
         while desk.try_input(Input::Message(ClientMessage::Hello(hello()))) {
             taken += 1;
+            assert!(taken < 1_000, "it is listened to for ever");
             tokio::task::yield_now().await;
         }
     };

@@ -54,7 +54,7 @@ async fn gone_a_malformed_model_turn_reported_as_no_task_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a19_a_crash_in_one_frame_is_told_and_the_session_and_its_other_frames_live_on() {
+async fn a19_gone_an_exception_that_loses_a_frame_silently() {
     let mut desk = Core::new()
         .model(|view| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;

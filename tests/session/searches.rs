@@ -175,6 +175,7 @@ async fn a15_a_search_without_answer_is_called_off_and_then_the_frame_ends_with_
         "{reason}"
     );
     assert!(!outcome.context_summary.is_empty() && !outcome.current_activity.is_empty());
+    assert!(desk.pending.is_empty(), "its place is free");
     assert_eq!(desk.views().len(), 1, "the model was not asked again");
     desk.close().await;
 }

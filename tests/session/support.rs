@@ -116,6 +116,8 @@ impl Core {
                 plan: None,
             },
             device: "desk".into(),
+            platform: String::new(),
+            app_version: String::new(),
         };
         let stop = Stop::default();
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
@@ -322,9 +324,12 @@ impl Desk {
     /// Reads to the end. Whatever happened, nothing of the session is left.
     pub(crate) async fn end(mut self) -> (SessionEnd, Vec<ServerMessage>) {
         let mut rest = Vec::new();
-        while let Some(message) = self.heard().await {
-            rest.push(message);
-        }
+        let reading = async {
+            while let Some(message) = self.from_server.recv().await {
+                rest.push(message);
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("the session ends");
         (self.over().await, rest)
     }
 
