@@ -77,7 +77,7 @@ fn unsigned_token() -> String {
 }
 
 #[tokio::test]
-async fn gone_a_server_that_cannot_start_it_tells_both_addresses_and_serves_there() {
+async fn gone_a_server_that_cannot_start() {
     let server = Server::start(&[]);
     connect(&format!("http://{}", server.grpc)).await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -153,8 +153,7 @@ async fn an_accepted_frame_is_finished(signal: &str) {
 }
 
 #[tokio::test]
-async fn gone_shutdown_only_on_ctrl_c_and_not_sigterm_it_finishes_accepted_frames_and_leaves_with_0()
- {
+async fn gone_shutdown_only_on_ctrl_c_and_not_sigterm() {
     an_accepted_frame_is_finished("TERM").await;
 }
 
