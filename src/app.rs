@@ -206,7 +206,10 @@ async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Er
 }
 
 /// The one connection pool of the process: HTTP/2 where the server offers it.
-fn http_client() -> reqwest::Result<reqwest::Client> {
+///
+/// # Errors
+/// The system's TLS set-up is broken.
+pub fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .user_agent(concat!("proactive/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
