@@ -12,21 +12,21 @@ use super::process::Process;
 use super::report::{Report, Spread};
 use super::{Kind, Lab, Result};
 
-const FEW: usize = 10;
+pub(crate) const FEW: usize = 10;
 const MANY: usize = 1_000;
 /// As behind a balancer.
 const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 10;
 const ROUNDS: usize = 15;
 /// Per round and server.
-const FRAMES: usize = 400;
+pub(crate) const FRAMES: usize = 400;
 /// After the last outcome a server has little left to do.
 const REST: Duration = Duration::from_millis(20);
 
 const MOST_OVER_BARE: f64 = 1.25;
 const MOST_GROWTH: f64 = 1.15;
 
-struct Bench {
+pub(crate) struct Bench {
     server: Process,
     crowd: Crowd,
     /// Microseconds per frame, by round.
@@ -34,7 +34,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(lab: &Lab, kind: Kind, sessions: usize, jpeg: &Bytes) -> Result<Self> {
+    pub(crate) async fn new(lab: &Lab, kind: Kind, sessions: usize, jpeg: &Bytes) -> Result<Self> {
         let server = lab.start(kind)?;
         let desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
         let mut crowd = Crowd::new(desks, IN_FLIGHT);
@@ -47,7 +47,7 @@ impl Bench {
         })
     }
 
-    async fn round(&mut self, jpeg: &Bytes) -> Result<()> {
+    pub(crate) async fn round(&mut self, jpeg: &Bytes) -> Result<()> {
         let before = self.server.cpu()?;
         self.crowd.frames(FRAMES, jpeg).await?;
         sleep(REST).await;
@@ -56,7 +56,11 @@ impl Bench {
         Ok(())
     }
 
-    fn cost(&self) -> Spread {
+    pub(crate) fn process(&self) -> u32 {
+        self.server.id()
+    }
+
+    pub(crate) fn cost(&self) -> Spread {
         Spread::of(self.costs.iter().copied())
     }
 

@@ -9,6 +9,10 @@
 //! outcome goes out.
 //!
 //! Nothing is asserted of wall time: the processes share the machine.
+//!
+//! `cargo bench --bench frame -- only ours 20000` (or `bare`) keeps one server
+//! busy with so many frames and tells its process id, for a profiler. (cargo
+//! adds a `--bench` of its own to the arguments.)
 
 mod bare;
 mod cpu;
@@ -42,12 +46,18 @@ enum Kind {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let args: Vec<String> = args.collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
         [model::ROLE] => model::run(),
         [ours::ROLE, model_url, keys_url] => ours::run(model_url, keys_url),
         [bare::ROLE, model_url, first, second] => bare::run(model_url, first, second),
+        ["only", kind, frames] => {
+            process::runtime().and_then(|runtime| runtime.block_on(only(kind, frames)))
+        }
         _ => process::runtime().and_then(|runtime| runtime.block_on(measure())),
     };
     match done {
@@ -114,6 +124,23 @@ impl Lab {
         }
         model::sizes(&self.model.url()).await
     }
+}
+
+/// Keeps one server busy, for a profiler to look at.
+async fn only(kind: &str, frames: &str) -> Result<ExitCode> {
+    let lab = Lab::new().await?;
+    let kind = match kind {
+        "ours" => Kind::Ours,
+        "bare" => Kind::Bare,
+        _ => return Err("name a server: ours or bare".into()),
+    };
+    let mut bench = cpu::Bench::new(&lab, kind, cpu::FEW, &desk::jpeg(100)).await?;
+    eprintln!("process {}", bench.process());
+    for _ in 0..frames.parse::<usize>()?.div_ceil(cpu::FRAMES) {
+        bench.round(&desk::jpeg(100)).await?;
+    }
+    println!("{} per frame", bench.cost().with("µs").trim());
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn measure() -> Result<ExitCode> {
