@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use base64::engine::{Simd, general_purpose::PAD};
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use serde_json::{Value, json};
 
@@ -38,9 +38,26 @@ impl Brief {
 pub struct InlineImage(Bytes);
 
 impl InlineImage {
-    /// Encodes the JPEG once and lets go of it.
+    /// Encodes the JPEG once, where it lies if there is room (see
+    /// [`Image::room`]).
     pub fn encode(image: Image) -> Self {
-        Self(STANDARD.encode(image.into_bytes()).into())
+        /// Three bytes become four: only the last piece may be no multiple.
+        const PIECE: usize = 3 * 1024;
+        let engine = Simd::standard(PAD);
+        let mut data = BytesMut::from(image.into_bytes());
+        let jpeg = data.len();
+        data.resize(Image::room(jpeg), 0);
+        // From the end, so that what is written lies behind what is to be read.
+        for from in (0..jpeg).step_by(PIECE).rev() {
+            let mut piece = [0; PIECE];
+            let piece = &mut piece[..PIECE.min(jpeg - from)];
+            piece.copy_from_slice(&data[from..from + piece.len()]);
+            let to = Image::room(from)..Image::room(from + piece.len());
+            engine
+                .encode_slice(piece, &mut data[to])
+                .expect("the place is as large as the piece's encoding");
+        }
+        Self(data.freeze())
     }
 }
 
@@ -189,6 +206,8 @@ impl Body for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn whole(chunks: Chunks) -> Value {
@@ -220,6 +239,26 @@ mod tests {
         assert_eq!(parts[1]["inlineData"]["mimeType"], "image/jpeg");
         assert_eq!(parts[1]["inlineData"]["data"], STANDARD.encode(jpeg));
         assert_eq!(parts[2], json!({ "text": "af\"ter" }));
+    }
+
+    #[test]
+    fn an_image_is_encoded_where_it_lies_whatever_its_length() {
+        for size in [5, 6, 7, 3071, 3072, 3073, 3074, 6144, 100_001] {
+            let mut jpeg: Vec<u8> = (0..size).map(|at| (at * 31 % 251) as u8).collect();
+            jpeg[..3].copy_from_slice(&[0xFF, 0xD8, 0xFF]);
+            jpeg[size - 2..].copy_from_slice(&[0xFF, 0xD9]);
+            let mut message = BytesMut::with_capacity(Image::room(size + 20));
+            message.extend_from_slice(b"before");
+            message.extend_from_slice(&jpeg);
+            message.extend_from_slice(b"behind");
+            let message = message.freeze();
+            let place = message[6..].as_ptr();
+            let image = Image::jpeg(message.slice(6..6 + size)).unwrap();
+            drop(message);
+            let InlineImage(encoded) = InlineImage::encode(image);
+            assert_eq!(encoded, STANDARD.encode(&jpeg), "{size} bytes");
+            assert_eq!(encoded.as_ptr(), place, "{size} bytes were copied");
+        }
     }
 
     #[test]
