@@ -52,6 +52,7 @@ pub struct Running {
     grpc: SocketAddr,
     admin: SocketAddr,
     metrics: Metrics,
+    verifier: Verifier,
     stop: Stop,
     /// Ends what must outlive the sessions.
     closing: CancellationToken,
@@ -110,10 +111,10 @@ async fn start_with(
         draining: stop.soft.clone(),
     };
     let mut parts = JoinSet::new();
-    let tls = config.grpc.tls;
-    let tls_on = tls.is_some();
+    let options = config.grpc;
+    let tls = options.tls.is_some();
     parts.spawn(async move {
-        grpc::serve(grpc_listener, tls, door)
+        grpc::serve(grpc_listener, options, door)
             .await
             .map_err(|_| Error::Listener("gRPC"))
     });
@@ -123,16 +124,17 @@ async fn start_with(
             .await
             .map_err(|_| Error::Listener("admin"))
     });
-    let closed = closing.clone();
+    let (closed, keeper) = (closing.clone(), verifier.clone());
     parts.spawn(async move {
-        closed.run_until_cancelled(verifier.keep_fresh()).await;
+        closed.run_until_cancelled(keeper.keep_fresh()).await;
         Ok(())
     });
-    tracing::info!(%grpc, %admin, tls = tls_on, model = config.gemini.model, "serving");
+    tracing::info!(%grpc, %admin, tls, model = config.gemini.model, "serving");
     Ok(Running {
         grpc,
         admin,
         metrics,
+        verifier,
         stop,
         closing,
         sessions,
@@ -155,6 +157,11 @@ impl Running {
     /// The server's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Ends when tokens can be judged, so that streams can be opened.
+    pub async fn ready(&self) {
+        self.verifier.until_ready().await;
     }
 
     /// Ends only if a part fails: all of them run until they are stopped.

@@ -1,13 +1,19 @@
 //! The `proactive` command.
 
+use std::io::{stderr, stdout};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use proactive::app;
 use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings};
+use proactive::embedded::Embedded;
 use proactive::lifecycle::Signals;
-use proactive::telemetry;
+use proactive::stand_in::{self, StandIn};
 use proactive::world::World;
+use proactive::{app, demo, telemetry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// ProactiveAI: a desktop's frames go in, one decision per frame comes out.
 #[derive(Parser)]
@@ -18,11 +24,18 @@ struct Command {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 enum Verb {
     /// Serves desktops over gRPC, until SIGTERM or SIGINT.
     ///
     /// Every setting can come from the environment; a flag wins over it.
     Serve(Serve),
+    Demo(Demo),
+    /// Serves a stand-in for Gemini, for tests and benchmarks: simple rules
+    /// over the screen's text, no model.
+    ///
+    /// Point GOOGLE_GEMINI_BASE_URL at it.
+    StandIn(StandInArgs),
 }
 
 #[derive(Args)]
@@ -36,63 +49,159 @@ struct Serve {
     log: LogSettings,
 }
 
-fn main() -> ExitCode {
-    let Command { verb } = Command::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("no threads could be started: {error}"), 1),
-    };
-    match verb {
-        Verb::Serve(args) => runtime.block_on(serve(args)),
+#[derive(Args)]
+struct Demo {
+    #[command(flatten)]
+    demo: demo::Args,
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[derive(Args)]
+struct StandInArgs {
+    /// The port on 127.0.0.1; 0 means any free one, told in the log.
+    #[arg(long, default_value_t = 8089)]
+    port: u16,
+    /// How long each answer takes.
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    latency: Duration,
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+/// Why the process ends before its work is done.
+struct Failure {
+    code: u8,
+    sentences: Vec<String>,
+}
+
+impl Failure {
+    fn new(error: impl ToString) -> Self {
+        Self {
+            code: 1,
+            sentences: vec![error.to_string()],
+        }
     }
 }
 
-async fn serve(args: Serve) -> ExitCode {
-    let (log, config) = match (args.log.check(), args.settings.check()) {
-        (Ok(log), Ok(config)) => (log, config),
-        (log, config) => {
+impl From<Mistakes> for Failure {
+    fn from(Mistakes(sentences): Mistakes) -> Self {
+        Self {
+            code: EXIT_USAGE,
+            sentences,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let verb = match Command::try_parse() {
+        Ok(Command { verb }) => verb,
+        Err(told) => {
+            // Help and version are no errors; nobody reads a closed terminal.
+            let _ = told.print();
+            return ExitCode::from(if told.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::new)
+        .and_then(|runtime| match verb {
+            Verb::Serve(args) => runtime.block_on(serve(args)),
+            Verb::Demo(args) => runtime.block_on(play(args)),
+            Verb::StandIn(args) => runtime.block_on(stand_in_for_gemini(args)),
+        });
+    done.unwrap_or_else(|Failure { code, sentences }| {
+        for sentence in sentences {
+            eprintln!("proactive: {sentence}");
+        }
+        ExitCode::from(code)
+    })
+}
+
+async fn serve(args: Serve) -> Result<ExitCode, Failure> {
+    let (config, log) = match (args.settings.check(), args.log.check("info")) {
+        (Ok(config), Ok(log)) => (config, log),
+        (config, log) => {
             let wrong = [config.err(), log.err()].into_iter().flatten();
-            return usage(&Mistakes(wrong.flat_map(|mistakes| mistakes.0).collect()));
+            return Err(Mistakes(wrong.flat_map(|mistakes| mistakes.0).collect()).into());
         }
     };
     if args.check_config {
         print!("{}", config.show());
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
     let (format, filter) = log;
-    telemetry::init(format, filter, args.log.colour(&std::io::stderr()));
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return fail(&format!("signals cannot be listened to: {error}"), 1),
-    };
-    let mut running = match app::start(config, World::real()).await {
-        Ok(running) => running,
-        Err(error) => return fail(&error.to_string(), 1),
-    };
+    telemetry::init(format, filter, args.log.colour(&stderr()));
+    let mut signals = Signals::listen().map_err(Failure::new)?;
+    let mut running = app::start(config, World::real())
+        .await
+        .map_err(Failure::new)?;
     tokio::select! {
         order = signals.next() => tracing::info!(?order, "told to stop"),
-        error = running.failed() => return fail(&error.to_string(), 1),
+        error = running.failed() => return Err(Failure::new(error)),
     }
     tokio::select! {
-        () = running.stop() => ExitCode::SUCCESS,
+        () = running.stop() => Ok(ExitCode::SUCCESS),
         order = signals.next() => {
             tracing::warn!(?order, "told to stop again: leaving at once");
-            ExitCode::from(order.exit_code())
+            Ok(ExitCode::from(order.exit_code()))
         }
     }
 }
 
-fn usage(mistakes: &Mistakes) -> ExitCode {
-    for mistake in &mistakes.0 {
-        eprintln!("proactive: {mistake}");
-    }
-    ExitCode::from(EXIT_USAGE)
+async fn play(args: Demo) -> Result<ExitCode, Failure> {
+    let (format, filter) = args.log.check("error")?;
+    telemetry::init(format, filter, args.log.colour(&stderr()));
+    let told = |error: demo::Error| Failure {
+        code: error.exit_code(),
+        ..Failure::new(error)
+    };
+    let play = args.demo.prepare().map_err(told)?;
+    let settings = Settings::from_environment()?;
+    let world = World::real();
+    let stand_in =
+        (!settings.has_key()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
+    let by_stand_in = stand_in.is_some();
+    let config = settings.embedded().check()?;
+    let service = Embedded::start(config, stand_in, world.clone())
+        .await
+        .map_err(Failure::new)?;
+    let endpoints = demo::Endpoints {
+        grpc: service.grpc_addr(),
+        token: service.token("demo-user").into(),
+        stand_in: by_stand_in,
+    };
+    let colour = args.log.colour(&stdout());
+    let sum = play
+        .play(&endpoints, world, stdout(), colour)
+        .await
+        .map_err(told)?;
+    service.stop().await;
+    Ok(ExitCode::from(u8::from(sum.failed > 0)))
 }
 
-fn fail(sentence: &str, code: u8) -> ExitCode {
-    eprintln!("proactive: {sentence}");
-    ExitCode::from(code)
+async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {
+    let (format, filter) = args.log.check("info")?;
+    telemetry::init(format, filter, args.log.colour(&stderr()));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|cause| Failure::new(format!("--port: cannot listen on {address}: {cause}")))?;
+    let mut signals = Signals::listen().map_err(Failure::new)?;
+    let options = stand_in::Options {
+        latency: args.latency,
+        ..stand_in::Options::default()
+    };
+    let stop = CancellationToken::new();
+    let serving = StandIn::new(options, World::real()).serve(listener, stop.clone());
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return served.map(|()| ExitCode::SUCCESS).map_err(Failure::new),
+        _ = signals.next() => stop.cancel(),
+    }
+    serving
+        .await
+        .map(|()| ExitCode::SUCCESS)
+        .map_err(Failure::new)
 }

@@ -320,6 +320,11 @@ async fn a18_scripted_errors_have_googles_form() {
             "{next:?}"
         );
     }
+    // The rules quote the screen; that must not make them tell the key.
+    let (_, body) = served
+        .ask(&request(&format!("please send {KEY_ECHO} to Anna")))
+        .await;
+    assert!(!body.to_string().contains("key-of-a-test"));
     let html = Move::raw(502, "<html>bad gateway</html>")
         .header("content-type", "text/html")
         .header("retry-after", "7");

@@ -41,7 +41,7 @@ pub(crate) fn run(model_url: &str, first: &str, second: &str) -> Result<ExitCode
     let service = ProactiveAiServer::new(bare).max_decoding_message_size(grpc::MAX_MESSAGE);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     runtime.spawn(
-        grpc::server()
+        grpc::server(grpc::KEEPALIVE)
             .add_service(service)
             .serve_with_incoming(incoming),
     );

@@ -214,6 +214,9 @@ impl<'a> Deliberation<'a> {
     async fn search(&mut self, calls: &[Call], asked: &[Option<Function>]) -> Step {
         let started = Instant::now();
         let deadline = self.budget.for_search();
+        if deadline <= started {
+            return Step::End(self.nothing("The frame's time was over before it could search."));
+        }
         let mut searches = 0;
         let results = calls.iter().zip(asked).map(|(call, function)| {
             let kind = match function {

@@ -145,7 +145,7 @@ impl Keyring {
             let pause = match self.refresh().await {
                 Ok(lifetime) => {
                     retries = backoff();
-                    lifetime.mul_f64(0.8) - self.world.up_to(lifetime.mul_f64(0.1))
+                    refresh_after(lifetime, &self.world)
                 }
                 Err(error) => {
                     let pause = retries.next().unwrap_or(QUIET);
@@ -221,6 +221,12 @@ impl Round {
     fn is_recent(&self) -> bool {
         self.ended.elapsed() < QUIET
     }
+}
+
+/// At 70 to 80 % of the lifetime: with time left for retries, and not in step
+/// with the other servers.
+pub(super) fn refresh_after(lifetime: Duration, world: &World) -> Duration {
+    lifetime.mul_f64(0.7) + world.up_to(lifetime.mul_f64(0.1))
 }
 
 /// The URL is the operator's and may carry a secret: it stays out of the log.

@@ -1,7 +1,7 @@
 //! Turns a Firebase ID token into a [`Principal`], or says why not.
 //!
 //! The rules and their order are those of the Firebase Admin SDKs; where ours
-//! are stricter, `tests/tokens.rs` lists the difference and its reason. Nothing
+//! are stricter, `tests/tokens` lists the difference and its reason. Nothing
 //! is left to the JWT crate's defaults: it reads keys and checks signatures,
 //! the claims are checked here.
 

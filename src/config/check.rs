@@ -45,6 +45,7 @@ impl Settings {
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
                 tls: self.tls(w),
+                keepalive: grpc::KEEPALIVE,
             },
             admin: SocketAddr::new(bind, admin_port),
             gemini: self.gemini(w),
@@ -291,9 +292,13 @@ fn duration(
 
 fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     let text = text.trim();
-    let parsed = reqwest::Url::parse(text).ok();
+    let parsed = text.parse::<http::Uri>().ok();
     let usable = parsed.is_some_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none()
+        let plain_host = url.host().is_some_and(|host| !host.is_empty());
+        let no_password = url
+            .authority()
+            .is_some_and(|host| !host.as_str().contains('@'));
+        matches!(url.scheme_str(), Some("http" | "https")) && plain_host && no_password
     });
     if !usable {
         wrong.push(format!(

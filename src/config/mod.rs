@@ -56,9 +56,10 @@ impl fmt::Display for Mistakes {
 #[command(next_help_heading = "Log")]
 pub struct LogSettings {
     /// What is logged: a level (error, warn, info, debug, trace), or directives
-    /// such as "info,proactive::session=debug".
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    rust_log: String,
+    /// such as "info,proactive::session=debug". Without it: info for servers,
+    /// error for the demo.
+    #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
+    rust_log: Option<String>,
     /// text for people, json for log collectors.
     #[arg(
         long,
@@ -73,16 +74,20 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    /// The format and filter.
+    /// The format and filter; `usual` is the filter if none is set.
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn check(&self) -> Result<(LogFormat, EnvFilter), Mistakes> {
+    pub fn check(&self, usual: &str) -> Result<(LogFormat, EnvFilter), Mistakes> {
+        let filter = self
+            .rust_log
+            .as_deref()
+            .filter(|filter| !filter.trim().is_empty());
         let format = self
             .log_format
             .parse()
             .map_err(|why| format!("LOG_FORMAT: {why}"));
-        let filter = EnvFilter::try_new(&self.rust_log).map_err(|_| {
+        let filter = EnvFilter::try_new(filter.unwrap_or(usual)).map_err(|_| {
             "RUST_LOG: not a list of levels and directives such as \"info\"".to_owned()
         });
         match (format, filter) {

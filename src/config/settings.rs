@@ -1,7 +1,9 @@
 //! Every setting as it is written: in the environment, or as a flag that wins
 //! over it.
 
-use clap::Args;
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+
+use super::Mistakes;
 
 /// The settings of `proactive serve`, not yet checked. All of them may come
 /// from the environment alone.
@@ -259,4 +261,59 @@ pub struct Settings {
         help_heading = "Listening"
     )]
     pub tls_key_file: Option<String>,
+}
+
+/// Wrapped, because settings alone are not a command.
+#[derive(Debug, Parser)]
+struct Alone {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Settings {
+    /// What the environment says, and defaults for the rest.
+    ///
+    /// # Errors
+    /// Values that are not text.
+    pub fn from_environment() -> Result<Self, Mistakes> {
+        Self::parse(Alone::command())
+    }
+
+    /// The defaults, whatever the environment says.
+    pub fn defaults() -> Self {
+        let deaf = Alone::command().mut_args(|arg| arg.env(None::<&'static str>));
+        Self::parse(deaf).expect("every default is text")
+    }
+
+    /// For a server inside this process, reached over loopback only: free
+    /// ports, no TLS, a project and keys of its own, and a placeholder key if
+    /// there is none, for a stand-in does not need one.
+    #[must_use]
+    pub fn embedded(mut self) -> Self {
+        self.bind_address = "127.0.0.1".to_owned();
+        self.grpc_port = "0".to_owned();
+        self.admin_port = "0".to_owned();
+        self.tls_cert_file = None;
+        self.tls_key_file = None;
+        self.firebase_project_id = Some("demo-proactive".to_owned());
+        self.firebase_auth_emulator_host = None;
+        if !self.has_key() {
+            self.gemini_api_key = Some("no-key".to_owned());
+        }
+        self
+    }
+
+    /// Whether there is a Gemini key.
+    pub fn has_key(&self) -> bool {
+        let keys = [&self.google_api_key, &self.gemini_api_key];
+        keys.into_iter().flatten().any(|key| !key.trim().is_empty())
+    }
+
+    fn parse(command: Command) -> Result<Self, Mistakes> {
+        let matches = command.try_get_matches_from(["proactive"]);
+        let alone = matches.and_then(|matches| Alone::from_arg_matches(&matches));
+        alone
+            .map(|alone| alone.settings)
+            .map_err(|error| Mistakes(vec![error.to_string()]))
+    }
 }

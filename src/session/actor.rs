@@ -136,7 +136,14 @@ impl Session {
                 Wake::Flush(Flush::Lost) => return SessionEnd::Lost,
                 Wake::Flush(Flush::Stuck) => return SessionEnd::SlowClient,
                 Wake::Errand(errand) => self.run_errand(errand),
-                Wake::Finished(id, result) => self.answer(id, result),
+                Wake::Finished(id, result) => {
+                    // On another thread its last errand may have come after
+                    // ours were read; it goes before the answer.
+                    while let Ok(errand) = self.errands.try_recv() {
+                        self.run_errand(errand);
+                    }
+                    self.answer(id, result);
+                }
                 Wake::Beat => self
                     .outbox
                     .push(ServerMessage::Heartbeat(self.tools.world.now())),
@@ -269,11 +276,10 @@ impl Session {
     }
 
     fn cancel(&mut self, id: FrameId) {
-        let searches = self.pending.of_frame(&id);
         if !self.frames.cancel(&id) {
             return;
         }
-        for request in searches {
+        for request in self.pending.give_up(&id) {
             let (frame, reason) = (id.clone(), "the frame was cancelled".into());
             self.outbox.push(ServerMessage::CancelSearch {
                 request,
@@ -306,7 +312,10 @@ impl Session {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Search(request) if self.pending.is_open(&request.id) => {
+            // The task of a frame just cancelled may still be running on
+            // another thread.
+            Errand::Search(request) if !self.frames.contains(&request.frame) => {}
+            Errand::Search(request) if self.pending.ask(&request.id) => {
                 self.totals.searches += 1;
                 self.outbox.push(ServerMessage::Search(Box::new(request)));
             }

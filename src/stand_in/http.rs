@@ -82,9 +82,8 @@ async fn generate(
         Ok(judge::Verdict::Fine(request)) => (request, shared.next_move()),
         Ok(judge::Verdict::Bewildered(request)) => (request, Move::empty()),
     };
-    let key = key(&head.headers);
     tokio::select! {
-        response = play(shared, &knife, next, &request, key) => response,
+        response = play(shared, &knife, next, &request, key(&head.headers)) => response,
         () = desk.stop.cancelled() => refuse(&Refusal::new(503, "The stand-in is stopping.")),
     }
 }
@@ -158,11 +157,11 @@ async fn play(shared: &Shared, knife: &Knife, next: Move, request: &Value, key: 
                 refusal.status,
                 json_bytes(body, &next.delivery),
                 &next.delivery,
-                key,
+                Some(key),
             );
         }
         Base::Raw { status, body } => {
-            return deliver(*status, body.clone(), &next.delivery, key);
+            return deliver(*status, body.clone(), &next.delivery, Some(key));
         }
         Base::Hang => return std::future::pending().await,
         Base::Drop => {
@@ -182,13 +181,19 @@ async fn play(shared: &Shared, knife: &Knife, next: Move, request: &Value, key: 
     if options.signatures && next.signed {
         answer::sign(&mut body);
     }
-    deliver(200, json_bytes(body, &next.delivery), &next.delivery, key)
+    let scripted = !matches!(next.base, Base::Rules);
+    deliver(
+        200,
+        json_bytes(body, &next.delivery),
+        &next.delivery,
+        scripted.then_some(key),
+    )
 }
 
 fn refuse(refusal: &Refusal) -> Response {
     let delivery = Delivery::default();
     let body = json_bytes(refusal.body.clone(), &delivery);
-    deliver(refusal.status, body, &delivery, "")
+    deliver(refusal.status, body, &delivery, None)
 }
 
 fn json_bytes(body: Value, delivery: &Delivery) -> Bytes {
@@ -200,10 +205,13 @@ fn json_bytes(body: Value, delivery: &Delivery) -> Bytes {
     body.to_string().into()
 }
 
-fn deliver(status: u16, mut body: Bytes, delivery: &Delivery, key: &str) -> Response {
-    if body
-        .windows(KEY_ECHO.len())
-        .any(|w| w == KEY_ECHO.as_bytes())
+/// Sends a body. The key goes only where a script wants it: an answer of the
+/// rules quotes the screen, which could hold the placeholder.
+fn deliver(status: u16, mut body: Bytes, delivery: &Delivery, key: Option<&str>) -> Response {
+    if let Some(key) = key
+        && body
+            .windows(KEY_ECHO.len())
+            .any(|w| w == KEY_ECHO.as_bytes())
     {
         body = String::from_utf8_lossy(&body).replace(KEY_ECHO, key).into();
     }
@@ -223,7 +231,7 @@ fn deliver(status: u16, mut body: Bytes, delivery: &Delivery, key: &str) -> Resp
     headers.insert(header::CONTENT_LENGTH, length.into());
     for (name, value) in &delivery.headers {
         let name: HeaderName = name.parse().expect("a test scripts names of headers");
-        let value = value.replace(KEY_ECHO, key);
+        let value = value.replace(KEY_ECHO, key.unwrap_or_default());
         let value = value.parse().expect("a test scripts values of headers");
         headers.insert(name, value);
     }

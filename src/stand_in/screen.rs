@@ -10,6 +10,10 @@ use super::text::{content_words, lower};
 
 /// Lines read of one screen; a screen shows fewer.
 const MAX_LINES: usize = 2_000;
+/// Bytes read of one screen. Keeps the work on a hostile one small.
+const MAX_SCREEN: usize = 100_000;
+/// Longest sentence, in bytes; text without stops is read in pieces of it.
+const MAX_SENTENCE: usize = 600;
 
 /// Phrases that ask somebody to do something.
 const CUES: &[&str] = &[
@@ -159,7 +163,7 @@ pub(super) struct Request {
 
 /// The first request on a screen.
 pub(super) fn request(screen: &str) -> Option<Request> {
-    statements(screen)
+    statements(&screen[..screen.floor_char_boundary(MAX_SCREEN)])
         .into_iter()
         .filter(|statement| statement.speaker != Some(Speaker::User))
         .find_map(|statement| {
@@ -341,7 +345,7 @@ fn is_time(word: &str) -> bool {
 /// been wrapped.
 fn goes_on(text: &str, line: &str) -> bool {
     let ended = text.ends_with(['.', '?', '!', ':', '…']);
-    let wrapped = text.chars().count() >= 40 || text.ends_with(',');
+    let wrapped = text.len() >= 40 || text.ends_with(',');
     !ended && (line.starts_with(|c: char| c.is_lowercase() || c.is_numeric()) || wrapped)
 }
 
@@ -352,7 +356,10 @@ fn sentences(text: &str) -> Vec<&str> {
     let mut start = 0;
     for (at, stop) in text.match_indices(['.', '?', '!', '…']) {
         let end = at + stop.len();
-        let word = text[start..at]
+        // Abbreviations are short: looking further back would cost a screen
+        // full of stops the square of its length.
+        let nearby = start.max(text.floor_char_boundary(at.saturating_sub(8)));
+        let word = text[nearby..at]
             .split_whitespace()
             .next_back()
             .unwrap_or_default();
@@ -362,12 +369,29 @@ fn sentences(text: &str) -> Vec<&str> {
         if inside || (stop == "." && short && !text[end..].is_empty()) {
             continue;
         }
-        sentences.push(text[start..end].trim());
+        push_pieces(&mut sentences, &text[start..end]);
         start = end;
     }
-    sentences.push(text[start..].trim());
-    sentences.retain(|sentence| !sentence.is_empty());
+    push_pieces(&mut sentences, &text[start..]);
     sentences
+}
+
+fn push_pieces<'a>(sentences: &mut Vec<&'a str>, sentence: &'a str) {
+    let mut rest = sentence.trim();
+    while !rest.is_empty() {
+        let (first, after) = piece(rest);
+        sentences.push(first);
+        rest = after.trim_start();
+    }
+}
+
+/// Cuts a text after the last whole word within the limit, or else within a
+/// word.
+fn piece(text: &str) -> (&str, &str) {
+    let end = text.floor_char_boundary(MAX_SENTENCE);
+    let space = text[..end].rfind(char::is_whitespace);
+    let cut = space.filter(|space| *space > 0 && end < text.len());
+    text.split_at(cut.unwrap_or(end))
 }
 
 /// What a sentence asks for, and whether it reminds; `None` if it asks for

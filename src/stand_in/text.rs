@@ -1,11 +1,13 @@
 //! Small tools for words: fences, content words, likeness.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::LazyLock;
 
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Words that say nothing about what a text is about, in English and German.
-const EMPTY_WORDS: &str = " a about again ah all also am an and any are as asap at back be been before but by can \
+static EMPTY_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "a about again ah all also am an and any are as asap at back be been before but by can \
     cannot could day did do does don't each end for forget from get go got had has have hello her \
     here hey hi him his how i i'd i'll i'm if in into is it it's its just kindly know let like \
     make maybe me mind more morning my need next no not now of off ok on or our out please pls quick \
@@ -17,12 +19,16 @@ const EMPTY_WORDS: &str = " a about again ah all also am an and any are as asap 
     dir doch du ein eine einem einen einer er es für hallo heute ich ihm ihn ihr im in ist ja \
     kann kannst können könnte könntest könnten man mal mich mir mit morgen nach nicht noch nur \
     oder schon sich sie sind so um und uns vergiss vom von vor wann war was wenn wie wir wird \
-    würde würdest würden zu zum zur montag dienstag mittwoch donnerstag freitag samstag sonntag woche ";
+    würde würdest würden zu zum zur montag dienstag mittwoch donnerstag freitag samstag sonntag woche"
+        .split_whitespace()
+        .collect()
+});
 
-/// The text between `⟦name⟧` and `⟦/name⟧`.
+/// The text between the last `⟦name⟧` and `⟦/name⟧`; an earlier pair may only
+/// be spoken of.
 pub(super) fn fenced<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, after) = text.split_once(&format!("⟦{name}⟧"))?;
-    let (inside, _) = after.split_once(&format!("⟦/{name}⟧"))?;
+    let (before, _) = text.rsplit_once(&format!("⟦/{name}⟧"))?;
+    let (_, inside) = before.rsplit_once(&format!("⟦{name}⟧"))?;
     Some(inside)
 }
 
@@ -37,7 +43,7 @@ pub(super) fn content_words(text: &str) -> Vec<&str> {
     text.unicode_words()
         .filter(|word| {
             let word = lower(word);
-            let says_something = !EMPTY_WORDS.contains(&format!(" {word} "));
+            let says_something = !EMPTY_WORDS.contains(word.as_str());
             says_something && word.chars().count() > 1 && seen.insert(stem(&word))
         })
         .collect()
@@ -109,5 +115,7 @@ mod tests {
     fn a_fence_needs_both_marks() {
         assert_eq!(fenced("x ⟦app⟧Mail⟦/app⟧ y", "app"), Some("Mail"));
         assert_eq!(fenced("x ⟦app⟧Mail", "app"), None);
+        let spoken_of = "between ⟦app⟧ and ⟦/app⟧: ⟦app⟧Mail⟦/app⟧";
+        assert_eq!(fenced(spoken_of, "app"), Some("Mail"));
     }
 }

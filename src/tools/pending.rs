@@ -26,6 +26,8 @@ struct Table {
 #[derive(Debug)]
 struct Slot {
     frame: FrameId,
+    /// The desktop has been asked.
+    asked: bool,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -38,7 +40,12 @@ impl Pending {
         if table.closed {
             return None;
         }
-        table.slots.insert(id.clone(), Slot { frame, answer });
+        let slot = Slot {
+            frame,
+            asked: false,
+            answer,
+        };
+        table.slots.insert(id.clone(), slot);
         Some(Wait {
             id,
             answered,
@@ -53,16 +60,23 @@ impl Pending {
         slot.is_some_and(|slot| slot.answer.send(answer).is_ok())
     }
 
-    /// Whether somebody waits for this answer.
-    pub fn is_open(&self, id: &RequestId) -> bool {
-        self.table().slots.contains_key(id)
+    /// Notes that the desktop is being asked. `false` if nobody waits for the
+    /// answer any more: do not ask.
+    pub fn ask(&self, id: &RequestId) -> bool {
+        let mut table = self.table();
+        let slot = table.slots.get_mut(id);
+        slot.map(|slot| slot.asked = true).is_some()
     }
 
-    /// The open requests of a frame.
-    pub fn of_frame(&self, frame: &FrameId) -> Vec<RequestId> {
-        let table = self.table();
-        let open = table.slots.iter().filter(|(_, slot)| slot.frame == *frame);
-        open.map(|(id, _)| id.clone()).collect()
+    /// Ends every wait of a frame and returns those requests that the desktop
+    /// has been asked. What it was not asked by now, it never will be: on
+    /// another thread the frame's task may not have ended yet.
+    pub fn give_up(&self, frame: &FrameId) -> Vec<RequestId> {
+        let mut table = self.table();
+        let given_up = table.slots.extract_if(|_, slot| slot.frame == *frame);
+        given_up
+            .filter_map(|(id, slot)| slot.asked.then_some(id))
+            .collect()
     }
 
     /// Nobody will answer any more: every wait ends now, and no new one begins.
@@ -140,9 +154,23 @@ mod tests {
         drop(pending.register(one.0, one.1));
         assert!(pending.is_empty());
         let mut wait = pending.register(two.0.clone(), two.1.clone()).unwrap();
-        assert_eq!(pending.of_frame(&two.1), vec![two.0]);
         pending.close();
         assert_eq!(wait.answer().await, None);
         assert!(pending.register(ids(3).0, ids(3).1).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_frame_given_up_names_what_the_desktop_was_asked_and_asks_nothing_more() {
+        let pending = Pending::default();
+        let (frame, other) = (ids(1).1, ids(2).1);
+        let asked = pending.register(ids(1).0, frame.clone()).unwrap();
+        let mut unasked = pending.register(ids(2).0, frame.clone()).unwrap();
+        let _other = pending.register(ids(3).0, other).unwrap();
+        assert!(pending.ask(&ids(1).0));
+        assert_eq!(pending.give_up(&frame), vec![ids(1).0]);
+        assert!(!pending.ask(&ids(2).0));
+        assert_eq!(unasked.answer().await, None);
+        assert_eq!(pending.len(), 1, "other frames keep theirs");
+        drop(asked);
     }
 }

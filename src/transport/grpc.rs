@@ -35,8 +35,10 @@ use crate::telemetry::SessionEnd;
 pub const MAX_MESSAGE: usize = 10 << 20;
 
 /// HTTP/2 pings, also while no stream is open: they find dead peers.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const KEEPALIVE: Keepalive = Keepalive {
+    interval: Duration::from_secs(30),
+    timeout: Duration::from_secs(10),
+};
 /// A balancer carries all its clients over a few connections; tonic's default
 /// of 200 streams each would refuse the 201st desktop behind one.
 const MAX_STREAMS: u32 = 20_000;
@@ -56,6 +58,17 @@ pub struct Options {
     pub address: SocketAddr,
     /// `None`: plaintext, for a balancer that ends TLS.
     pub tls: Option<Tls>,
+    /// Usually [`KEEPALIVE`].
+    pub keepalive: Keepalive,
+}
+
+/// How dead peers are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Between two HTTP/2 pings.
+    pub interval: Duration,
+    /// A peer that has not answered a ping after this long is dead.
+    pub timeout: Duration,
 }
 
 /// A certificate chain and its key, as PEM.
@@ -111,7 +124,7 @@ pub struct Door {
 /// TLS files that cannot be used, or a listener that fails.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Tls>,
+    options: Options,
     door: Door,
 ) -> Result<(), tonic::transport::Error> {
     let stopped = door.stop.soft.clone();
@@ -119,8 +132,8 @@ pub async fn serve(
     let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
     let guard = Guard::new(door.verifier.clone(), door.tools.metrics.clone());
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
-    let mut server = server();
-    if let Some(tls) = tls {
+    let mut server = server(options.keepalive);
+    if let Some(tls) = options.tls {
         server = server.tls_config(tls.config())?;
     }
     let reflection = || {
@@ -153,10 +166,10 @@ pub async fn serve(
 
 /// tonic's server with our HTTP/2 settings; `benches/frame` measures it without
 /// anything of ours.
-pub fn server() -> Server {
+pub fn server(keepalive: Keepalive) -> Server {
     Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(keepalive.interval))
+        .http2_keepalive_timeout(Some(keepalive.timeout))
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -21,7 +21,7 @@ use crate::world::World;
 
 const PROJECT: &str = "demo-proactive";
 const HOUR: Duration = Duration::from_secs(3600);
-const HEX: &str = "0123456789abcdef";
+const SECRET: &str = "0123456789abcdef";
 
 fn world() -> World {
     World::fixed(Timestamp::from_second(1_800_000_000).unwrap(), 1)
@@ -68,11 +68,33 @@ impl Answer {
     }
 }
 
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A running verifier and its key server.
 struct Bench {
     verifier: Verifier,
     answer: Arc<Mutex<Answer>>,
     hits: watch::Receiver<u32>,
+    log: Log,
+    _logging: tracing::subscriber::DefaultGuard,
     _tasks: JoinSet<()>,
     _still: std::sync::mpsc::Sender<()>,
 }
@@ -85,6 +107,13 @@ impl Bench {
         // for, though not while a blocking task runs.
         let (still, end) = std::sync::mpsc::channel();
         tokio::task::spawn_blocking(move || end.recv());
+
+        // In every test: tracing forgets an event for good if the first thread
+        // that reaches it has nobody who listens.
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let logging = tracing::subscriber::set_default(subscriber.finish());
 
         let answer = Arc::new(Mutex::new(answer));
         let (counter, hits) = watch::channel(0);
@@ -103,7 +132,7 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let verifier = Verifier::new(
-            options(&format!("http://{address}/keys?secret={HEX}")),
+            options(&format!("http://{address}/keys?secret={SECRET}")),
             reqwest::Client::builder().no_proxy().build().unwrap(),
             world(),
         );
@@ -118,6 +147,8 @@ impl Bench {
             verifier,
             answer,
             hits,
+            log,
+            _logging: logging,
             _tasks: tasks,
             _still: still,
         };

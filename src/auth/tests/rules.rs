@@ -163,7 +163,7 @@ async fn emulator_mode_takes_unsigned_tokens_of_its_project_and_no_others() {
     let principal = verifier.verify(&unsigned(json!({"plan": "pro"}))).await;
     assert_eq!(principal.unwrap().plan.as_deref(), Some("pro"));
 
-    let padded = format!("{}{HEX}", unsigned(json!({})));
+    let padded = format!("{}{SECRET}", unsigned(json!({})));
     let signed = issuer.mint("uid", HOUR, None);
     for (token, expected) in [
         (signed, Error::NotFromEmulator),

@@ -1,3 +1,5 @@
+//! Requests spoiled in one place each, and what the judge says.
+
 use serde_json::json;
 
 use super::*;

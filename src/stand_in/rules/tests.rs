@@ -1,3 +1,5 @@
+//! Screens, and what the rules make of them.
+
 use jiff::Timestamp;
 
 use super::*;

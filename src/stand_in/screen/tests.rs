@@ -1,3 +1,5 @@
+//! Screens, and the requests found on them.
+
 use super::*;
 
 fn action(screen: &str) -> Option<String> {
@@ -102,4 +104,36 @@ fn the_sender_is_read_from_headings_and_prefixes() {
 fn reminders_are_told_from_requests() {
     assert!(request("Remember to renew the passport").is_some_and(|request| request.reminder));
     assert!(request("Please renew the passport").is_some_and(|request| !request.reminder));
+}
+
+#[test]
+fn text_without_stops_is_read_to_its_end_in_pieces() {
+    let long = format!("{} please call Anna about the lease", "grün ".repeat(2_000));
+    assert_eq!(action(&long).as_deref(), Some("call Anna about the lease"));
+    let long = format!("please call Anna about the lease {}", "grün ".repeat(2_000));
+    let action = action(&long).unwrap();
+    assert!(action.starts_with("call Anna about the lease grün"));
+    assert!(action.len() <= MAX_SENTENCE && action.ends_with("grün"));
+    assert!(request(&"ü".repeat(5_000)).is_none());
+}
+
+#[test]
+fn a_hostile_screen_is_read_in_bounded_time() {
+    let before = std::time::Instant::now();
+    for part in [
+        "please ",
+        "please the ",
+        "a.",
+        "Anna: please\n",
+        "the ",
+        "⟦please⟧ ",
+    ] {
+        let full = MAX_SCREEN / part.len();
+        assert!(request(&part.repeat(full)).is_none(), "{part}");
+        // Far over the limit: the end is not read, and may be half a word.
+        request(&part.repeat(1 << 20));
+    }
+    // Seconds in a debug build; when each stop was read back from the last one
+    // it was four minutes.
+    assert!(before.elapsed().as_secs() < 60);
 }

@@ -1,0 +1,29 @@
+# A bare `make` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help fmt lint test schedules bench demo run
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+fmt: ## Format the code
+	cargo fmt
+
+lint: ## Formatting, clippy on all targets, documentation: no warning passes
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+test: ## All tests
+	cargo test --locked
+
+schedules: ## The session under 100,000 random schedules (SCHEDULES=n, SEED=x to replay one)
+	SCHEDULES=$${SCHEDULES:-100000} cargo test --locked --test schedules
+
+bench: ## CPU and memory beside a bare tonic server
+	cargo bench --locked --bench frame
+
+demo: ## A whole conversation in one process
+	cargo run --locked -- demo
+
+run: ## Serve, configured from the environment
+	cargo run --locked --release -- serve

@@ -1,0 +1,57 @@
+//! Why a session cannot go on.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::MOST_BYTES;
+use crate::demo::store;
+
+/// The session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens there, or not with gRPC; check the address.
+    #[error("cannot connect to {address}: {cause}")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// What the network says.
+        cause: String,
+    },
+    /// The token has characters that no header may carry; get another.
+    #[error("the token holds characters that a header cannot carry")]
+    Token,
+    /// The frame is over the contract's limit; send a smaller one.
+    #[error("frame {id} makes a message of {size} bytes; at most {MOST_BYTES} are allowed")]
+    TooLarge {
+        /// The frame's id.
+        id: String,
+        /// Bytes of the message.
+        size: usize,
+    },
+    /// The server refused or ended the session; its code says whether to
+    /// reconnect.
+    #[error("the server ended the session with {:?}: {}", .0.code(), .0.message())]
+    Refused(Box<Status>),
+    /// The server closed the stream without an answer; reconnect.
+    #[error("the server closed the session while {0} was awaited")]
+    Closed(&'static str),
+    /// The server did not answer in time; reconnect.
+    #[error("no {what} within {}", humantime::format_duration(*.waited))]
+    TooSlow {
+        /// What was awaited.
+        what: &'static str,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The tasks could not be kept.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}

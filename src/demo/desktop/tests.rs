@@ -1,0 +1,307 @@
+//! A desktop against a server that follows a script, over real gRPC.
+
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::demo::fake::{Running, outcome, serve};
+use crate::demo::tasks::TaskFile;
+use crate::transport::proto::{
+    ExtractedTask, ServerError, ServerHeartbeat, SessionReady, ToolCallArguments,
+};
+
+const TASKS: &str = r#"[{"id": 7, "description": "Send signed lease to the Berlin office"}]"#;
+
+async fn open<O: FnMut(Step)>(
+    server: &Running,
+    token: &str,
+    patience: Patience,
+    observe: O,
+) -> Result<Desktop<O>, Error> {
+    let channel = dial(server.address, &patience).await?;
+    let store = Store::load(TaskFile::read(TASKS).unwrap()).unwrap();
+    let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
+    Desktop::open(channel, &token.into(), store, world, patience, observe).await
+}
+
+fn screen(id: &str) -> Screen {
+    Screen {
+        id: id.into(),
+        app: "Huddle".into(),
+        window: "#finance".into(),
+        text: "Can you send the signed lease?".into(),
+        jpeg: Bytes::from_static(&[0xFF, 0xD8, 0xFF, 0xD9]),
+    }
+}
+
+#[tokio::test]
+async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
+    let server = serve(|mut peer| async move {
+        assert_eq!(peer.header, "Bearer right");
+        let hello = peer.hello().await;
+        assert_eq!(hello.protocol_version, "1.1");
+        assert_eq!(hello.session_context.unwrap().active_tasks[0].task_id, 7);
+        peer.say(server_event::Event::SessionReady(SessionReady::default()))
+            .await;
+
+        let frame = peer.frame().await;
+        assert_eq!((&*frame.screenshot_id, &*frame.app_name), ("one", "Huddle"));
+        assert_eq!(frame.jpeg_bytes.len(), 4);
+        assert_eq!(frame.session_context, None, "the hello brought the tasks");
+        assert_eq!(frame.context_version, hello.context_version);
+        peer.say(server_event::Event::ToolCallRequest(ToolCallRequest {
+            request_id: "r1".into(),
+            tool_kind: ToolKind::SearchSimilar as i32,
+            arguments: Some(ToolCallArguments {
+                query: "send the Berlin office the signed lease".into(),
+            }),
+            deadline_ms: 10_000,
+            frame_id: "one".into(),
+        }))
+        .await;
+        let result = peer.result().await;
+        assert_eq!((&*result.request_id, &*result.frame_id), ("r1", "one"));
+        assert_eq!(result.result.unwrap().items[0].task_id, 7);
+        let unknown = ToolCallRequest {
+            request_id: "r2".into(),
+            tool_kind: 99,
+            ..ToolCallRequest::default()
+        };
+        peer.say(server_event::Event::ToolCallRequest(unknown))
+            .await;
+        assert!(!peer.result().await.error.is_empty());
+        let extracted = AnalysisOutcome {
+            task: Some(ExtractedTask {
+                title: "Countersign the lease for the Porto venue".into(),
+                ..ExtractedTask::default()
+            }),
+            ..outcome("one", OutcomeKind::ExtractTask)
+        };
+        peer.say(server_event::Event::AnalysisOutcome(extracted))
+            .await;
+
+        let frame = peer.frame().await;
+        assert_ne!(frame.context_version, hello.context_version);
+        let context = frame.session_context.unwrap();
+        assert_eq!(
+            context.active_tasks.len(),
+            2,
+            "the server hears of the kept task"
+        );
+        peer.say(server_event::Event::AnalysisOutcome(outcome(
+            "two",
+            OutcomeKind::NoTaskFound,
+        )))
+        .await;
+        assert!(
+            peer.events.message().await.unwrap().is_none(),
+            "the desktop closes its side"
+        );
+    })
+    .await;
+    let mut steps = Vec::new();
+    let mut desktop = open(&server, "right", Patience::default(), |step| {
+        steps.push(step)
+    })
+    .await
+    .unwrap();
+    let verdict = desktop.show(screen("one")).await.unwrap();
+    assert!(matches!(verdict, Verdict::Decided(outcome) if outcome.task.is_some()));
+    desktop.show(screen("two")).await.unwrap();
+    assert_eq!(desktop.close().await.unwrap().count().unwrap(), 2);
+    let names: Vec<String> = steps
+        .iter()
+        .map(|step| {
+            format!("{step:?}")
+                .split([' ', '('])
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        names.join(" "),
+        "Ready FrameSent SearchAsked SearchAnswered SearchAsked SearchAnswered Decided FrameSent Decided"
+    );
+    assert!(matches!(
+        steps[6],
+        Step::Decided {
+            kept_as: Some(8),
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn only_an_error_about_the_frame_ends_it() {
+    let server = serve(|mut peer| async move {
+        peer.ready(0).await;
+        peer.frame().await;
+        for (frame, request) in [("", ""), ("one", "r1"), ("other", "")] {
+            let error = ServerError {
+                code: "INTERNAL".into(),
+                frame_id: frame.into(),
+                request_id: request.into(),
+                ..ServerError::default()
+            };
+            peer.say(server_event::Event::ServerError(error)).await;
+        }
+        peer.answers
+            .send(Ok(ServerEvent { event: None }))
+            .await
+            .unwrap();
+        peer.say(server_event::Event::AnalysisOutcome(outcome(
+            "other",
+            OutcomeKind::NoTaskFound,
+        )))
+        .await;
+        let error = ServerError {
+            code: "GEMINI_ERROR".into(),
+            frame_id: "one".into(),
+            ..ServerError::default()
+        };
+        peer.say(server_event::Event::ServerError(error)).await;
+        while let Ok(Some(_)) = peer.events.message().await {}
+    })
+    .await;
+    let mut complaints = 0;
+    let mut desktop = open(&server, "right", Patience::default(), |step| {
+        complaints += usize::from(matches!(step, Step::Complaint(_)));
+    })
+    .await
+    .unwrap();
+    let verdict = desktop.show(screen("one")).await.unwrap();
+    assert!(matches!(verdict, Verdict::Failed(error) if error.code == "GEMINI_ERROR"));
+    desktop.close().await.unwrap();
+    assert_eq!(complaints, 3);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_told_in_the_servers_words() {
+    let server = serve(|_| async {}).await;
+    let refused = open(&server, "wrong", Patience::default(), drop)
+        .await
+        .err()
+        .unwrap();
+    let sentence = refused.to_string();
+    assert_eq!(
+        sentence,
+        "the server ended the session with Unauthenticated: The token is not valid."
+    );
+    let unfit = open(&server, "new\nline", Patience::default(), drop)
+        .await
+        .err();
+    assert!(matches!(unfit, Some(Error::Token)));
+}
+
+#[tokio::test]
+async fn no_wait_is_without_an_end() {
+    let mute = serve(|mut peer| async move {
+        peer.hello().await;
+        while let Ok(Some(_)) = peer.events.message().await {}
+    })
+    .await;
+    let hasty = Patience {
+        handshake: Duration::from_millis(300),
+        ..Patience::default()
+    };
+    let late = open(&mute, "right", hasty, drop).await.err().unwrap();
+    assert_eq!(late.to_string(), "no answer to the hello within 300ms");
+
+    let forgetful = serve(|mut peer| async move {
+        peer.ready(20_000).await;
+        while let Ok(Some(_)) = peer.events.message().await {
+            let beat = ServerHeartbeat::default();
+            peer.say(server_event::Event::ServerHeartbeat(beat)).await;
+        }
+    })
+    .await;
+    let hasty = Patience {
+        answer: Duration::from_millis(50),
+        ..Patience::default()
+    };
+    let mut desktop = open(&forgetful, "right", hasty, drop).await.unwrap();
+    let late = desktop.show(screen("one")).await.unwrap_err();
+    assert_eq!(late.to_string(), "no answer to the frame within 50ms");
+
+    let frozen = serve(|mut peer| async move {
+        peer.ready(10).await;
+        while let Ok(Some(_)) = peer.events.message().await {}
+    })
+    .await;
+    let mut desktop = open(&frozen, "right", Patience::default(), drop)
+        .await
+        .unwrap();
+    let late = desktop.show(screen("one")).await.unwrap_err();
+    assert_eq!(
+        late.to_string(),
+        "no sign of life from the server within 30ms"
+    );
+}
+
+#[tokio::test]
+async fn an_ended_stream_is_told_with_its_status() {
+    let server = serve(|mut peer| async move {
+        peer.ready(0).await;
+        peer.frame().await;
+        let status = Status::unavailable("Draining; reconnect.");
+        peer.answers.send(Err(status)).await.unwrap();
+    })
+    .await;
+    let mut desktop = open(&server, "right", Patience::default(), drop)
+        .await
+        .unwrap();
+    let ended = desktop.show(screen("one")).await.unwrap_err();
+    assert!(matches!(ended, Error::Refused(status) if status.message() == "Draining; reconnect."));
+
+    let server = serve(|mut peer| async move { peer.ready(0).await }).await;
+    let mut desktop = open(&server, "right", Patience::default(), drop)
+        .await
+        .unwrap();
+    let ended = desktop.show(screen("one")).await.unwrap_err();
+    assert!(matches!(ended, Error::Closed(_)), "{ended}");
+}
+
+#[tokio::test]
+async fn a_frame_over_the_limit_is_not_sent_and_the_session_goes_on() {
+    let server = serve(|mut peer| async move {
+        peer.ready(0).await;
+        assert_eq!(peer.frame().await.screenshot_id, "small");
+        peer.say(server_event::Event::AnalysisOutcome(outcome(
+            "small",
+            OutcomeKind::NoTaskFound,
+        )))
+        .await;
+        while let Ok(Some(_)) = peer.events.message().await {}
+    })
+    .await;
+    let mut desktop = open(&server, "right", Patience::default(), drop)
+        .await
+        .unwrap();
+    let large = Screen {
+        jpeg: vec![0; MOST_BYTES].into(),
+        ..screen("large")
+    };
+    assert!(matches!(
+        desktop.show(large).await,
+        Err(Error::TooLarge { .. })
+    ));
+    desktop.show(screen("small")).await.unwrap();
+    desktop.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_one_sentence() {
+    let address = {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        gone.local_addr().unwrap()
+    };
+    let error = dial(address, &Patience::default())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.starts_with(&format!("cannot connect to {address}: Connection refused")),
+        "{error}"
+    );
+}

@@ -1,0 +1,348 @@
+//! `proactive demo`: a desktop with its tasks, the frames it shows, and the
+//! conversation as people or programs read it.
+
+pub mod desktop;
+#[cfg(test)]
+mod fake;
+pub mod input;
+mod likeness;
+pub mod print;
+pub mod store;
+pub mod tasks;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use crate::world::World;
+use desktop::{Desktop, Patience, Screen, Verdict};
+use print::{Printer, Style, Sum};
+use store::Store;
+
+/// Plays frames through the whole service, in one process.
+///
+/// Without arguments it plays three bundled screens: a new request, the same
+/// request already tracked, and a screen without one. Gemini is asked if
+/// GEMINI_API_KEY (or GOOGLE_API_KEY) is set; otherwise a stand-in decides by
+/// simple rules over the text. A picture given with --frame is sent to whichever
+/// of them is asked.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("own").args(["frame", "ocr"]).multiple(true)))]
+#[command(after_help = "\
+Examples:
+  proactive demo
+  proactive demo --ocr \"Can you send the Berlin office the signed lease before Tuesday?\"
+  proactive demo --frame screen.jpg --ocr screen.txt --app Mail --json
+
+Exit status: 0 if every frame got a decision, 1 if one ended in an error, 64 if \
+an argument or a file cannot be used.")]
+pub struct Args {
+    /// A JPEG of a screen, instead of the bundled ones.
+    #[arg(long, value_name = "FILE.jpg")]
+    frame: Option<PathBuf>,
+    /// The text on the screen, or a file that holds it. The stand-in reads only
+    /// this; Gemini sees the picture too.
+    #[arg(
+        long,
+        value_name = "TEXT or FILE",
+        group = "own",
+        allow_hyphen_values = true
+    )]
+    ocr: Option<String>,
+    /// The application in front.
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "own",
+        default_value = "",
+        hide_default_value = true
+    )]
+    app: String,
+    /// The title of its window.
+    #[arg(
+        long,
+        value_name = "TITLE",
+        requires = "own",
+        default_value = "",
+        hide_default_value = true
+    )]
+    window: String,
+    /// The user's tasks: {"tasks": [{"description": "...", "status":
+    /// "active|completed|deleted", "id": 1, "priority": "high",
+    /// "relevance_score": 1}], "goals": [{"title": "..."}]}. Only the
+    /// description is needed, and a bare list of tasks will do.
+    #[arg(long, value_name = "FILE.json")]
+    tasks: Option<PathBuf>,
+    /// Print a JSON object for each step; the last of each frame is its outcome.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The servers to play against.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// Where the service listens.
+    pub grpc: SocketAddr,
+    /// A token that it accepts.
+    pub token: SecretString,
+    /// Whether the model is the stand-in.
+    pub stand_in: bool,
+}
+
+/// The demo cannot be played to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument or a file cannot be used; correct it.
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    /// The session broke; the server's log says more.
+    #[error(transparent)]
+    Session(#[from] desktop::Error),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 64,
+            Self::Session(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+/// Everything the demo will show, read and checked.
+pub struct Play {
+    screens: Vec<Screen>,
+    store: Store,
+    json: bool,
+}
+
+impl Args {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`Error::Input`] says in one sentence what is wrong with which.
+    pub fn prepare(&self) -> Result<Play, Error> {
+        let screens = if self.frame.is_none() && self.ocr.is_none() {
+            input::bundled_screens()
+        } else {
+            let (frame, ocr) = (self.frame.as_deref(), self.ocr.as_deref());
+            vec![input::own_screen(frame, ocr, &self.app, &self.window)?]
+        };
+        Ok(Play {
+            screens,
+            store: input::tasks(self.tasks.as_deref())?,
+            json: self.json,
+        })
+    }
+}
+
+impl Play {
+    /// Plays all frames in one session and prints what happens. Whether each got
+    /// a decision is in the sum: then `failed` is 0.
+    ///
+    /// # Errors
+    /// [`Error::Session`] or [`Error::Output`].
+    pub async fn play(
+        self,
+        endpoints: &Endpoints,
+        world: World,
+        out: impl Write,
+        colour: bool,
+    ) -> Result<Sum, Error> {
+        let style = if self.json {
+            Style::Json
+        } else {
+            Style::Text { colour }
+        };
+        let mut printer = Printer::new(out, style, self.screens.len());
+        let tasks = self.store.count().map_err(desktop::Error::from)?;
+        printer.remark(&format!(
+            "A desktop with {tasks} tasks shows {} of its screen to the service at {}.",
+            if self.screens.len() == 1 {
+                "a frame"
+            } else {
+                "frames"
+            },
+            endpoints.grpc,
+        ));
+        if endpoints.stand_in && self.screens.iter().any(|screen| screen.text.is_empty()) {
+            printer.remark("The stand-in model reads only text: add it with --ocr.");
+        }
+        self.converse(endpoints, world, &mut printer).await?;
+        let sum = printer.finish(note(endpoints.stand_in))?;
+        Ok(sum)
+    }
+
+    async fn converse<W: Write>(
+        self,
+        endpoints: &Endpoints,
+        world: World,
+        printer: &mut Printer<W>,
+    ) -> Result<(), desktop::Error> {
+        let patience = Patience::default();
+        let channel = desktop::dial(endpoints.grpc, &patience).await?;
+        let observe = |step| printer.step(&step);
+        let token = &endpoints.token;
+        let mut desktop =
+            Desktop::open(channel, token, self.store, world, patience, observe).await?;
+        for screen in self.screens {
+            match desktop.show(screen).await? {
+                // The printer has told it.
+                Verdict::Decided(_) | Verdict::Failed(_) => {}
+            }
+        }
+        desktop.close().await?;
+        Ok(())
+    }
+}
+
+/// What of the demo was real.
+fn note(stand_in: bool) -> &'static str {
+    if stand_in {
+        "Real: the gRPC session, the token check, the searches, the HTTP calls. A stand-in: the model,\n\
+         which follows simple rules over the text; set GEMINI_API_KEY to ask Gemini itself."
+    } else {
+        "Real: the gRPC session, the token check, the searches, and Gemini. Local: the token's issuer."
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+    use crate::transport::proto::server_event::Event;
+    use crate::transport::proto::{AnalysisOutcome, ExtractedTask, OutcomeKind, ServerError};
+
+    fn args(line: &[&str]) -> Result<Args, clap::Error> {
+        let command = Args::augment_args(Command::new("demo").no_binary_name(true));
+        Args::from_arg_matches(&command.try_get_matches_from(line)?)
+    }
+
+    #[test]
+    fn the_arguments_choose_what_is_shown() {
+        let play = |line: &[&str]| args(line).unwrap().prepare().unwrap();
+        let names: Vec<_> = play(&[])
+            .screens
+            .into_iter()
+            .map(|screen| screen.id)
+            .collect();
+        assert_eq!(names, ["new-request", "already-tracked", "no-request"]);
+        let own = play(&[
+            "--ocr",
+            "--- hi ---",
+            "--app",
+            "Mail",
+            "--window",
+            "Inbox",
+            "--json",
+        ]);
+        assert_eq!(own.screens.len(), 1);
+        assert_eq!(
+            (&*own.screens[0].app, &*own.screens[0].window),
+            ("Mail", "Inbox")
+        );
+        assert!(own.json);
+        let frame = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/examples/frames/no-request.jpg"
+        );
+        let both = play(&["--frame", frame, "--ocr", "fn main() {}"]);
+        assert_eq!(both.screens[0].text, "fn main() {}");
+        assert!(!both.screens[0].jpeg.is_empty());
+    }
+
+    #[test]
+    fn an_app_without_a_frame_and_unusable_files_are_usage_errors() {
+        assert!(
+            args(&["--app", "Mail"])
+                .unwrap_err()
+                .to_string()
+                .contains("--frame")
+        );
+        assert!(args(&["--tasks"]).is_err());
+        let missing = args(&["--frame", "/no/such.jpg"])
+            .unwrap()
+            .prepare()
+            .err()
+            .unwrap();
+        assert_eq!(missing.exit_code(), 64);
+        assert!(
+            missing
+                .to_string()
+                .starts_with("cannot read /no/such.jpg: ")
+        );
+    }
+
+    #[tokio::test]
+    async fn the_bundled_screens_are_played_in_one_session_and_the_second_knows_the_first() {
+        let server = fake::serve(|mut peer| async move {
+            peer.ready(0).await;
+            let first = peer.frame().await;
+            let title = "Send the Q3 figures to the Berlin office";
+            let extracted = AnalysisOutcome {
+                task: Some(ExtractedTask {
+                    title: title.into(),
+                    ..ExtractedTask::default()
+                }),
+                ..fake::outcome(&first.screenshot_id, OutcomeKind::ExtractTask)
+            };
+            peer.say(Event::AnalysisOutcome(extracted)).await;
+            let second = peer.frame().await;
+            let known = second.session_context.unwrap().active_tasks;
+            let known = known
+                .iter()
+                .any(|task| task.description == title && task.staged);
+            let kind = if known {
+                OutcomeKind::RejectTask
+            } else {
+                OutcomeKind::ExtractTask
+            };
+            peer.say(Event::AnalysisOutcome(fake::outcome(
+                &second.screenshot_id,
+                kind,
+            )))
+            .await;
+            let third = peer.frame().await;
+            let error = ServerError {
+                code: "GEMINI_ERROR".into(),
+                frame_id: third.screenshot_id,
+                ..ServerError::default()
+            };
+            peer.say(Event::ServerError(error)).await;
+            while let Ok(Some(_)) = peer.events.message().await {}
+        })
+        .await;
+        let endpoints = Endpoints {
+            grpc: server.address,
+            token: "right".into(),
+            stand_in: true,
+        };
+        let mut out = Vec::new();
+        let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
+        let play = args(&[]).unwrap().prepare().unwrap();
+        let sum = play.play(&endpoints, world, &mut out, false).await.unwrap();
+        assert_eq!((sum.extracted, sum.rejected, sum.failed), (1, 1, 1));
+        let out = String::from_utf8(out).unwrap();
+        let order = [
+            "11 tasks shows frames",
+            "1/3  new-request",
+            "kept as task 12",
+            "2/3",
+            "3/3",
+            "GEMINI_ERROR",
+            "\ntotal",
+            "A stand-in: the model",
+        ];
+        let places: Vec<_> = order.iter().map(|text| out.find(text).unwrap()).collect();
+        assert!(places.is_sorted(), "{out}");
+    }
+}

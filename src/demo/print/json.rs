@@ -1,0 +1,243 @@
+//! A step as one line of JSON, with the contract's names.
+
+use serde::Serialize;
+
+use crate::demo::desktop::Step;
+use crate::transport::proto::{
+    Bill, ExtractedTask, MatchType, SearchResult, ServerError, TaskStatus, ToolKind,
+};
+
+#[derive(Serialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, while it is written"
+)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    SessionReady {
+        session_id: &'a str,
+        protocol_version: &'a str,
+        context_version: &'a str,
+        max_model_iterations: i32,
+        supported_tool_kinds: Vec<&'static str>,
+        heartbeat_interval_ms: i64,
+    },
+    Frame {
+        frame_id: &'a str,
+        app_name: &'a str,
+        window_title: &'a str,
+        jpeg_bytes: usize,
+        ocr_characters: usize,
+    },
+    ToolCallRequest {
+        frame_id: &'a str,
+        request_id: &'a str,
+        tool_kind: &'static str,
+        query: &'a str,
+        deadline_ms: i64,
+    },
+    ToolResult {
+        frame_id: &'a str,
+        request_id: &'a str,
+        results: Vec<Hit<'a>>,
+        error: &'a str,
+    },
+    CancelToolRequest {
+        frame_id: &'a str,
+        request_id: &'a str,
+        reason: &'a str,
+    },
+    Outcome {
+        outcome: &'static str,
+        frame_id: &'a str,
+        task: Option<Task<'a>>,
+        kept_as: Option<i64>,
+        reason: &'a str,
+        context_summary: &'a str,
+        current_activity: &'a str,
+        bill: Option<Money<'a>>,
+    },
+    /// Ends a frame.
+    Error(Complaint<'a>),
+    /// Ends nothing.
+    Warning(Complaint<'a>),
+    GoAway {
+        reason: &'a str,
+        time_left_ms: i64,
+        reconnect_delay_ms: i64,
+    },
+}
+
+#[derive(Serialize)]
+struct Hit<'a> {
+    task_id: i64,
+    description: &'a str,
+    status: &'static str,
+    similarity: f64,
+    match_type: &'static str,
+    relevance_score: i32,
+}
+
+#[derive(Serialize)]
+struct Task<'a> {
+    title: &'a str,
+    description: &'a str,
+    priority: &'static str,
+    tags: &'a [String],
+    source_app: &'a str,
+    inferred_deadline: &'a str,
+    confidence: f64,
+    source_category: &'a str,
+    source_subcategory: &'a str,
+    relevance_score: i32,
+}
+
+#[derive(Serialize)]
+struct Money<'a> {
+    model_asked: &'a str,
+    model_answered: &'a str,
+    model_calls: i32,
+    prompt_tokens: i64,
+    cached_tokens: i64,
+    output_tokens: i64,
+    thinking_tokens: i64,
+    cost_micro_usd: i64,
+    model_ms: i64,
+    tool_ms: i64,
+    total_ms: i64,
+}
+
+#[derive(Serialize)]
+struct Complaint<'a> {
+    code: &'a str,
+    message: &'a str,
+    retryable: bool,
+    frame_id: &'a str,
+    request_id: &'a str,
+}
+
+/// The step and a line feed.
+pub(super) fn line(step: &Step) -> String {
+    let line = match step {
+        Step::Ready(ready) => Line::SessionReady {
+            session_id: &ready.session_id,
+            protocol_version: &ready.protocol_version,
+            context_version: &ready.context_version,
+            max_model_iterations: ready.max_model_iterations,
+            supported_tool_kinds: ready
+                .supported_tool_kinds()
+                .map(|kind| kind.as_str_name())
+                .collect(),
+            heartbeat_interval_ms: ready.heartbeat_interval_ms,
+        },
+        Step::FrameSent {
+            frame_id,
+            app,
+            window,
+            jpeg,
+            characters,
+        } => Line::Frame {
+            frame_id,
+            app_name: app,
+            window_title: window,
+            jpeg_bytes: *jpeg,
+            ocr_characters: *characters,
+        },
+        Step::SearchAsked(call) => Line::ToolCallRequest {
+            frame_id: &call.frame_id,
+            request_id: &call.request_id,
+            tool_kind: ToolKind::as_str_name(&call.tool_kind()),
+            query: call
+                .arguments
+                .as_ref()
+                .map_or("", |arguments| &arguments.query),
+            deadline_ms: call.deadline_ms,
+        },
+        Step::SearchAnswered {
+            request_id,
+            frame_id,
+            found,
+        } => Line::ToolResult {
+            frame_id,
+            request_id,
+            results: found.iter().flatten().map(hit).collect(),
+            error: found.as_ref().err().map_or("", String::as_str),
+        },
+        Step::SearchCancelled(cancel) => Line::CancelToolRequest {
+            frame_id: &cancel.frame_id,
+            request_id: &cancel.request_id,
+            reason: &cancel.reason,
+        },
+        Step::Decided { outcome, kept_as } => Line::Outcome {
+            outcome: outcome.outcome_kind().as_str_name(),
+            frame_id: &outcome.frame_id,
+            task: outcome.task.as_ref().map(task),
+            kept_as: *kept_as,
+            reason: &outcome.reason,
+            context_summary: &outcome.context_summary,
+            current_activity: &outcome.current_activity,
+            bill: outcome.bill.as_ref().map(money),
+        },
+        Step::Failed(error) => Line::Error(complaint(error)),
+        Step::Complaint(error) => Line::Warning(complaint(error)),
+        Step::GoingAway(go_away) => Line::GoAway {
+            reason: &go_away.reason,
+            time_left_ms: go_away.time_left_ms,
+            reconnect_delay_ms: go_away.reconnect_delay_ms,
+        },
+    };
+    let json = serde_json::to_string(&line).expect("it has no maps, so no key can be refused");
+    json + "\n"
+}
+
+fn hit(hit: &SearchResult) -> Hit<'_> {
+    Hit {
+        task_id: hit.task_id,
+        description: &hit.description,
+        status: TaskStatus::as_str_name(&hit.status()),
+        similarity: hit.similarity,
+        match_type: MatchType::as_str_name(&hit.match_type()),
+        relevance_score: hit.relevance_score,
+    }
+}
+
+fn task(task: &ExtractedTask) -> Task<'_> {
+    Task {
+        title: &task.title,
+        description: &task.description,
+        priority: task.priority().as_str_name(),
+        tags: &task.tags,
+        source_app: &task.source_app,
+        inferred_deadline: &task.inferred_deadline,
+        confidence: task.confidence,
+        source_category: &task.source_category,
+        source_subcategory: &task.source_subcategory,
+        relevance_score: task.relevance_score,
+    }
+}
+
+fn money(bill: &Bill) -> Money<'_> {
+    Money {
+        model_asked: &bill.model_asked,
+        model_answered: &bill.model_answered,
+        model_calls: bill.model_calls,
+        prompt_tokens: bill.prompt_tokens,
+        cached_tokens: bill.cached_tokens,
+        output_tokens: bill.output_tokens,
+        thinking_tokens: bill.thinking_tokens,
+        cost_micro_usd: bill.cost_micro_usd,
+        model_ms: bill.model_ms,
+        tool_ms: bill.tool_ms,
+        total_ms: bill.total_ms,
+    }
+}
+
+fn complaint(error: &ServerError) -> Complaint<'_> {
+    Complaint {
+        code: &error.code,
+        message: &error.message,
+        retryable: error.retryable,
+        frame_id: &error.frame_id,
+        request_id: &error.request_id,
+    }
+}

@@ -1,0 +1,186 @@
+//! What stands beside the session: health, reflection, the operators' pages,
+//! TLS and HTTP/2.
+
+use std::time::Duration;
+
+use proactive::transport::grpc::{KEEPALIVE, Keepalive, Tls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::{App, Desk, PATIENCE, TestApp};
+
+pub(crate) async fn health(app: &App, service: &str) -> i32 {
+    let mut client = HealthClient::new(app.channel().await);
+    let request = HealthCheckRequest {
+        service: service.into(),
+    };
+    client.check(request).await.unwrap().into_inner().status
+}
+
+/// One of the operators' pages: its status and text.
+pub(crate) async fn page(app: &App, path: &str) -> (u16, String) {
+    let url = format!("http://{}{path}", app.service.server.admin_addr());
+    let answer = reqwest::get(url).await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn health_is_serving_per_service_and_the_pages_answer() {
+    let app = TestApp::new().start().await;
+    assert_eq!(page(&app, "/healthz").await, (200, "ok\n".into()));
+    assert_eq!(page(&app, "/readyz").await.0, 200);
+    for service in ["", "proactive.v1.ProactiveAI"] {
+        let serving = async {
+            while health(&app, service).await != ServingStatus::Serving as i32 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, serving).await.unwrap();
+    }
+    let mut desk = app.greeted().await;
+    desk.frame("f", "fn main() {}").await;
+    desk.outcome().await;
+    let (status, metrics) = page(&app, "/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "proactive_sessions 1",
+        "proactive_frames_total{result=\"no_task_found\"} 1",
+        "proactive_model_calls_total{model=\"gemini-3.5-flash-lite\",code=\"200\"} 1",
+        "proactive_frame_overhead_seconds_count 1",
+        "proactive_model_seconds_count 1",
+    ] {
+        assert!(
+            metrics.lines().any(|said| said == line),
+            "{line} is not in\n{metrics}"
+        );
+    }
+    assert!(!metrics.contains("test-user"), "no uid in any label");
+}
+
+#[tokio::test]
+async fn readyz_is_false_while_keys_were_never_fetched() {
+    let mut config = proactive::config::Settings::defaults()
+        .embedded()
+        .check()
+        .unwrap();
+    config.auth.keys_url = "http://127.0.0.1:1/keys".into();
+    let server = proactive::app::start(config, proactive::world::World::real())
+        .await
+        .unwrap();
+    let answer = reqwest::get(format!("http://{}/readyz", server.admin_addr()))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().await.unwrap().contains("keys"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a22_native_tls_is_served_when_certificate_files_are_given() {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
+    let tls = Tls::new(certificate.clone(), key.into()).unwrap();
+    let app = TestApp::new()
+        .tweak(move |config| config.grpc.tls = Some(tls))
+        .start()
+        .await;
+    let trust = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(certificate))
+        .domain_name("localhost");
+    let url = format!("https://{}", app.service.grpc_addr());
+    let channel = Endpoint::from_shared(url)
+        .unwrap()
+        .tls_config(trust)
+        .unwrap();
+    let channel = channel.connect().await.unwrap();
+    let mut desk = Desk::open(channel, &app.service.token("u")).await.unwrap();
+    desk.hello("1.1").await;
+    desk.ready().await;
+}
+
+#[test]
+fn tls_files_that_do_not_belong_together_are_refused_without_a_byte_of_them() {
+    let [one, two] = [(); 2].map(|()| rcgen::generate_simple_self_signed(vec![]).unwrap());
+    let key = two.signing_key.serialize_pem();
+    let wrong = Tls::new(one.cert.pem(), key.into()).unwrap_err();
+    assert!(wrong.contains("do not belong together"));
+    assert!(Tls::new("x".into(), "y".to_owned().into()).is_err());
+}
+
+/// Reads HTTP/2 frames: type, flags, stream and payload.
+async fn http2_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    timeout(PATIENCE, stream.read_exact(&mut head))
+        .await
+        .unwrap()
+        .ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((
+        head[3],
+        head[4],
+        u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+        payload,
+    ))
+}
+
+async fn preface(app: &App) -> TcpStream {
+    let mut stream = TcpStream::connect(app.service.grpc_addr()).await.unwrap();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn many_clients_fit_on_one_connection_of_a_balancer() {
+    let app = TestApp::new().start().await;
+    let mut stream = preface(&app).await;
+    let (mut streams, mut stream_window, mut connection_window) = (0, 0, 65_535);
+    while streams == 0 || connection_window == 65_535 {
+        let (kind, _, id, payload) = http2_frame(&mut stream).await.unwrap();
+        if kind == 4 {
+            for setting in payload.chunks(6) {
+                let value = u32::from_be_bytes(setting[2..6].try_into().unwrap());
+                match u16::from_be_bytes([setting[0], setting[1]]) {
+                    3 => streams = value,
+                    4 => stream_window = value,
+                    _ => {}
+                }
+            }
+        }
+        if kind == 8 && id == 0 {
+            connection_window += u32::from_be_bytes(payload[..4].try_into().unwrap());
+        }
+    }
+    assert!(streams >= 10_000, "{streams} streams");
+    assert_eq!((stream_window, connection_window), (1 << 20, 16 << 20));
+}
+
+#[tokio::test]
+async fn a22_a_peer_without_calls_is_pinged_and_one_that_is_dead_is_dropped() {
+    let contract = (Duration::from_secs(30), Duration::from_secs(10));
+    assert_eq!((KEEPALIVE.interval, KEEPALIVE.timeout), contract);
+    let short = Keepalive {
+        interval: Duration::from_millis(50),
+        timeout: Duration::from_millis(50),
+    };
+    let app = TestApp::new()
+        .tweak(move |config| config.grpc.keepalive = short)
+        .start()
+        .await;
+    let mut stream = preface(&app).await;
+    let mut pings = 0;
+    // No call is open, and no ping is answered: the server hangs up.
+    while let Some((kind, flags, _, _)) = http2_frame(&mut stream).await {
+        pings += u32::from(kind == 6 && flags == 0);
+    }
+    assert!(pings >= 1);
+}

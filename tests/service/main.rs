@@ -1,0 +1,14 @@
+//! The service as its users meet it: a real server in process, a real gRPC
+//! client, a model server that misbehaves on purpose.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod auth;
+mod bad_input;
+mod doors;
+mod ending;
+mod model;
+mod session;

@@ -1,0 +1,333 @@
+//! A model that misbehaves in every way its wire allows, and what the desktop is
+//! told.
+
+use std::time::Duration;
+
+use proactive::stand_in::{Call, KEY_ECHO, Move};
+use proactive::transport::proto::OutcomeKind;
+use proactive::transport::proto::server_event::Event;
+use serde_json::json;
+
+use crate::support::{App, Desk, TestApp};
+
+const KEY: &str = "AIza-a-secret-key-of-the-tests";
+
+async fn app() -> App {
+    let with_key = |set: &mut proactive::config::Settings| set.gemini_api_key = Some(KEY.into());
+    TestApp::new().with(with_key).start().await
+}
+
+async fn told(app: &App, moves: impl IntoIterator<Item = Move>) -> Event {
+    app.script(moves);
+    let mut desk = app.greeted().await;
+    desk.frame("f", "x").await;
+    let event = answered(&mut desk).await;
+    assert_eq!(app.model.unplayed(), 0, "every move was played");
+    event
+}
+
+/// The terminal event; searches are answered with nothing.
+async fn answered(desk: &mut Desk) -> Event {
+    loop {
+        match desk.event().await {
+            Event::ToolCallRequest(request) => desk.answer(&request, vec![]).await,
+            event => return event,
+        }
+    }
+}
+
+fn reason(event: Event) -> String {
+    match event {
+        Event::AnalysisOutcome(outcome) => {
+            assert_eq!(outcome.outcome_kind(), OutcomeKind::NoTaskFound);
+            outcome.reason
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn nothing() -> Move {
+    Move::call("no_task_found", json!({}))
+}
+
+#[tokio::test]
+async fn a08_the_key_goes_in_a_header_and_never_into_the_url() {
+    let app = app().await;
+    told(&app, [nothing()]).await;
+    let request = app.model.recorded().pop().unwrap();
+    assert_eq!(
+        request.path,
+        "/v1beta/models/gemini-3.5-flash-lite:generateContent"
+    );
+    assert_eq!(request.headers["x-goog-api-key"], KEY);
+    let seconds: u64 = request.headers["x-server-timeout"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((29..=30).contains(&seconds));
+    let length: usize = request.headers["content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(
+        length,
+        request.body.len(),
+        "the length is known, nothing is chunked"
+    );
+}
+
+#[tokio::test]
+async fn a18_a_final_refusal_is_told_once_not_retried_and_leaks_nothing() {
+    for status in [400, 401, 403, 404] {
+        let app = app().await;
+        let echo = format!("bad key {KEY_ECHO} at https://example.test/?key={KEY_ECHO}");
+        let event = told(&app, [Move::status(status).message(&echo)]).await;
+        let Event::ServerError(error) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(
+            (error.code.as_str(), error.retryable),
+            ("GEMINI_ERROR", false)
+        );
+        assert_eq!(error.frame_id, "f");
+        for secret in [KEY, "http", "key="] {
+            assert!(!error.message.contains(secret), "{}", error.message);
+        }
+        assert_eq!(app.model.recorded().len(), 1, "not retried");
+    }
+}
+
+#[tokio::test]
+async fn a18_gone_no_retry_on_429_and_503_passing_faults_are_asked_again() {
+    let app = app().await;
+    let moves = [
+        Move::status(503),
+        Move::status(429).retry_info("0.1s"),
+        nothing(),
+    ];
+    assert_eq!(reason(told(&app, moves).await), "");
+    assert_eq!(app.model.recorded().len(), 3);
+}
+
+#[tokio::test]
+async fn a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried() {
+    let app = app().await;
+    let daily = Move::status(429)
+        .quota_failure("GenerateRequestsPerDayPerProject")
+        .in_array();
+    let Event::ServerError(error) = told(&app, [daily]).await else {
+        panic!()
+    };
+    assert_eq!(
+        (error.code.as_str(), error.retryable),
+        ("RATE_LIMITED", false)
+    );
+    // Longer than the frame has: told at once, instead of waiting in vain.
+    let Event::ServerError(error) = told(&app, [Move::status(429).retry_info("300s")]).await else {
+        panic!()
+    };
+    assert_eq!(
+        (error.code.as_str(), error.retryable),
+        ("RATE_LIMITED", true)
+    );
+}
+
+#[tokio::test]
+async fn a18_a_model_that_hangs_is_given_up_within_its_timeout() {
+    let quick = |set: &mut proactive::config::Settings| set.model_timeout = "1s".into();
+    let app = TestApp::new().with(quick).start().await;
+    let Event::ServerError(error) = told(&app, [Move::hang()]).await else {
+        panic!()
+    };
+    assert_eq!(
+        (error.code.as_str(), error.retryable),
+        ("GEMINI_ERROR", true)
+    );
+    assert!(error.message.contains("in time"));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_and_an_answer_that_is_cut_are_asked_again() {
+    let app = app().await;
+    let moves = [Move::drop_connection(), nothing().cut(), nothing()];
+    assert_eq!(reason(told(&app, moves).await), "");
+}
+
+#[tokio::test]
+async fn gone_a_malformed_turn_reported_as_no_task_found() {
+    let app = app().await;
+    let malformed = || Move::finish("MALFORMED_FUNCTION_CALL");
+    let Event::ServerError(error) = told(&app, [malformed(), malformed(), malformed()]).await
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (error.code.as_str(), error.retryable),
+        ("GEMINI_ERROR", true)
+    );
+    assert_eq!(
+        reason(told(&app, [malformed(), nothing()]).await),
+        "",
+        "a retry may help"
+    );
+    let cut = Move::call("no_task_found", json!({})).finish_reason("MAX_TOKENS");
+    let Event::ServerError(error) = told(&app, [cut]).await else {
+        panic!()
+    };
+    assert_eq!(
+        error.code, "GEMINI_ERROR",
+        "a truncated call is not executed"
+    );
+}
+
+#[tokio::test]
+async fn blocked_prompts_and_final_finish_reasons_are_told_honestly() {
+    let app = app().await;
+    for filtered in [
+        Move::blocked("SAFETY"),
+        Move::finish("RECITATION"),
+        Move::finish("SPII"),
+    ] {
+        let Event::ServerError(error) = told(&app, [filtered]).await else {
+            panic!()
+        };
+        assert_eq!(
+            (error.code.as_str(), error.retryable),
+            ("GEMINI_ERROR", false)
+        );
+        assert!(
+            ["SAFETY", "RECITATION", "SPII"]
+                .iter()
+                .any(|word| error.message.contains(word))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a17_no_call_an_unknown_function_and_no_decision_are_no_task_found_with_the_reason() {
+    let app = app().await;
+    assert!(reason(told(&app, [Move::text("I think…")]).await).contains("no function"));
+    assert!(reason(told(&app, [Move::empty()]).await).contains("no function"));
+    let unknown = Move::call("format_disk", json!({}));
+    assert!(reason(told(&app, [unknown]).await).contains("unknown function"));
+    let search = || Move::call("search_similar", json!({ "query": "x" }));
+    let forever = [(); 5].map(|()| search());
+    assert!(reason(told(&app, forever).await).contains("no decision within 5"));
+    let last = app.model.recorded().pop().unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&last.body).unwrap();
+    let calling = &body["toolConfig"]["functionCallingConfig"];
+    let terminal = json!(["extract_task", "reject_task", "no_task_found"]);
+    assert_eq!(
+        (&calling["mode"], &calling["allowedFunctionNames"]),
+        (&json!("ANY"), &terminal)
+    );
+}
+
+#[tokio::test]
+async fn gone_only_the_first_call_read_and_signatures_or_ids_dropped() {
+    let app = app().await;
+    let turn = Move::parts([
+        json!({ "text": "thinking aloud" }),
+        json!({
+            "functionCall": { "id": "one", "name": "search_similar", "args": { "query": "a" } },
+            "thoughtSignature": "c2lnbmF0dXJl"
+        }),
+        json!({ "functionCall": { "id": "two", "name": "search_keywords", "args": { "query": "b" } } }),
+    ]);
+    assert_eq!(reason(told(&app, [turn, nothing()]).await), "");
+    // The stand-in refuses a conversation that does not give them back; look
+    // all the same.
+    let body: serde_json::Value =
+        serde_json::from_slice(&app.model.recorded().pop().unwrap().body).unwrap();
+    assert_eq!(
+        body["contents"][1]["parts"][1]["thoughtSignature"],
+        "c2lnbmF0dXJl"
+    );
+    let answers = body["contents"][2]["parts"].as_array().unwrap();
+    let ids: Vec<_> = answers
+        .iter()
+        .map(|part| &part["functionResponse"]["id"])
+        .collect();
+    assert_eq!(ids, ["one", "two"]);
+    assert_eq!(
+        body["contents"].as_array().unwrap().len(),
+        3,
+        "one user turn answers both"
+    );
+}
+
+#[tokio::test]
+async fn a20_a_sloppy_task_gets_the_documented_defaults() {
+    let app = app().await;
+    let sloppy = json!({
+        "title": "Send the signed lease to the Berlin office", "priority": "URGENT", "tags": "a,b",
+        "relevance_score": "soon", "confidence": "very", "source_category": 7,
+        "inferred_deadline": "someday", "new_field": {}
+    });
+    let search = Move::call("search_similar", json!({ "query": "x" }));
+    let Event::AnalysisOutcome(outcome) =
+        told(&app, [search, Move::call("extract_task", sloppy)]).await
+    else {
+        panic!()
+    };
+    let task = outcome.task.unwrap();
+    assert_eq!(
+        (task.priority, task.relevance_score, task.confidence),
+        (2, 100, 0.5)
+    );
+    assert_eq!(
+        (task.source_app.as_str(), task.source_category.as_str()),
+        ("Huddle", "other")
+    );
+    assert_eq!(task.inferred_deadline, "");
+}
+
+#[tokio::test]
+async fn a25_a26_a_task_needs_a_search_and_a_title_and_the_model_is_told_why() {
+    let app = app().await;
+    let extract = |title: &str| Move::call("extract_task", json!({ "title": title }));
+    let good = "Send the signed lease to the Berlin office";
+    let moves = [
+        extract(good),
+        Move::call("search_similar", json!({ "query": "lease" })),
+        extract("Send the lease"),
+        extract(good),
+    ];
+    let Event::AnalysisOutcome(outcome) = told(&app, moves).await else {
+        panic!()
+    };
+    assert_eq!(outcome.task.unwrap().title, good);
+    let body: serde_json::Value =
+        serde_json::from_slice(&app.model.recorded().pop().unwrap().body).unwrap();
+    let error = |turn: usize| {
+        let response = &body["contents"][turn]["parts"][0]["functionResponse"]["response"];
+        response["error"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(error(2).contains("Search first"));
+    assert!(error(6).contains("six words"));
+}
+
+#[tokio::test]
+async fn a_turn_that_searches_and_decides_at_once_is_shown_the_results_first() {
+    let app = app().await;
+    let both = Move::calls([
+        Call::new(
+            "extract_task",
+            json!({ "title": "Send the signed lease to the Berlin office" }),
+        ),
+        Call::new("search_similar", json!({ "query": "lease" })),
+    ]);
+    assert_eq!(reason(told(&app, [both, nothing()]).await), "");
+}
+
+#[tokio::test]
+async fn a_slow_model_is_waited_for() {
+    let app = app().await;
+    assert_eq!(
+        reason(told(&app, [nothing().after(Duration::from_millis(300))]).await),
+        ""
+    );
+    app.metric_becomes("proactive_model_seconds_count 1").await;
+}

@@ -1,0 +1,346 @@
+//! A desktop's day: hello, frames, searches, decisions.
+
+use proactive::stand_in::{Call, Move};
+use proactive::transport::proto::client_event::Event as Said;
+use proactive::transport::proto::server_event::Event;
+use proactive::transport::proto::{
+    ActiveTask, CancelFrame, Heartbeat, MatchType, OutcomeKind, SearchResult, SessionContext,
+    TaskStatus, ToolKind, ToolResult,
+};
+use serde_json::json;
+
+use crate::support::{TestApp, frame};
+
+const REQUEST: &str = "Anna: Hi, can you send the Berlin office the signed lease before Tuesday?";
+
+#[tokio::test]
+async fn a03_a_hello_is_answered_with_everything_the_contract_says() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.desk().await;
+    desk.hello("1.0").await;
+    let ready = desk.ready().await;
+    assert_eq!(ready.session_id.len(), 36);
+    assert_eq!(ready.protocol_version, "1.0");
+    assert_eq!(ready.context_version, "v1");
+    assert_eq!(ready.max_model_iterations, 5);
+    assert_eq!(ready.supported_tool_kinds, [1, 2]);
+    assert_eq!(ready.heartbeat_interval_ms, 0, "an addition of 1.1");
+    desk.hello("1.1").await;
+    let again = desk.ready().await;
+    assert_eq!(again.session_id, ready.session_id);
+    assert_eq!(
+        (again.protocol_version.as_str(), again.heartbeat_interval_ms),
+        ("1.1", 20_000)
+    );
+}
+
+#[tokio::test]
+async fn a12_a16_a_request_is_searched_for_and_extracted_with_a_bill() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    desk.frame("shot-1", REQUEST).await;
+    let mut searches = 0;
+    let outcome = loop {
+        match desk.event().await {
+            Event::ToolCallRequest(request) => {
+                searches += 1;
+                assert_eq!(request.request_id.len(), 36);
+                assert_eq!(request.frame_id, "shot-1");
+                assert!(request.deadline_ms <= 10_000 && request.deadline_ms > 9_000);
+                assert!(!request.arguments.as_ref().unwrap().query.is_empty());
+                assert!(ToolKind::try_from(request.tool_kind).is_ok());
+                desk.answer(&request, vec![]).await;
+            }
+            Event::AnalysisOutcome(outcome) => break outcome,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(searches >= 1);
+    assert_eq!(outcome.outcome_kind(), OutcomeKind::ExtractTask);
+    assert_eq!(outcome.frame_id, "shot-1");
+    assert!(!outcome.context_summary.is_empty() && !outcome.current_activity.is_empty());
+    let task = outcome.task.unwrap();
+    assert!(
+        task.title.contains("Berlin") && task.title.contains("lease"),
+        "{}",
+        task.title
+    );
+    let bill = outcome.bill.unwrap();
+    assert_eq!(bill.model_asked, "gemini-3.5-flash-lite");
+    assert_eq!(bill.model_answered, "stand-in-1");
+    assert!(bill.model_calls >= 2 && bill.prompt_tokens > 1_000 && bill.cost_micro_usd > 0);
+    assert!(bill.total_ms >= bill.model_ms);
+}
+
+#[tokio::test]
+async fn a16_a_request_already_tracked_is_rejected_with_its_reason() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    desk.frame("f", REQUEST).await;
+    let request = desk.search().await;
+    let tracked = SearchResult {
+        task_id: 7,
+        description: "Send signed lease to the Berlin office".into(),
+        status: TaskStatus::Active.into(),
+        similarity: 0.9,
+        match_type: MatchType::Vector.into(),
+        relevance_score: 2,
+    };
+    desk.answer(&request, vec![tracked]).await;
+    let outcome = desk.outcome().await;
+    assert_eq!(outcome.outcome_kind(), OutcomeKind::RejectTask);
+    assert!(!outcome.reason.is_empty() && outcome.task.is_none());
+}
+
+#[tokio::test]
+async fn a16_a_screen_without_a_request_ends_at_once() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    desk.frame("f", "fn main() {}").await;
+    let outcome = desk.outcome().await;
+    assert_eq!(outcome.outcome_kind(), OutcomeKind::NoTaskFound);
+    assert_eq!(app.model.recorded().len(), 1, "one call, no search");
+}
+
+#[tokio::test]
+async fn a01_a_client_of_1_0_gets_exactly_the_old_contract() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.desk().await;
+    desk.hello("1.0").await;
+    desk.ready().await;
+    desk.frame("f", "fn main() {}").await;
+    assert_eq!(desk.outcome().await.bill, None);
+}
+
+#[tokio::test]
+async fn a04_a_frame_before_hello_is_told_no_context_and_the_stream_goes_on() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.desk().await;
+    desk.frame("early", "x").await;
+    let error = desk.error().await;
+    assert_eq!((error.code.as_str(), error.retryable), ("NO_CONTEXT", true));
+    assert_eq!(error.frame_id, "early");
+    desk.hello("1.0").await;
+    desk.ready().await;
+    desk.frame("early", "fn main() {}").await;
+    assert_eq!(desk.outcome().await.frame_id, "early");
+}
+
+#[tokio::test]
+async fn a06_a_frame_with_a_new_context_replaces_the_old_one() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    let mut with_context = frame("1", "fn main() {}");
+    let task = |text: &str| ActiveTask {
+        description: text.into(),
+        ..ActiveTask::default()
+    };
+    let tasks = |text| SessionContext {
+        active_tasks: vec![task(text)],
+        ..SessionContext::default()
+    };
+    with_context.context_version = "v2".into();
+    with_context.session_context = Some(tasks("Water the plants"));
+    desk.say(Said::FrameEvent(with_context.clone())).await;
+    desk.outcome().await;
+    // The same version again: the tasks that came first are kept.
+    with_context.screenshot_id = "2".into();
+    with_context.session_context = Some(tasks("Something else"));
+    desk.say(Said::FrameEvent(with_context)).await;
+    desk.outcome().await;
+    for request in app.model.recorded() {
+        let body = String::from_utf8(request.body.to_vec()).unwrap();
+        assert!(body.contains("Water the plants") && !body.contains("Something else"));
+    }
+}
+
+#[tokio::test]
+async fn a07_a23_a_heartbeat_and_a_frame_during_a_tool_wait_are_taken() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    desk.frame("slow", REQUEST).await;
+    let search = desk.search().await;
+    desk.say(Said::Heartbeat(Heartbeat::default())).await;
+    desk.frame("quick", "fn main() {}").await;
+    assert_eq!(
+        desk.outcome().await.frame_id,
+        "quick",
+        "not behind the frame that waits"
+    );
+    desk.answer(&search, vec![]).await;
+    while let Event::ToolCallRequest(request) = desk.event().await {
+        desk.answer(&request, vec![]).await;
+    }
+}
+
+#[tokio::test]
+async fn a13_results_nobody_waits_for_are_discarded_and_the_right_one_still_counts() {
+    let app = TestApp::new().start().await;
+    app.script([
+        Move::call("search_similar", json!({ "query": "lease" })),
+        Move::call("no_task_found", json!({})),
+    ]);
+    let mut desk = app.greeted().await;
+    desk.frame("f", REQUEST).await;
+    let mut search = desk.search().await;
+    let right = search.request_id.clone();
+    for wrong in ["", "nonsense", "00000000-0000-4000-8000-000000000000"] {
+        search.request_id = wrong.into();
+        desk.answer(&search, vec![]).await;
+    }
+    search.request_id = right;
+    search.frame_id = "another frame".into();
+    desk.answer(&search, vec![]).await;
+    desk.answer(&search, vec![]).await;
+    assert_eq!(desk.outcome().await.frame_id, "f");
+    app.metric_becomes("proactive_discarded_tool_results_total 4")
+        .await;
+}
+
+#[tokio::test]
+async fn a14_the_model_sees_results_emptiness_and_errors_as_what_they_are() {
+    let app = TestApp::new().start().await;
+    app.script([
+        Move::calls([
+            Call::new("search_similar", json!({ "query": "a" })).id("call-a"),
+            Call::new("search_keywords", json!({ "query": "b" })).id("call-b"),
+            Call::new("search_keywords", json!({ "query": "c" })).id("call-c"),
+        ]),
+        Move::call("no_task_found", json!({})),
+    ]);
+    let mut desk = app.greeted().await;
+    desk.frame("f", REQUEST).await;
+    for _ in 0..3 {
+        let request = desk.search().await;
+        match request.arguments.as_ref().unwrap().query.as_str() {
+            "a" => {
+                let found = SearchResult {
+                    task_id: 41,
+                    description: "Send the lease".into(),
+                    status: TaskStatus::Deleted.into(),
+                    similarity: 0.73,
+                    match_type: MatchType::Both.into(),
+                    relevance_score: 9,
+                };
+                desk.answer(&request, vec![found]).await;
+            }
+            "b" => desk.answer(&request, vec![]).await,
+            _ => {
+                let error = "index is being rebuilt".into();
+                let request_id = request.request_id;
+                let result = ToolResult {
+                    request_id,
+                    error,
+                    ..ToolResult::default()
+                };
+                desk.say(Said::ToolResult(result)).await;
+            }
+        }
+    }
+    desk.outcome().await;
+    let second = app.model.recorded().pop().unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&second.body).unwrap();
+    let answers = &body["contents"][2]["parts"];
+    let told = |i: usize, id: &str| {
+        assert_eq!(
+            answers[i]["functionResponse"]["id"], id,
+            "in call order, with its id"
+        );
+        answers[i]["functionResponse"]["response"].clone()
+    };
+    assert_eq!(
+        told(0, "call-a")["output"]["results"][0],
+        json!({
+            "task_id": 41, "description": "Send the lease", "status": "deleted", "score": 9,
+            "similarity": 0.73, "match_type": "meaning and words"
+        })
+    );
+    let empty = told(1, "call-b");
+    assert_eq!(empty["output"]["count"], 0);
+    assert!(
+        empty["output"]["note"]
+            .as_str()
+            .unwrap()
+            .contains("Nothing similar")
+    );
+    let failed = told(2, "call-c");
+    assert!(
+        failed["error"]
+            .as_str()
+            .unwrap()
+            .contains("index is being rebuilt")
+    );
+    assert!(
+        failed.get("output").is_none(),
+        "an error is not an empty result"
+    );
+}
+
+#[tokio::test]
+async fn a15_gone_a_timeout_that_ends_a_frame_with_no_event() {
+    let app = TestApp::new()
+        .with(|set| set.tool_timeout = "100ms".into())
+        .start()
+        .await;
+    let mut desk = app.greeted().await;
+    desk.frame("f", REQUEST).await;
+    let search = desk.search().await;
+    match desk.event().await {
+        Event::CancelToolRequest(cancel) => {
+            assert_eq!(
+                (cancel.request_id, cancel.frame_id),
+                (search.request_id, "f".into())
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let outcome = desk.outcome().await;
+    assert_eq!(outcome.outcome_kind(), OutcomeKind::NoTaskFound);
+    assert!(
+        outcome.reason.contains("search_similar"),
+        "{}",
+        outcome.reason
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_frame_is_answered_cancelled_and_its_model_call_ends() {
+    let app = TestApp::new().start().await;
+    app.script([Move::hang()]);
+    let mut desk = app.greeted().await;
+    desk.frame("f", "x").await;
+    let mut traffic = app.model.traffic();
+    traffic.wait_for(|traffic| traffic.open == 1).await.unwrap();
+    desk.say(Said::CancelFrame(CancelFrame {
+        frame_id: "f".into(),
+    }))
+    .await;
+    let error = desk.error().await;
+    assert_eq!(
+        (error.code.as_str(), error.frame_id.as_str()),
+        ("CANCELLED", "f")
+    );
+    traffic.wait_for(|traffic| traffic.open == 0).await.unwrap();
+    let cancelled =
+        "proactive_model_calls_total{model=\"gemini-3.5-flash-lite\",code=\"cancelled\"} 1";
+    app.metric_becomes(cancelled).await;
+}
+
+#[tokio::test]
+async fn beyond_two_frames_the_newest_waits_and_the_older_one_is_superseded() {
+    let app = TestApp::new().start().await;
+    app.script([Move::hang(), Move::hang()]);
+    let mut desk = app.greeted().await;
+    for id in ["1", "2", "3", "4"] {
+        desk.frame(id, "fn main() {}").await;
+    }
+    let error = desk.error().await;
+    assert_eq!((error.code.as_str(), error.retryable), ("SUPERSEDED", true));
+    assert_eq!(error.frame_id, "3");
+    desk.say(Said::CancelFrame(CancelFrame {
+        frame_id: "1".into(),
+    }))
+    .await;
+    assert_eq!(desk.error().await.code, "CANCELLED");
+    assert_eq!(desk.outcome().await.frame_id, "4");
+}

@@ -1,0 +1,117 @@
+//! The server stops.
+
+use std::future::pending;
+use std::time::Duration;
+
+use proactive::domain::FrameFaultCode;
+use proactive::session::{ServerMessage, Version};
+use proactive::telemetry::SessionEnd;
+
+use super::support::{Core, Since, context, extract, nothing, similar, turn};
+
+fn slow() -> Core {
+    Core::new().model(|_| async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        turn([nothing()])
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_announced_to_1_1_accepted_frames_finish_and_new_ones_are_sent_away() {
+    let mut desk = slow().frames_at_once(1).greeted_as(Version::V1_1).await;
+    desk.frame("running").await;
+    desk.frame("waiting").await;
+    desk.settle().await;
+    desk.stop.soft.cancel();
+    match desk.next().await {
+        ServerMessage::GoAway(away) => {
+            assert_eq!(away.time_left, Duration::from_secs(25));
+            assert!(away.reconnect_delay <= Duration::from_secs(5));
+            assert!(!away.reason.is_empty());
+        }
+        other => panic!("not announced: {other:?}"),
+    }
+    desk.frame("new").await;
+    let fault = desk.fault("new").await;
+    assert_eq!(
+        (fault.code, fault.retryable),
+        (FrameFaultCode::GoingAway, true)
+    );
+    desk.no_task("running").await;
+    desk.no_task("waiting").await;
+    assert_eq!(desk.end().await, (SessionEnd::Drained, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_not_announced_to_1_0_and_searches_still_work() {
+    let mut desk = Core::new()
+        .turns([turn([similar("x")]), turn([extract()])])
+        .greeted()
+        .await;
+    desk.frame("f").await;
+    let request = desk.search().await;
+    desk.stop.soft.cancel();
+    desk.silence(Duration::from_secs(5)).await;
+    desk.answer(&request, Ok(vec![])).await;
+    desk.task("f").await;
+    assert_eq!(desk.end().await, (SessionEnd::Drained, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_hello_during_a_drain_is_told_of_it() {
+    let mut desk = slow().greeted().await;
+    desk.frame("f").await;
+    desk.settle().await;
+    desk.stop.soft.cancel();
+    desk.settle().await;
+    desk.hello(Version::V1_1, "v1", Some(context("v1", "x")))
+        .await;
+    desk.ready().await;
+    assert!(matches!(desk.next().await, ServerMessage::GoAway(_)));
+    desk.no_task("f").await;
+    assert_eq!(desk.end().await, (SessionEnd::Drained, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_ends_with_the_drain() {
+    let desk = Core::new().greeted_as(Version::V1_1).await;
+    let began = Since::now();
+    desk.stop.soft.cancel();
+    let (end, rest) = desk.end().await;
+    assert_eq!(end, SessionEnd::Drained);
+    assert!(matches!(rest[..], [ServerMessage::GoAway(_)]));
+    assert_eq!(began.millis(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hard_stop_answers_every_frame_at_once() {
+    let mut desk = Core::new()
+        .model(|view| async move {
+            if view.text.contains("<searching>") {
+                return turn([similar("x")]);
+            }
+            pending().await
+        })
+        .greeted()
+        .await;
+    desk.frame("searching").await;
+    desk.search().await;
+    desk.frame("hanging").await;
+    desk.frame("waiting").await;
+    desk.settle().await;
+    let began = Since::now();
+    desk.stop.hard.cancel();
+    let (end, rest) = desk.end().await;
+    assert_eq!((end, began.millis()), (SessionEnd::Drained, 0));
+    let mut sent_away: Vec<_> = rest
+        .iter()
+        .map(|message| match message {
+            ServerMessage::Fault(id, fault) if fault.code == FrameFaultCode::GoingAway => {
+                id.as_str()
+            }
+            other => panic!("not GOING_AWAY: {other:?}"),
+        })
+        .collect();
+    sent_away.sort_unstable();
+    assert_eq!(sent_away, ["hanging", "searching", "waiting"]);
+}

@@ -1,0 +1,15 @@
+//! The session core from outside: what a desktop says and what it is told, with
+//! a scripted model, a paused clock and no network.
+
+mod context;
+mod deadlines;
+mod decisions;
+mod drain;
+mod ending;
+mod faults;
+mod frames;
+mod giving_up;
+mod greeting;
+mod races;
+mod searches;
+mod support;

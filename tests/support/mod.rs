@@ -1,0 +1,289 @@
+//! A real server in process, and a desktop to talk to it.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "shared by test binaries that each use a part of it"
+)]
+
+use std::time::Duration;
+
+use proactive::config::{Config, Settings};
+use proactive::embedded::Embedded;
+use proactive::stand_in::{self, Move, StandIn};
+use proactive::transport::proto::client_event::Event as Said;
+use proactive::transport::proto::proactive_ai_client::ProactiveAiClient;
+use proactive::transport::proto::server_event::Event;
+use proactive::transport::proto::{
+    AnalysisOutcome, ClientEvent, ClientHello, FrameEvent, SearchResult, SearchResults,
+    ServerError, ServerEvent, SessionContext, SessionReady, ToolCallRequest, ToolResult,
+};
+use proactive::world::World;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+
+/// Nothing here takes this long; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const MODEL: &str = "gemini-3.5-flash-lite";
+
+/// The smallest bytes that pass for a JPEG.
+pub fn jpeg(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0x5A; size.max(6)];
+    bytes[..4].copy_from_slice(&[0xFF, 0xD8, 0xFF, 0xE0]);
+    let end = bytes.len() - 2;
+    bytes[end..].copy_from_slice(&[0xFF, 0xD9]);
+    bytes
+}
+
+/// Describes a server to be started.
+pub struct TestApp {
+    settings: Settings,
+    options: stand_in::Options,
+    tweak: Box<dyn FnOnce(&mut Config)>,
+}
+
+/// A server that runs, and the model behind it.
+pub struct App {
+    pub service: Embedded,
+    pub model: StandIn,
+}
+
+impl TestApp {
+    pub fn new() -> Self {
+        let options = stand_in::Options {
+            record: true,
+            ..stand_in::Options::default()
+        };
+        Self {
+            settings: Settings::defaults(),
+            options,
+            tweak: Box::new(|_| ()),
+        }
+    }
+
+    /// Changes settings as an operator would.
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Changes the stand-in.
+    pub fn model(mut self, change: impl FnOnce(&mut stand_in::Options)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Changes what no setting reaches.
+    pub fn tweak(mut self, change: impl FnOnce(&mut Config) + 'static) -> Self {
+        self.tweak = Box::new(change);
+        self
+    }
+
+    pub async fn start(self) -> App {
+        let mut config = self.settings.embedded().check().unwrap();
+        (self.tweak)(&mut config);
+        let model = StandIn::new(self.options, World::real());
+        let service = Embedded::start(config, Some(model.clone()), World::real())
+            .await
+            .unwrap();
+        timeout(PATIENCE, service.ready()).await.unwrap();
+        App { service, model }
+    }
+}
+
+impl App {
+    /// What the model will do, one move a request.
+    pub fn script(&self, moves: impl IntoIterator<Item = Move>) -> &Self {
+        self.model.script(moves);
+        self
+    }
+
+    pub async fn channel(&self) -> Channel {
+        connect(&format!("http://{}", self.service.grpc_addr())).await
+    }
+
+    /// A stream of this user that has said nothing yet.
+    pub async fn desk(&self) -> Desk {
+        let token = self.service.token("test-user-0123456789");
+        Desk::open(self.channel().await, &token).await.unwrap()
+    }
+
+    /// A stream that has said hello with an empty task list, in protocol 1.1.
+    pub async fn greeted(&self) -> Desk {
+        let mut desk = self.desk().await;
+        desk.hello("1.1").await;
+        desk.ready().await;
+        desk
+    }
+
+    /// The page of metrics.
+    pub fn metrics(&self) -> String {
+        self.service.server.metrics().render()
+    }
+
+    /// Stops the server in the background; await it with `join_all`.
+    pub fn stopping(self) -> JoinSet<()> {
+        let mut stopping = JoinSet::new();
+        stopping.spawn(self.service.stop());
+        stopping
+    }
+
+    /// Waits until a line of the metrics page says this.
+    pub async fn metric_becomes(&self, line: &str) {
+        let found = async {
+            while !self.metrics().lines().any(|said| said == line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let page = || self.metrics();
+        assert!(
+            timeout(PATIENCE, found).await.is_ok(),
+            "{line} is not in\n{}",
+            page()
+        );
+    }
+}
+
+pub async fn connect(url: &str) -> Channel {
+    Endpoint::from_shared(url.to_owned())
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
+}
+
+/// The desktop's side of one stream.
+pub struct Desk {
+    say: Option<mpsc::Sender<ClientEvent>>,
+    told: Streaming<ServerEvent>,
+}
+
+impl Desk {
+    /// Opens a stream with this token.
+    pub async fn open(channel: Channel, token: &str) -> Result<Self, Status> {
+        let bearer: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+        Self::open_with(channel, |request| {
+            request.metadata_mut().insert("authorization", bearer);
+        })
+        .await
+    }
+
+    pub async fn open_with(
+        channel: Channel,
+        change: impl FnOnce(&mut Request<ReceiverStream<ClientEvent>>),
+    ) -> Result<Self, Status> {
+        let (say, said) = mpsc::channel(16);
+        let mut request = Request::new(ReceiverStream::new(said));
+        change(&mut request);
+        let mut client = ProactiveAiClient::new(channel).max_decoding_message_size(16 << 20);
+        let told = timeout(PATIENCE, client.session(request))
+            .await
+            .unwrap()?
+            .into_inner();
+        Ok(Self {
+            say: Some(say),
+            told,
+        })
+    }
+
+    pub async fn say(&self, event: Said) {
+        let say = self.say.as_ref().expect("this side is closed");
+        say.send(ClientEvent { event: Some(event) }).await.unwrap();
+    }
+
+    /// An event that is none.
+    pub async fn say_nothing(&self) {
+        let say = self.say.as_ref().expect("this side is closed");
+        say.send(ClientEvent { event: None }).await.unwrap();
+    }
+
+    pub async fn hello(&self, version: &str) {
+        self.say(Said::ClientHello(ClientHello {
+            protocol_version: version.into(),
+            context_version: "v1".into(),
+            session_context: Some(SessionContext::default()),
+            ..ClientHello::default()
+        }))
+        .await;
+    }
+
+    /// A frame that shows this text.
+    pub async fn frame(&self, id: &str, text: &str) {
+        self.say(Said::FrameEvent(frame(id, text))).await;
+    }
+
+    /// Answers a search.
+    pub async fn answer(&self, request: &ToolCallRequest, items: Vec<SearchResult>) {
+        self.say(Said::ToolResult(ToolResult {
+            request_id: request.request_id.clone(),
+            frame_id: request.frame_id.clone(),
+            result: Some(SearchResults { items }),
+            error: String::new(),
+        }))
+        .await;
+    }
+
+    /// Closes this side, as grpcurl does at the end of its input.
+    pub fn close(&mut self) {
+        self.say = None;
+    }
+
+    /// The next event, or how the stream ended.
+    pub async fn next(&mut self) -> Result<Option<Event>, Status> {
+        let next = timeout(PATIENCE, self.told.message())
+            .await
+            .expect("nothing came");
+        next.map(|event| event.and_then(|event| event.event))
+    }
+
+    pub async fn event(&mut self) -> Event {
+        self.next().await.unwrap().expect("the stream ended")
+    }
+
+    pub async fn ready(&mut self) -> SessionReady {
+        match self.event().await {
+            Event::SessionReady(ready) => ready,
+            other => panic!("not SessionReady: {other:?}"),
+        }
+    }
+
+    pub async fn search(&mut self) -> ToolCallRequest {
+        match self.event().await {
+            Event::ToolCallRequest(request) => request,
+            other => panic!("not ToolCallRequest: {other:?}"),
+        }
+    }
+
+    pub async fn outcome(&mut self) -> AnalysisOutcome {
+        match self.event().await {
+            Event::AnalysisOutcome(outcome) => outcome,
+            other => panic!("not AnalysisOutcome: {other:?}"),
+        }
+    }
+
+    pub async fn error(&mut self) -> ServerError {
+        match self.event().await {
+            Event::ServerError(error) => error,
+            other => panic!("not ServerError: {other:?}"),
+        }
+    }
+}
+
+pub fn frame(id: &str, text: &str) -> FrameEvent {
+    FrameEvent {
+        screenshot_id: id.into(),
+        app_name: "Huddle".into(),
+        window_title: "Anna".into(),
+        ocr_text: text.into(),
+        jpeg_bytes: jpeg(1_000).into(),
+        context_version: "v1".into(),
+        ..FrameEvent::default()
+    }
+}
