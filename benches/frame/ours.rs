@@ -39,7 +39,7 @@ pub(crate) fn run(model_url: &str, keys_url: &str) -> Result<ExitCode> {
         "--frame-timeout=8m",
     ]);
     let config = command.settings.check()?;
-    let (format, filter) = command.log.check()?;
+    let (format, filter) = command.log.check("info")?;
     telemetry::init(format, filter, false);
     let runtime = process::runtime()?;
     let running = runtime.block_on(app::start(config, World::real()))?;
