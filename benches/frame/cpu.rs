@@ -17,9 +17,10 @@ const MANY: usize = 1_000;
 /// As behind a balancer.
 const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 10;
-const ROUNDS: usize = 15;
+/// Many short rounds: what disturbs one server disturbs the other as well.
+const ROUNDS: usize = 61;
 /// Per round and server.
-pub(crate) const FRAMES: usize = 400;
+pub(crate) const FRAMES: usize = 100;
 /// After the last outcome a server has little left to do.
 const REST: Duration = Duration::from_millis(20);
 
@@ -39,7 +40,7 @@ impl Bench {
         let desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
         let mut crowd = Crowd::new(desks, IN_FLIGHT);
         // Every session has had a frame before the first round.
-        crowd.frames(sessions.max(FRAMES), jpeg).await?;
+        crowd.frames(sessions.max(4 * FRAMES), jpeg).await?;
         Ok(Self {
             server,
             crowd,
