@@ -216,7 +216,10 @@ async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Er
 }
 
 /// The connection pool for the server of this URL: HTTP/2 where it offers it.
-fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
+///
+/// # Errors
+/// The system's TLS set-up is broken.
+pub fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder();
     if on_loopback(url) {
         // A proxy that the environment names has a loopback of its own.

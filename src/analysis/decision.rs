@@ -12,6 +12,8 @@
 //! | tags | none; a text is split at commas |
 //! | any other text | empty; numbers and booleans are taken as written |
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::domain::{Category, Priority, Subcategory, Task, clip};
@@ -54,9 +56,9 @@ impl Arguments<'_> {
     /// A text, trimmed and clipped.
     pub(super) fn text(&self, name: &str, limit: usize) -> String {
         let text = match self.0.get(name) {
-            Some(Value::String(text)) => text.clone(),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-            _ => String::new(),
+            Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string().into(),
+            _ => Cow::Borrowed(""),
         };
         clip(text.trim(), limit).into_owned()
     }

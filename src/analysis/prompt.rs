@@ -152,9 +152,12 @@ pub(super) fn neutral(text: &str, lines: Lines) -> Cow<'_, str> {
 }
 
 fn harmless(c: char) -> bool {
+    if c.is_ascii() {
+        // Nearly every character of nearly every screen.
+        return !c.is_ascii_control() || c == '\n';
+    }
     !matches!(c,
-        '⟦' | '⟧'
-        | '\0'..='\u{9}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        '⟦' | '⟧' | '\u{80}'..='\u{9f}'
         // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
         | '\u{ad}' | '\u{61c}' | '\u{180e}'
         // Zero-width, directional, line and paragraph separators, invisible operators.

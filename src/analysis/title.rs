@@ -2,6 +2,7 @@
 //! them name a person, project or thing.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -17,7 +18,7 @@ const GENERIC: &str = "
     during until within per via then than also just please can could should would must may will
     shall be is are was were been being do does did done have has had get got make made take taken
     give given let go going come keep put set need needs want wants now soon today tomorrow later
-    again next new other another some any all each every more most very ASAP
+    again next new other another some any all each every more most very asap
 
     follow reply respond answer send share review check handle address complete finish look see
     update fix prepare provide discuss talk speak contact reach ask tell confirm verify ensure
@@ -50,10 +51,11 @@ pub(super) fn flaw(title: &str) -> Option<&'static str> {
     )
 }
 
+/// Takes a word in lower case.
 fn names(word: &str) -> bool {
-    !GENERIC
-        .split_whitespace()
-        .any(|generic| generic.eq_ignore_ascii_case(word))
+    static GENERIC_WORDS: LazyLock<HashSet<&str>> =
+        LazyLock::new(|| GENERIC.split_whitespace().collect());
+    !GENERIC_WORDS.contains(word)
 }
 
 #[cfg(test)]

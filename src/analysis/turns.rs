@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -338,18 +338,38 @@ fn reason(arguments: &Arguments<'_>) -> String {
 }
 
 /// Search results as the model sees them.
-fn shown(hits: &[Hit]) -> Value {
-    let results: Vec<Value> = hits.iter().take(HITS).map(hit).collect();
-    let mut output = json!({ "count": hits.len(), "results": results });
-    if hits.is_empty() {
-        output["note"] = json!("Nothing similar was found among the user's tasks.");
-    } else if hits.len() > HITS {
-        output["note"] = json!(format!("The {HITS} best are shown."));
-    }
-    output
+#[derive(Serialize)]
+struct Shown {
+    count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    results: Vec<ShownHit>,
 }
 
-fn hit(hit: &Hit) -> Value {
+#[derive(Serialize)]
+struct ShownHit {
+    description: String,
+    match_type: &'static str,
+    score: Option<i32>,
+    similarity: f64,
+    status: &'static str,
+    task_id: i64,
+}
+
+fn shown(hits: &[Hit]) -> Shown {
+    let note = if hits.is_empty() {
+        Some("Nothing similar was found among the user's tasks.".to_owned())
+    } else {
+        (hits.len() > HITS).then(|| format!("The {HITS} best are shown."))
+    };
+    Shown {
+        count: hits.len(),
+        note,
+        results: hits.iter().take(HITS).map(hit).collect(),
+    }
+}
+
+fn hit(hit: &Hit) -> ShownHit {
     let status = match hit.status {
         Some(TaskStatus::Active) => "active",
         Some(TaskStatus::Completed) => "completed",
@@ -362,14 +382,14 @@ fn hit(hit: &Hit) -> Value {
         Some(MatchType::Both) => "meaning and words",
         None => "unknown",
     };
-    json!({
-        "task_id": hit.task_id,
-        "status": status,
-        "similarity": (hit.similarity * 1000.0).round() / 1000.0,
-        "match_type": match_type,
-        "score": hit.score,
-        "description": neutral(&clip(&hit.description, HIT_CHARS), Lines::One),
-    })
+    ShownHit {
+        description: neutral(&clip(&hit.description, HIT_CHARS), Lines::One).into_owned(),
+        match_type,
+        score: hit.score,
+        similarity: (hit.similarity * 1000.0).round() / 1000.0,
+        status,
+        task_id: hit.task_id,
+    }
 }
 
 fn fault(error: &Error) -> FrameFault {

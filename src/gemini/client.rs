@@ -8,9 +8,10 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::wire::Reading;
@@ -106,10 +107,11 @@ setting! {
 /// The model behind Google's HTTP API.
 pub struct Client {
     http: reqwest::Client,
-    url: String,
+    url: Url,
     headers: HeaderMap,
     model: Arc<str>,
-    generation: Value,
+    /// As JSON.
+    generation: String,
     call_timeout: Duration,
     prices: Prices,
     metrics: Metrics,
@@ -118,6 +120,10 @@ pub struct Client {
 impl Client {
     /// A client on the given connection pool. The key must be printable ASCII,
     /// which the configuration has checked; otherwise every call is refused.
+    ///
+    /// # Panics
+    /// If base URL, version and model make no URL; the configuration has checked
+    /// that as well.
     pub fn new(options: Options, http: reqwest::Client, metrics: Metrics) -> Self {
         let mut generation = json!({
             "maxOutputTokens": options.max_output_tokens,
@@ -138,15 +144,16 @@ impl Client {
             model,
             ..
         } = &options;
+        let url = format!(
+            "{}/{version}/models/{model}:generateContent",
+            base_url.trim_end_matches('/')
+        );
         Self {
             http,
-            url: format!(
-                "{}/{version}/models/{model}:generateContent",
-                base_url.trim_end_matches('/')
-            ),
+            url: Url::parse(&url).expect("the configuration has checked its parts"),
             headers,
             model: options.model.into(),
-            generation,
+            generation: generation.to_string(),
             call_timeout: options.call_timeout,
             prices: options.prices,
             metrics,
@@ -247,7 +254,7 @@ impl Client {
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         let mut response = self
             .http
-            .post(&self.url)
+            .post(self.url.clone())
             .headers(self.headers.clone())
             // So that Google's server stops work we have given up.
             .header("x-server-timeout", seconds)
@@ -272,13 +279,11 @@ impl Client {
 
     /// Mode ANY: the model must call a function.
     fn settings(&self, allowed: Option<&[&str]>) -> String {
-        let mut calling = json!({ "mode": "ANY" });
-        if let Some(names) = allowed {
-            calling["allowedFunctionNames"] = json!(names);
-        }
-        let config = json!({ "functionCallingConfig": calling });
+        let names = allowed.map_or_else(String::new, |names| {
+            format!(r#","allowedFunctionNames":{}"#, json!(names))
+        });
         format!(
-            r#""toolConfig":{config},"generationConfig":{}"#,
+            r#""toolConfig":{{"functionCallingConfig":{{"mode":"ANY"{names}}}}},"generationConfig":{}"#,
             self.generation
         )
     }

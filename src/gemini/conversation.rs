@@ -8,9 +8,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use base64::engine::{Simd, general_purpose::PAD};
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::wire::{Call, Turn};
@@ -38,9 +39,26 @@ impl Brief {
 pub struct InlineImage(Bytes);
 
 impl InlineImage {
-    /// Encodes the JPEG once and lets go of it.
+    /// Encodes the JPEG once, where it lies if there is room (see
+    /// [`Image::room`]).
     pub fn encode(image: Image) -> Self {
-        Self(STANDARD.encode(image.into_bytes()).into())
+        /// Three bytes become four: only the last piece may be no multiple.
+        const PIECE: usize = 3 * 1024;
+        let engine = Simd::standard(PAD);
+        let mut data = BytesMut::from(image.into_bytes());
+        let jpeg = data.len();
+        data.resize(Image::room(jpeg), 0);
+        let mut piece = [0; PIECE];
+        // From the end, so that what is written lies behind what is to be read.
+        for from in (0..jpeg).step_by(PIECE).rev() {
+            let piece = &mut piece[..PIECE.min(jpeg - from)];
+            piece.copy_from_slice(&data[from..from + piece.len()]);
+            let to = Image::room(from)..Image::room(from + piece.len());
+            engine
+                .encode_slice(piece, &mut data[to])
+                .expect("the place is as large as the piece's encoding");
+        }
+        Self(data.freeze())
     }
 }
 
@@ -55,43 +73,65 @@ pub struct Conversation {
     turns: usize,
 }
 
-/// What a function call is answered with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    id: Option<String>,
-    name: String,
-    response: Value,
+/// What a function call is answered with: a part of the next turn, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer(String);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a, T> {
+    function_response: FunctionResponse<'a, T>,
+}
+
+#[derive(Serialize)]
+struct FunctionResponse<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    name: &'a str,
+    response: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Response<'a, T> {
+    Output(T),
+    Error(&'a str),
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    text: &'a str,
 }
 
 impl Answer {
     /// The function's result.
-    pub fn output(call: &Call, output: Value) -> Self {
-        Self::new(call, json!({ "output": output }))
+    pub fn output(call: &Call, output: impl Serialize) -> Self {
+        Self::new(call, Response::Output(output))
     }
 
     /// Why the function has no result.
     pub fn error(call: &Call, error: &str) -> Self {
-        Self::new(call, json!({ "error": error }))
+        Self::new(call, Response::<()>::Error(error))
     }
 
-    fn new(call: &Call, response: Value) -> Self {
-        let (id, name) = (call.id.clone(), call.name.clone());
-        Self { id, name, response }
+    fn new(call: &Call, response: impl Serialize) -> Self {
+        let function_response = FunctionResponse {
+            id: call.id.as_deref(),
+            name: &call.name,
+            response,
+        };
+        Self(written(&Part { function_response }))
     }
+}
 
-    fn part(&self) -> Value {
-        let mut response = json!({ "name": self.name, "response": self.response });
-        if let Some(id) = &self.id {
-            response["id"] = json!(id);
-        }
-        json!({ "functionResponse": response })
-    }
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("our own structures are valid JSON")
 }
 
 impl Conversation {
     /// Opens with the user's turn: stable text, image, text of this frame.
     pub fn new(brief: &Brief, before: &str, image: Option<InlineImage>, after: &str) -> Self {
-        let mut opening = json!({ "text": before }).to_string();
+        let mut opening = written(&Text { text: before });
         let mut tail = String::new();
         let image = match image {
             Some(InlineImage(data)) => {
@@ -102,7 +142,7 @@ impl Conversation {
             None => Bytes::new(),
         };
         tail.push(',');
-        tail.push_str(&json!({ "text": after }).to_string());
+        tail.push_str(&written(&Text { text: after }));
         tail.push_str("]}");
         Self {
             brief: brief.0.clone(),
@@ -117,12 +157,16 @@ impl Conversation {
     /// each of its calls, in their order.
     pub fn answer(&mut self, turn: &Turn, answers: &[Answer]) {
         debug_assert_eq!(turn.calls.len(), answers.len(), "every call is answered");
-        let parts: Vec<Value> = answers.iter().map(Answer::part).collect();
-        let reply = json!({ "role": "user", "parts": parts });
         self.tail.push(',');
         self.tail.push_str(turn.content());
-        self.tail.push(',');
-        self.tail.push_str(&reply.to_string());
+        self.tail.push_str(r#",{"role":"user","parts":["#);
+        for (at, Answer(part)) in answers.iter().enumerate() {
+            if at > 0 {
+                self.tail.push(',');
+            }
+            self.tail.push_str(part);
+        }
+        self.tail.push_str("]}");
         self.turns += 1;
     }
 
@@ -189,6 +233,8 @@ impl Body for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn whole(chunks: Chunks) -> Value {
@@ -220,6 +266,26 @@ mod tests {
         assert_eq!(parts[1]["inlineData"]["mimeType"], "image/jpeg");
         assert_eq!(parts[1]["inlineData"]["data"], STANDARD.encode(jpeg));
         assert_eq!(parts[2], json!({ "text": "af\"ter" }));
+    }
+
+    #[test]
+    fn an_image_is_encoded_where_it_lies_whatever_its_length() {
+        for size in [5, 6, 7, 3071, 3072, 3073, 3074, 6144, 100_001] {
+            let mut jpeg: Vec<u8> = (0..size).map(|at| (at * 31 % 251) as u8).collect();
+            jpeg[..3].copy_from_slice(&[0xFF, 0xD8, 0xFF]);
+            jpeg[size - 2..].copy_from_slice(&[0xFF, 0xD9]);
+            let mut message = BytesMut::with_capacity(Image::room(size + 20));
+            message.extend_from_slice(b"before");
+            message.extend_from_slice(&jpeg);
+            message.extend_from_slice(b"behind");
+            let message = message.freeze();
+            let place = message[6..].as_ptr();
+            let image = Image::jpeg(message.slice(6..6 + size)).unwrap();
+            drop(message);
+            let InlineImage(encoded) = InlineImage::encode(image);
+            assert_eq!(encoded, STANDARD.encode(&jpeg), "{size} bytes");
+            assert_eq!(encoded.as_ptr(), place, "{size} bytes were copied");
+        }
     }
 
     #[test]

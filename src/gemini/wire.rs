@@ -80,9 +80,10 @@ pub(super) struct Reading {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Response {
+struct Response<'a> {
     // Raw, because the content must go back exactly as it came.
-    candidates: Option<Box<RawValue>>,
+    #[serde(borrow)]
+    candidates: Option<&'a RawValue>,
     #[serde(default)]
     prompt_feedback: Value,
     #[serde(default)]
@@ -93,15 +94,16 @@ struct Response {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Candidate {
-    content: Option<Box<RawValue>>,
+struct Candidate<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
     #[serde(default)]
     finish_reason: Value,
 }
 
 /// Reads the body of an HTTP 200.
 pub(super) fn read(body: &[u8]) -> Reading {
-    let Ok(response) = serde_json::from_slice::<Response>(body) else {
+    let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
         return Reading {
             usage: Usage::default(),
             model_version: String::new(),
@@ -125,9 +127,9 @@ fn usage(metadata: &Value) -> Usage {
     }
 }
 
-fn verdict(response: &Response) -> Result<Turn, Error> {
-    let candidates = response.candidates.as_deref().map_or("[]", RawValue::get);
-    let candidate = serde_json::from_str::<Vec<Candidate>>(candidates)
+fn verdict(response: &Response<'_>) -> Result<Turn, Error> {
+    let candidates = response.candidates.map_or("[]", RawValue::get);
+    let candidate = serde_json::from_str::<Vec<Candidate<'_>>>(candidates)
         .map_err(|_| malformed("a candidate is not an object"))?
         .into_iter()
         .next();
@@ -154,31 +156,38 @@ fn verdict(response: &Response) -> Result<Turn, Error> {
     }
 }
 
-fn turn(content: Option<Box<RawValue>>) -> Turn {
-    let content = content.unwrap_or_else(|| {
-        RawValue::from_string(r#"{"role":"model","parts":[]}"#.to_owned())
-            .expect("this text is valid JSON")
-    });
-    let value: Value = serde_json::from_str(content.get()).unwrap_or_default();
-    let parts = value["parts"].as_array().map_or(&[][..], Vec::as_slice);
-    let calls = parts
-        .iter()
-        .filter_map(|part| call(&part["functionCall"]))
-        .collect();
+fn turn(content: Option<&RawValue>) -> Turn {
+    let content = content.map_or_else(
+        || {
+            RawValue::from_string(r#"{"role":"model","parts":[]}"#.to_owned())
+                .expect("this text is valid JSON")
+        },
+        ToOwned::to_owned,
+    );
+    let mut value: Value = serde_json::from_str(content.get()).unwrap_or_default();
+    let calls = match value.get_mut("parts").map(Value::take) {
+        Some(Value::Array(parts)) => parts.into_iter().filter_map(call).collect(),
+        _ => Vec::new(),
+    };
     Turn { content, calls }
 }
 
-fn call(value: &Value) -> Option<Call> {
-    let value = value.as_object()?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str);
+/// The call that a part holds, if it does.
+fn call(mut part: Value) -> Option<Call> {
+    let Value::Object(mut call) = part.get_mut("functionCall")?.take() else {
+        return None;
+    };
+    let mut text = |name: &str| match call.remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
     Some(Call {
-        id: text("id").map(str::to_owned),
-        name: text("name").unwrap_or_default().to_owned(),
-        args: value
-            .get("args")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default(),
+        id: text("id"),
+        name: text("name").unwrap_or_default(),
+        args: match call.remove("args") {
+            Some(Value::Object(args)) => args,
+            _ => Map::new(),
+        },
     })
 }
 

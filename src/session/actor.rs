@@ -46,7 +46,7 @@ pub struct Session {
     context: Option<Arc<Context>>,
     frames: Frames,
     pending: Pending,
-    errands: mpsc::Receiver<Errand>,
+    errands: mpsc::Receiver<Box<Errand>>,
     outbox: Outbox,
     heartbeat: Option<Interval>,
     /// The client has closed its side.
@@ -61,7 +61,7 @@ enum Wake {
     Halt,
     Drain,
     Flush(Flush),
-    Errand(Errand),
+    Errand(Box<Errand>),
     Finished(FrameId, Result<Outcome, FrameFault>),
     Beat,
     Input(Option<Input>),
@@ -320,8 +320,8 @@ impl Session {
         self.outbox.push(ServerMessage::Refused(Box::new(refusal)));
     }
 
-    fn run_errand(&mut self, errand: Errand) {
-        match errand {
+    fn run_errand(&mut self, errand: Box<Errand>) {
+        match *errand {
             // The task of a frame just cancelled may still be running on
             // another thread.
             Errand::Search(request) if !self.frames.contains(&request.frame) => {}

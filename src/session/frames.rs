@@ -24,7 +24,7 @@ pub(super) struct Frames {
     limit: usize,
     tools: Tools,
     pending: Pending,
-    errands: mpsc::Sender<Errand>,
+    errands: mpsc::Sender<Box<Errand>>,
 }
 
 struct Waiting {
@@ -38,11 +38,11 @@ impl Frames {
         limit: usize,
         tools: Tools,
         pending: Pending,
-        errands: mpsc::Sender<Errand>,
+        errands: mpsc::Sender<Box<Errand>>,
     ) -> Self {
         Self {
             tasks: JoinSet::new(),
-            running: HashMap::with_capacity(limit),
+            running: HashMap::new(),
             waiting: None,
             limit,
             tools,

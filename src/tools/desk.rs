@@ -14,7 +14,8 @@ use crate::world::World;
 /// How long a cancellation may wait for its place in the session's queue.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
 
-/// Something the session should tell its client on a frame's behalf.
+/// Something the session should tell its client on a frame's behalf. Travels in
+/// a box, because a queue reserves room for many.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Errand {
     /// Ask for a search.
@@ -61,7 +62,7 @@ pub enum Miss {
 pub struct Desk {
     frame: FrameId,
     pending: Pending,
-    errands: mpsc::Sender<Errand>,
+    errands: mpsc::Sender<Box<Errand>>,
     world: World,
     metrics: Metrics,
 }
@@ -71,7 +72,7 @@ impl Desk {
     pub fn new(
         frame: FrameId,
         pending: Pending,
-        errands: mpsc::Sender<Errand>,
+        errands: mpsc::Sender<Box<Errand>>,
         world: World,
         metrics: Metrics,
     ) -> Self {
@@ -131,18 +132,21 @@ impl Desk {
         let mut wait = self
             .pending
             .register(request.id.clone(), self.frame.clone())?;
-        self.errands.send(Errand::Search(request)).await.ok()?;
+        self.errands
+            .send(Box::new(Errand::Search(request)))
+            .await
+            .ok()?;
         wait.answer().await
     }
 
     async fn cancel(&self, request: RequestId) {
         let frame = self.frame.clone();
         let reason = "the search's deadline passed".to_owned();
-        let errand = Errand::Cancel {
+        let errand = Box::new(Errand::Cancel {
             request,
             frame,
             reason,
-        };
+        });
         if timeout(CANCEL_WAIT, self.errands.send(errand))
             .await
             .is_err()

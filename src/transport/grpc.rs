@@ -132,12 +132,7 @@ pub async fn serve(
     let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
     let guard = Guard::new(door.verifier.clone(), door.tools.metrics.clone());
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
-    let mut server = Server::builder()
-        .http2_keepalive_interval(Some(options.keepalive.interval))
-        .http2_keepalive_timeout(Some(options.keepalive.timeout))
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+    let mut server = server(options.keepalive);
     if let Some(tls) = options.tls {
         server = server.tls_config(tls.config())?;
     }
@@ -167,6 +162,17 @@ pub async fn serve(
         served = serving => served,
         never = announcing => match never {},
     }
+}
+
+/// tonic's server with our HTTP/2 settings; `benches/frame` measures it without
+/// anything of ours.
+pub fn server(keepalive: Keepalive) -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(keepalive.interval))
+        .http2_keepalive_timeout(Some(keepalive.timeout))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
 }
 
 async fn announce(

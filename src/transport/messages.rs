@@ -6,6 +6,7 @@
 //! the stream ends. Here such a message costs only itself, and an idle stream
 //! holds nothing.
 
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -14,6 +15,7 @@ use http_body_util::BodyExt;
 use tonic::body::Body;
 
 use super::inbound;
+use crate::domain::Image;
 use crate::session::{Input, Refusal, RefusalCode};
 
 /// Of a gRPC message: one byte of flags, four of length.
@@ -121,7 +123,7 @@ impl Reader {
                     if *left > 0 {
                         return None;
                     }
-                    let message = bytes.split().freeze();
+                    let message = mem::take(bytes).freeze();
                     self.state = State::default();
                     return Some(inbound::input(message));
                 }
@@ -142,7 +144,7 @@ impl Reader {
 
     /// What to say of a message that the end of the stream cut off.
     fn cut_off(&mut self) -> Option<Input> {
-        match std::mem::take(&mut self.state) {
+        match mem::take(&mut self.state) {
             State::Prefix { seen: 0, .. } => None,
             _ => Some(Input::Refused(refusal(
                 RefusalCode::InvalidEvent,
@@ -166,7 +168,7 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     match unusable {
         Some(refusal) => State::Skip { left, refusal },
         None => State::Message {
-            bytes: BytesMut::with_capacity(left),
+            bytes: BytesMut::with_capacity(Image::room(left)),
             left,
         },
     }

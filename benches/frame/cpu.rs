@@ -1,0 +1,102 @@
+//! CPU time per frame: ours beside the bare server, and ours with few sessions
+//! beside ours with many. The servers take turns, so that what else runs on
+//! the machine disturbs all of them alike; each round gives one ratio.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::time::sleep;
+
+use super::desk::{self, Crowd};
+use super::process::Process;
+use super::report::{Report, Spread};
+use super::{Kind, Lab, Result};
+
+pub(crate) const FEW: usize = 10;
+const MANY: usize = 1_000;
+/// As behind a balancer.
+const CONNECTIONS: usize = 4;
+const IN_FLIGHT: usize = 10;
+/// Many short rounds: what disturbs one server disturbs the other as well.
+const ROUNDS: usize = 61;
+/// Per round and server.
+pub(crate) const FRAMES: usize = 100;
+/// After the last outcome a server has little left to do.
+const REST: Duration = Duration::from_millis(20);
+
+const MOST_OVER_BARE: f64 = 1.25;
+const MOST_GROWTH: f64 = 1.15;
+
+pub(crate) struct Bench {
+    server: Process,
+    crowd: Crowd,
+    /// Microseconds per frame, by round.
+    costs: Vec<f64>,
+}
+
+impl Bench {
+    pub(crate) async fn new(lab: &Lab, kind: Kind, sessions: usize, jpeg: &Bytes) -> Result<Self> {
+        let server = lab.start(kind)?;
+        let desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
+        let mut crowd = Crowd::new(desks, IN_FLIGHT);
+        // Every session has had a frame before the first round.
+        crowd.frames(sessions.max(4 * FRAMES), jpeg).await?;
+        Ok(Self {
+            server,
+            crowd,
+            costs: Vec::new(),
+        })
+    }
+
+    pub(crate) async fn round(&mut self, jpeg: &Bytes) -> Result<()> {
+        let before = self.server.cpu()?;
+        self.crowd.frames(FRAMES, jpeg).await?;
+        sleep(REST).await;
+        let spent = self.server.cpu()? - before;
+        self.costs.push(spent.as_secs_f64() * 1e6 / FRAMES as f64);
+        Ok(())
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.server.id()
+    }
+
+    pub(crate) fn cost(&self) -> Spread {
+        Spread::of(self.costs.iter().copied())
+    }
+
+    fn over(&self, other: &Self) -> Spread {
+        Spread::of(self.costs.iter().zip(&other.costs).map(|(a, b)| a / b))
+    }
+}
+
+pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
+    let jpeg = desk::jpeg(100);
+    let mut ours = Bench::new(lab, Kind::Ours, FEW, &jpeg).await?;
+    let mut bare = Bench::new(lab, Kind::Bare, FEW, &jpeg).await?;
+    let mut ours_many = Bench::new(lab, Kind::Ours, MANY, &jpeg).await?;
+    let mut bare_many = Bench::new(lab, Kind::Bare, MANY, &jpeg).await?;
+    for _ in 0..ROUNDS {
+        for bench in [&mut ours, &mut bare, &mut ours_many, &mut bare_many] {
+            bench.round(&jpeg).await?;
+        }
+    }
+    report.heading("CPU per frame, user and system");
+    report.fact("bare, 10 sessions", bare.cost().with("µs"));
+    report.fact("ours, 10 sessions", ours.cost().with("µs"));
+    report.fact("bare, 1,000 sessions", bare_many.cost().with("µs"));
+    report.fact("ours, 1,000 sessions", ours_many.cost().with("µs"));
+    report.bound("ours / bare, 10 sessions", ours.over(&bare), MOST_OVER_BARE);
+    report.bound(
+        "ours / bare, 1,000 sessions",
+        ours_many.over(&bare_many),
+        MOST_OVER_BARE,
+    );
+    report.bound(
+        "ours, 1,000 / 10 sessions",
+        ours_many.over(&ours),
+        MOST_GROWTH,
+    );
+    report.fact("bare, 1,000 / 10 sessions", bare_many.over(&bare).with(""));
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The load: desktops that open sessions, send frames and answer searches.
+
+use std::collections::VecDeque;
+
+use axum::body::Bytes;
+use futures::future::try_join_all;
+use proactive::transport::proto::client_event::Event as Said;
+use proactive::transport::proto::proactive_ai_client::ProactiveAiClient;
+use proactive::transport::proto::server_event::Event;
+use proactive::transport::proto::{
+    ActiveTask, ClientEvent, ClientHello, FrameEvent, Goal, HistoricalTask, MatchType, OutcomeKind,
+    SearchResult, SearchResults, SessionContext, TaskStatus, ToolCallRequest, ToolResult,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Streaming};
+
+use super::Result;
+use super::process::Process;
+
+/// One desktop with its session.
+pub(crate) struct Desk {
+    to_server: mpsc::Sender<ClientEvent>,
+    from_server: Streaming<ServerEvent>,
+    frames: u64,
+}
+
+use proactive::transport::proto::ServerEvent;
+
+/// Opens so many sessions over so many connections; each has said hello and
+/// been answered.
+pub(crate) async fn open(
+    server: &Process,
+    token: &str,
+    sessions: usize,
+    connections: usize,
+) -> Result<Vec<Desk>> {
+    let endpoint = Endpoint::from_shared(server.url())?.tcp_nodelay(true);
+    let mut channels = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        channels.push(endpoint.connect().await?);
+    }
+    let mut desks = Vec::with_capacity(sessions);
+    for channel in channels.iter().cycle().take(sessions) {
+        desks.push(Desk::open(channel.clone(), token).await?);
+    }
+    Ok(desks)
+}
+
+impl Desk {
+    async fn open(channel: Channel, token: &str) -> Result<Self> {
+        let (to_server, said) = mpsc::channel(2);
+        let hello = ClientHello {
+            protocol_version: "1.1".to_owned(),
+            context_version: "v1".to_owned(),
+            session_context: Some(context()),
+            ..ClientHello::default()
+        };
+        let mut request = Request::new(ReceiverStream::new(said));
+        let bearer = MetadataValue::try_from(format!("Bearer {token}"))?;
+        request.metadata_mut().insert("authorization", bearer);
+        say(&to_server, Said::ClientHello(hello)).await?;
+        let opened = ProactiveAiClient::new(channel).session(request).await?;
+        let mut desk = Self {
+            to_server,
+            from_server: opened.into_inner(),
+            frames: 0,
+        };
+        match desk.hear().await? {
+            Event::SessionReady(_) => Ok(desk),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends a frame and waits until a search is asked.
+    pub(crate) async fn send_frame(&mut self, jpeg: &Bytes) -> Result<ToolCallRequest> {
+        self.frames += 1;
+        let frame = FrameEvent {
+            jpeg_bytes: jpeg.clone(),
+            app_name: "Mail".to_owned(),
+            window_title: "Inbox - Maria Keller - The Berlin office".to_owned(),
+            ocr_text: ocr(),
+            screenshot_id: format!("frame-{}", self.frames),
+            context_version: "v1".to_owned(),
+            ..FrameEvent::default()
+        };
+        say(&self.to_server, Said::FrameEvent(frame)).await?;
+        match self.hear().await? {
+            Event::ToolCallRequest(request) => Ok(request),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Answers the search and waits for the frame's outcome.
+    pub(crate) async fn answer(&mut self, request: ToolCallRequest) -> Result<()> {
+        let result = ToolResult {
+            request_id: request.request_id,
+            result: Some(hits()),
+            error: String::new(),
+            frame_id: request.frame_id,
+        };
+        say(&self.to_server, Said::ToolResult(result)).await?;
+        match self.hear().await? {
+            Event::AnalysisOutcome(outcome)
+                if outcome.outcome_kind() == OutcomeKind::ExtractTask =>
+            {
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(crate) async fn whole_frame(&mut self, jpeg: &Bytes) -> Result<()> {
+        let request = self.send_frame(jpeg).await?;
+        self.answer(request).await
+    }
+
+    /// The next event that is no heartbeat.
+    async fn hear(&mut self) -> Result<Event> {
+        loop {
+            let heard = self.from_server.message().await?;
+            match heard.and_then(|heard| heard.event) {
+                Some(Event::ServerHeartbeat(_)) => {}
+                Some(event) => return Ok(event),
+                None => return Err("a session ended".into()),
+            }
+        }
+    }
+}
+
+/// Desktops in groups; each group has one frame in flight, and its desktops
+/// take turns.
+pub(crate) struct Crowd(Vec<VecDeque<Desk>>);
+
+impl Crowd {
+    pub(crate) fn new(desks: Vec<Desk>, in_flight: usize) -> Self {
+        let mut groups: Vec<_> = (0..in_flight).map(|_| VecDeque::new()).collect();
+        for (at, desk) in desks.into_iter().enumerate() {
+            groups[at % in_flight].push_back(desk);
+        }
+        Self(groups)
+    }
+
+    /// Has so many frames decided in all.
+    pub(crate) async fn frames(&mut self, count: usize, jpeg: &Bytes) -> Result<()> {
+        let each = count / self.0.len();
+        let groups = self.0.iter_mut().map(async |group| {
+            for _ in 0..each {
+                group[0].whole_frame(jpeg).await?;
+                group.rotate_left(1);
+            }
+            Result::Ok(())
+        });
+        try_join_all(groups).await?;
+        Ok(())
+    }
+}
+
+/// So many kilobytes (of 1,000 bytes) that begin and end as a JPEG does.
+pub(crate) fn jpeg(kilobytes: usize) -> Bytes {
+    let mut bytes: Vec<u8> = (0..kilobytes * 1000)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let end = bytes.len() - 2;
+    bytes[..4].copy_from_slice(&[0xFF, 0xD8, 0xFF, 0xE0]);
+    bytes[end..].copy_from_slice(&[0xFF, 0xD9]);
+    bytes.into()
+}
+
+async fn say(to_server: &mpsc::Sender<ClientEvent>, event: Said) -> Result<()> {
+    let event = ClientEvent { event: Some(event) };
+    Ok(to_server.send(event).await?)
+}
+
+fn unexpected(event: &Event) -> Box<dyn std::error::Error + Send + Sync> {
+    format!("the server answered what the bench does not expect: {event:?}").into()
+}
+
+/// 2 KB of a screen with a mail on it.
+fn ocr() -> String {
+    const LINE: &str = "From: Maria Keller\nHi, can you send the Berlin office the \"signed lease\" \
+                        before Tuesday? Thanks — Maria\n";
+    let mut text = LINE.repeat(2048 / LINE.len());
+    text.push_str(&"Inbox 14".repeat(2));
+    text
+}
+
+fn context() -> SessionContext {
+    let active = |id: i64| ActiveTask {
+        task_id: id,
+        description: format!("Prepare the quarterly numbers for the team in Hamburg, part {id}"),
+        priority: "medium".to_owned(),
+        relevance_score: id as i32,
+        staged: false,
+    };
+    let past = |id: i64| HistoricalTask {
+        task_id: id,
+        description: format!("Book the room for the review with Jonas, week {id}"),
+    };
+    SessionContext {
+        active_tasks: (1..=10).map(active).collect(),
+        completed_tasks: (11..=15).map(past).collect(),
+        deleted_tasks: (16..=18).map(past).collect(),
+        goals: vec![Goal {
+            goal_id: "g1".to_owned(),
+            title: "Open the Berlin office".to_owned(),
+            description: "By spring, with six people".to_owned(),
+        }],
+        generated_at: None,
+    }
+}
+
+fn hits() -> SearchResults {
+    let hit = |task_id: i64| SearchResult {
+        task_id,
+        description: format!(
+            "Prepare the quarterly numbers for the team in Hamburg, part {task_id}"
+        ),
+        status: TaskStatus::Active.into(),
+        similarity: 0.31,
+        match_type: MatchType::Vector.into(),
+        relevance_score: task_id as i32,
+    };
+    SearchResults {
+        items: (1..=3).map(hit).collect(),
+    }
+}

@@ -1,0 +1,155 @@
+//! What our server costs beside a bare one: `cargo bench --bench frame`.
+//!
+//! Server, model and load are separate processes (this program again, with a
+//! role as its first argument), so that what is read from `/proc` is the
+//! server's alone; Linux only. The bare server is tonic with the same HTTP/2
+//! settings and HTTP client as ours. It does the same network work and no
+//! other: a frame comes in, a body of the size that ours has is posted to the
+//! model, a search is asked of the desktop, a second body is posted, and an
+//! outcome goes out.
+//!
+//! Nothing is asserted of wall time: the processes share the machine.
+//!
+//! `cargo bench --bench frame -- only ours 20000` (or `bare`) keeps one server
+//! busy with so many frames and tells its process id, for a profiler. (cargo
+//! adds a `--bench` of its own to the arguments.)
+
+mod bare;
+mod cpu;
+mod desk;
+mod memory;
+mod model;
+mod ours;
+mod process;
+mod report;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use axum::Router;
+use axum::routing::get;
+use proactive::auth::local::LocalIssuer;
+use proactive::world::World;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use process::{LOOPBACK, Process, TOKEN_LIFE};
+use report::Report;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Which server is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ours,
+    Bare,
+}
+
+fn main() -> ExitCode {
+    let args = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let args: Vec<String> = args.collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        [model::ROLE] => model::run(),
+        [ours::ROLE, model_url, keys_url] => ours::run(model_url, keys_url),
+        [bare::ROLE, model_url, first, second] => bare::run(model_url, first, second),
+        ["only", kind, frames] => {
+            process::runtime().and_then(|runtime| runtime.block_on(only(kind, frames)))
+        }
+        _ => process::runtime().and_then(|runtime| runtime.block_on(measure())),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("frame: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts servers by kind, and knows what they need.
+struct Lab {
+    model: Process,
+    token: String,
+    keys_url: String,
+    /// Sizes of the two bodies that our server posts per frame.
+    bodies: (usize, usize),
+    _keys: JoinSet<()>,
+}
+
+impl Lab {
+    async fn new() -> Result<Self> {
+        let issuer = LocalIssuer::new(ours::PROJECT, World::real());
+        let listener = TcpListener::bind(LOOPBACK).await?;
+        let keys_url = format!("http://{}/", listener.local_addr()?);
+        let (document, token) = (issuer.jwks(), issuer.mint("bench", TOKEN_LIFE, None));
+        let mut keys = JoinSet::new();
+        keys.spawn(async move {
+            let page = Router::new().route("/", get(async || document));
+            let _ = axum::serve(listener, page).await;
+        });
+        let mut lab = Self {
+            model: Process::start(&[model::ROLE])?,
+            token,
+            keys_url,
+            bodies: (0, 0),
+            _keys: keys,
+        };
+        lab.bodies = lab.bodies_of_ours().await?;
+        Ok(lab)
+    }
+
+    fn start(&self, kind: Kind) -> Result<Process> {
+        let model_url = self.model.url();
+        let (first, second) = self.bodies;
+        match kind {
+            Kind::Ours => Process::start(&[ours::ROLE, &model_url, &self.keys_url]),
+            Kind::Bare => Process::start(&[
+                bare::ROLE,
+                &model_url,
+                &first.to_string(),
+                &second.to_string(),
+            ]),
+        }
+    }
+
+    /// Has our server post two bodies, and asks the model how large they were.
+    async fn bodies_of_ours(&self) -> Result<(usize, usize)> {
+        let server = self.start(Kind::Ours)?;
+        let mut desks = desk::open(&server, &self.token, 1, 1).await?;
+        for desk in &mut desks {
+            desk.whole_frame(&desk::jpeg(100)).await?;
+        }
+        model::sizes(&self.model.url()).await
+    }
+}
+
+/// Keeps one server busy, for a profiler to look at.
+async fn only(kind: &str, frames: &str) -> Result<ExitCode> {
+    let lab = Lab::new().await?;
+    let kind = match kind {
+        "ours" => Kind::Ours,
+        "bare" => Kind::Bare,
+        _ => return Err("name a server: ours or bare".into()),
+    };
+    let mut bench = cpu::Bench::new(&lab, kind, cpu::FEW, &desk::jpeg(100)).await?;
+    eprintln!("process {}", bench.process());
+    for _ in 0..frames.parse::<usize>()?.div_ceil(cpu::FRAMES) {
+        bench.round(&desk::jpeg(100)).await?;
+    }
+    println!("{} per frame", bench.cost().with("µs").trim());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure() -> Result<ExitCode> {
+    let lab = Lab::new().await?;
+    let (first, second) = lab.bodies;
+    println!("One frame: a JPEG of 100 KB and 2 KB of text in, {first} and {second} bytes to the");
+    println!("model, one search, one outcome. Medians; in brackets the least and the most.\n");
+    let mut report = Report::default();
+    cpu::measure(&lab, &mut report).await?;
+    memory::measure(&lab, &mut report).await?;
+    Ok(report.verdict())
+}

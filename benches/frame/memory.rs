@@ -1,0 +1,142 @@
+//! Resident memory: per idle session beside the bare server, and per frame that
+//! waits for its search's result.
+//!
+//! RSS counts what the allocator keeps back as well. So sessions that had a
+//! frame before ("warm") are compared in two ways: with themselves before the
+//! second frame, where memory kept from the first makes the second look cheap,
+//! and with fresh sessions, where it counts against us.
+
+use axum::body::Bytes;
+use futures::future::try_join_all;
+
+use super::desk::{self, Desk};
+use super::process::Process;
+use super::report::{Report, Spread};
+use super::{Kind, Lab, Result};
+
+const SESSIONS: usize = 1_000;
+/// As behind a balancer.
+const CONNECTIONS: usize = 4;
+/// Frames on their way in at once, until all are parked.
+const ARRIVING: usize = 10;
+const RUNS: usize = 3;
+
+const MOST_OVER_BARE: f64 = 1.2;
+const MOST_OF_JPEG: f64 = 1.6;
+
+pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
+    report.heading("Resident memory per idle session, 1,000 sessions");
+    for (connections, name) in [
+        (CONNECTIONS, "4 connections"),
+        (SESSIONS, "1,000 connections"),
+    ] {
+        let (mut ours, mut bare) = (vec![], vec![]);
+        for _ in 0..RUNS {
+            ours.push(idle(lab, Kind::Ours, connections).await?);
+            bare.push(idle(lab, Kind::Bare, connections).await?);
+        }
+        let ratio = Spread::of(ours.iter().zip(&bare).map(|(a, b)| a / b));
+        report.fact(&format!("bare, {name}"), Spread::of(bare).with("KB"));
+        report.fact(&format!("ours, {name}"), Spread::of(ours).with("KB"));
+        report.bound(&format!("ours / bare, {name}"), ratio, MOST_OVER_BARE);
+    }
+    for (kilobytes, sessions) in [(100, 1_000), (300, 500)] {
+        let jpeg = desk::jpeg(kilobytes);
+        report.heading(&format!(
+            "Memory per in-flight frame of {kilobytes} KB / its JPEG, {sessions} frames"
+        ));
+        for (arriving, how) in [(ARRIVING, "10 arriving at once"), (sessions, "all at once")] {
+            let held = held(lab, &jpeg, sessions, arriving).await?;
+            report.bound(&format!("cold, {how}"), held.cold, MOST_OF_JPEG);
+            report.bound(
+                &format!("warm, {how}, / warm idle"),
+                held.warm,
+                MOST_OF_JPEG,
+            );
+            report.bound(
+                &format!("warm, {how}, / fresh idle"),
+                held.warm_over_fresh,
+                MOST_OF_JPEG,
+            );
+            report.fact(&format!("kept afterwards, {how}"), held.kept.with(""));
+        }
+    }
+    Ok(())
+}
+
+/// A server that has paged in its code: some sessions have come and gone.
+async fn started(lab: &Lab, kind: Kind) -> Result<Process> {
+    let server = lab.start(kind)?;
+    let desks = desk::open(&server, &lab.token, 10, 1).await?;
+    let jpeg = desk::jpeg(100);
+    for mut desk in desks {
+        desk.whole_frame(&jpeg).await?;
+    }
+    Ok(server)
+}
+
+/// Kilobytes (of 1,000 bytes) per session.
+async fn idle(lab: &Lab, kind: Kind, connections: usize) -> Result<f64> {
+    let server = started(lab, kind).await?;
+    let empty = server.memory().await?;
+    let desks = desk::open(&server, &lab.token, SESSIONS, connections).await?;
+    let full = server.memory().await?;
+    Ok((full - empty) as f64 / desks.len() as f64 / 1e3)
+}
+
+/// Shares of the JPEG's size, per frame.
+struct Held {
+    cold: Spread,
+    warm: Spread,
+    warm_over_fresh: Spread,
+    kept: Spread,
+}
+
+async fn held(lab: &Lab, jpeg: &Bytes, sessions: usize, arriving: usize) -> Result<Held> {
+    let server = started(lab, Kind::Ours).await?;
+    let mut desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
+    let share = |from: u64, to: u64| {
+        let bytes = to as f64 - from as f64;
+        Spread::of([bytes / sessions as f64 / jpeg.len() as f64])
+    };
+    let fresh = server.memory().await?;
+    let parked = parked_memory(&server, &mut desks, jpeg, arriving).await?;
+    let warm = server.memory().await?;
+    let parked_again = parked_memory(&server, &mut desks, jpeg, arriving).await?;
+    Ok(Held {
+        cold: share(fresh, parked),
+        warm: share(warm, parked_again),
+        warm_over_fresh: share(fresh, parked_again),
+        kept: share(fresh, warm),
+    })
+}
+
+/// Parks a frame of every desktop, weighs the server, and has them decided.
+async fn parked_memory(
+    server: &Process,
+    desks: &mut [Desk],
+    jpeg: &Bytes,
+    arriving: usize,
+) -> Result<u64> {
+    let group = desks.len().div_ceil(arriving);
+    let parking = desks.chunks_mut(group).map(async |desks| {
+        let mut requests = Vec::with_capacity(desks.len());
+        for desk in desks {
+            requests.push(desk.send_frame(jpeg).await?);
+        }
+        Result::Ok(requests)
+    });
+    let requests = try_join_all(parking).await?;
+    let parked = server.memory().await?;
+    let answering = desks
+        .chunks_mut(group)
+        .zip(requests)
+        .map(async |(desks, requests)| {
+            for (desk, request) in desks.iter_mut().zip(requests) {
+                desk.answer(request).await?;
+            }
+            Result::Ok(())
+        });
+    try_join_all(answering).await?;
+    Ok(parked)
+}
