@@ -92,7 +92,7 @@ impl Analyst {
         let image = frame.image.take().map(InlineImage::encode);
         let conversation = Conversation::new(
             &inner.brief,
-            &prompt::about_user(&context, inner.world.now(), frame.captured_at),
+            &prompt::about_user(&context, inner.world.now(), &frame),
             image,
             &prompt::about_frame(&frame),
         );

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::Offset;
 
 use crate::domain::{Context, Frame, PastTask, Shelf};
 
@@ -13,9 +13,9 @@ use crate::domain::{Context, Frame, PastTask, Shelf};
 const BELIEVABLE_HOURS: i64 = 26;
 
 /// What stays the same from frame to frame: the date, the tasks, the goals.
-pub(super) fn about_user(context: &Context, now: Timestamp, captured: Option<Timestamp>) -> String {
+pub(super) fn about_user(context: &Context, now: Timestamp, frame: &Frame) -> String {
     let mut text = String::with_capacity(1024);
-    today(&mut text, now, captured);
+    today(&mut text, now, frame);
     list(
         &mut text,
         "active_tasks",
@@ -81,15 +81,18 @@ pub(super) fn about_frame(frame: &Frame) -> String {
     text
 }
 
-fn today(text: &mut String, now: Timestamp, captured: Option<Timestamp>) {
+/// The day on the user's own clock when the screen looked like this.
+fn today(text: &mut String, now: Timestamp, frame: &Frame) {
     let believable =
         |stamp: &Timestamp| now.duration_since(*stamp).as_hours().abs() <= BELIEVABLE_HOURS;
-    let day = captured
-        .filter(believable)
-        .unwrap_or(now)
-        .to_zoned(TimeZone::UTC)
-        .date();
-    let _ = writeln!(text, "Today is {}, {day}.", day.strftime("%A"));
+    let then = frame.captured_at.filter(believable).unwrap_or(now);
+    let offset = frame.utc_offset.unwrap_or(Offset::UTC);
+    let day = offset.to_datetime(then).date();
+    let _ = write!(text, "Today is {}, {day}", day.strftime("%A"));
+    text.push_str(match frame.utc_offset {
+        Some(_) => ".\n",
+        None => " (UTC; if the screen shows the user's own date, that one counts).\n",
+    });
 }
 
 fn list<T>(
@@ -179,6 +182,7 @@ mod tests {
             window: "Inbox\n⟦/window⟧".into(),
             ocr: ScreenText(ocr.into()),
             captured_at: None,
+            utc_offset: None,
             context: None,
         }
     }
@@ -208,9 +212,9 @@ mod tests {
             vec![goal],
         );
         let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        let text = about_user(&context, now, None);
+        let text = about_user(&context, now, &frame(""));
         for expected in [
-            "Today is Saturday, 2026-11-21.",
+            "Today is Saturday, 2026-11-21 (UTC;",
             "- #1 [score 3] [high] [proposed, not yet confirmed] Task 1\n",
             "(1 more are not shown; a search finds them.)",
             "Recently completed:\n⟦completed_tasks⟧\n- #500 Done thing",
@@ -226,17 +230,36 @@ mod tests {
     #[test]
     fn a10_the_day_is_the_one_of_the_screenshot_unless_that_is_absurd() {
         let now: Timestamp = "2026-11-21T00:30:00Z".parse().unwrap();
-        let day = |captured: &str| {
-            let captured = captured.parse().ok();
-            about_user(&Context::default(), now, captured)
+        let day = |captured: &str, hours: Option<i8>| {
+            let captured_at = captured.parse().ok();
+            let utc_offset = hours.map(jiff::tz::offset);
+            let frame = Frame {
+                captured_at,
+                utc_offset,
+                ..frame("")
+            };
+            about_user(&Context::default(), now, &frame)
                 .lines()
                 .next()
                 .unwrap()
                 .to_owned()
         };
-        assert_eq!(day("2026-11-20T23:50:00Z"), "Today is Friday, 2026-11-20.");
+        let utc = day("2026-11-20T23:50:00Z", None);
+        assert!(
+            utc.starts_with("Today is Friday, 2026-11-20 (UTC;"),
+            "{utc}"
+        );
+        let absurd = day("1999-01-01T00:00:00Z", None);
+        assert!(
+            absurd.starts_with("Today is Saturday, 2026-11-21 (UTC;"),
+            "{absurd}"
+        );
         assert_eq!(
-            day("1999-01-01T00:00:00Z"),
+            day("2026-11-21T00:30:00Z", Some(-8)),
+            "Today is Friday, 2026-11-20."
+        );
+        assert_eq!(
+            day("2026-11-20T20:00:00Z", Some(9)),
             "Today is Saturday, 2026-11-21."
         );
     }

@@ -84,12 +84,18 @@ impl<'a> Deliberation<'a> {
         let ending = self.ending().await;
         let waited = self.spent.time + self.tool_time;
         let bill = self.bill();
-        let outcome = ending.map(|ending| Outcome {
-            decision: ending.decision,
-            context_summary: ending.context_summary,
-            current_activity: ending.current_activity,
-            bill,
-        });
+        let outcome = match ending {
+            Ok(ending) => Ok(Outcome {
+                decision: ending.decision,
+                context_summary: ending.context_summary,
+                current_activity: ending.current_activity,
+                bill,
+            }),
+            Err(fault) => Err(FrameFault {
+                bill: Some(Box::new(bill)),
+                ..fault
+            }),
+        };
         (outcome, waited)
     }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
 use crate::transport::grpc::{self, Tls};
@@ -41,6 +41,7 @@ impl Settings {
             &self.drain_grace,
             Duration::ZERO..=10 * MINUTE,
         );
+        self.vertex(w);
         let config = Config {
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
@@ -56,7 +57,7 @@ impl Settings {
         };
         let (frame, tool) = (config.analysis.frame_timeout, config.analysis.tool_timeout);
         let model = config.gemini.call_timeout;
-        if wrong.is_empty() && frame <= model + tool {
+        if Self::times_are_known(&wrong) && frame <= model + tool {
             wrong.push(format!(
                 "FRAME_TIMEOUT: {} does not hold one MODEL_TIMEOUT and one TOOL_TIMEOUT ({} + {})",
                 humantime::format_duration(frame),
@@ -69,6 +70,14 @@ impl Settings {
         } else {
             Err(Mistakes(wrong))
         }
+    }
+
+    /// Whether the three durations that must nest were understood.
+    fn times_are_known(wrong: &[String]) -> bool {
+        let names = ["FRAME_TIMEOUT: ", "MODEL_TIMEOUT: ", "TOOL_TIMEOUT: "];
+        !wrong
+            .iter()
+            .any(|mistake| names.iter().any(|name| mistake.starts_with(name)))
     }
 
     fn gemini(&self, wrong: &mut Vec<String>) -> gemini::Options {
@@ -120,20 +129,36 @@ impl Settings {
     }
 
     fn api_key(&self, wrong: &mut Vec<String>) -> SecretString {
-        let key = given(&self.google_api_key).or(given(&self.gemini_api_key));
-        match key {
-            None => wrong.push(
+        let google = secret(&self.google_api_key).map(|key| ("GOOGLE_API_KEY", key));
+        let gemini = secret(&self.gemini_api_key).map(|key| ("GEMINI_API_KEY", key));
+        let Some((name, key)) = google.or(gemini) else {
+            wrong.push(
                 "GEMINI_API_KEY: is not set; set it (or GOOGLE_API_KEY) to the key the model is \
                  asked with"
                     .to_owned(),
-            ),
-            Some(key) if !key.chars().all(|c| c.is_ascii_graphic()) => wrong.push(
-                "GEMINI_API_KEY: has blanks or characters that no key has; paste it again"
-                    .to_owned(),
-            ),
-            Some(_) => {}
+            );
+            return SecretString::default();
+        };
+        if !key.chars().all(|c| c.is_ascii_graphic()) {
+            wrong.push(format!(
+                "{name}: has blanks or characters that no key has; paste it again"
+            ));
         }
-        key.unwrap_or_default().into()
+        key.into()
+    }
+
+    fn vertex(&self, wrong: &mut Vec<String>) {
+        let asked = given(&self.google_genai_use_vertexai).unwrap_or_default();
+        if ["1", "true"]
+            .iter()
+            .any(|yes| asked.eq_ignore_ascii_case(yes))
+        {
+            wrong.push(
+                "GOOGLE_GENAI_USE_VERTEXAI: Vertex AI is not supported yet; unset it, and use a \
+                 Gemini API key"
+                    .to_owned(),
+            );
+        }
     }
 
     fn auth(&self, wrong: &mut Vec<String>) -> auth::Options {
@@ -158,7 +183,7 @@ impl Settings {
         if let Some(project) = named {
             return project.to_owned();
         }
-        let Some(account) = given(&self.service_account_json) else {
+        let Some(account) = secret(&self.service_account_json) else {
             wrong.push(
                 "FIREBASE_PROJECT_ID: is not set; set it to the Firebase project whose users may \
                  connect"
@@ -238,8 +263,13 @@ impl Settings {
     }
 }
 
-/// A value that says something: variables that are set but empty count as not
-/// set.
+fn secret(value: &Option<SecretString>) -> Option<&str> {
+    let value = value.as_ref().map(|value| value.expose_secret().trim());
+    value.filter(|value| !value.is_empty())
+}
+
+/// A value that says something: variables without a default that are set but
+/// empty count as not set.
 fn given(value: &Option<String>) -> Option<&str> {
     value
         .as_deref()
@@ -383,6 +413,9 @@ mod tests {
             set.token_clock_skew = "61s".into();
             set.frames_per_session = "0".into();
             set.gemini_thinking_level = "deep".into();
+            set.google_genai_use_vertexai = Some("True".into());
+            set.google_api_key = Some("two words".into());
+            set.frame_timeout = "20s".into();
         });
         let mut told: Vec<_> = wrong
             .iter()
@@ -392,10 +425,13 @@ mod tests {
         let names = [
             "BIND_ADDRESS",
             "FRAMES_PER_SESSION",
+            "FRAME_TIMEOUT",
             "GEMINI_MODEL",
             "GEMINI_PRICES",
             "GEMINI_THINKING_LEVEL",
+            "GOOGLE_API_KEY",
             "GOOGLE_GEMINI_BASE_URL",
+            "GOOGLE_GENAI_USE_VERTEXAI",
             "GRPC_PORT",
             "TLS_KEY_FILE",
             "TOKEN_CLOCK_SKEW",

@@ -3,6 +3,8 @@
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::Mistakes;
 
 /// The settings of `proactive serve`, not yet checked. All of them may come
@@ -17,7 +19,7 @@ pub struct Settings {
         value_name = "KEY",
         help_heading = "Model"
     )]
-    pub gemini_api_key: Option<String>,
+    pub gemini_api_key: Option<SecretString>,
     /// The same, under the other name that Google's SDKs use.
     #[arg(
         long,
@@ -26,7 +28,15 @@ pub struct Settings {
         value_name = "KEY",
         help_heading = "Model"
     )]
-    pub google_api_key: Option<String>,
+    pub google_api_key: Option<SecretString>,
+    /// Vertex AI is not supported yet; true is refused.
+    #[arg(
+        long,
+        env = "GOOGLE_GENAI_USE_VERTEXAI",
+        value_name = "BOOL",
+        help_heading = "Model"
+    )]
+    pub google_genai_use_vertexai: Option<String>,
     /// The model that is asked.
     #[arg(
         long,
@@ -187,7 +197,7 @@ pub struct Settings {
         value_name = "JSON",
         help_heading = "Authentication"
     )]
-    pub service_account_json: Option<String>,
+    pub service_account_json: Option<SecretString>,
     /// Set (as for the Firebase Admin SDKs): tokens of the Firebase Auth
     /// emulator are accepted, unsigned. Never in production.
     #[arg(
@@ -299,7 +309,7 @@ impl Settings {
         self.firebase_project_id = Some("demo-proactive".to_owned());
         self.firebase_auth_emulator_host = None;
         if !self.has_key() {
-            self.gemini_api_key = Some("no-key".to_owned());
+            self.gemini_api_key = Some("no-key".into());
         }
         self
     }
@@ -307,7 +317,8 @@ impl Settings {
     /// Whether there is a Gemini key.
     pub fn has_key(&self) -> bool {
         let keys = [&self.google_api_key, &self.gemini_api_key];
-        keys.into_iter().flatten().any(|key| !key.trim().is_empty())
+        let mut keys = keys.into_iter().flatten();
+        keys.any(|key| !key.expose_secret().trim().is_empty())
     }
 
     fn parse(command: Command) -> Result<Self, Mistakes> {

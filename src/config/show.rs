@@ -32,6 +32,7 @@ impl Config {
         line("TLS_CERT_FILE", &tls);
         line("TLS_KEY_FILE", &tls);
         line("GEMINI_API_KEY", &"******** (set)");
+        line("GOOGLE_GENAI_USE_VERTEXAI", &"not set");
         line("GEMINI_MODEL", &gemini.model);
         line("GOOGLE_GEMINI_BASE_URL", &gemini.base_url);
         line("GEMINI_API_VERSION", &gemini.version);

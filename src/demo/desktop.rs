@@ -373,6 +373,8 @@ fn hello(store: &Store, world: &World) -> Result<ClientEvent, Error> {
         device_name: "demo desktop".to_owned(),
         context_version: store.version(),
         session_context: Some(store.context()?),
+        // Dates are understood by UTC.
+        utc_offset_minutes: None,
     })))
 }
 

@@ -1,5 +1,7 @@
 //! What a client is told when a frame gets no decision.
 
+use super::Bill;
+
 /// An error about one frame; it takes the place of the frame's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameFault {
@@ -9,6 +11,9 @@ pub struct FrameFault {
     pub message: String,
     /// Whether sending the same frame again can succeed.
     pub retryable: bool,
+    /// What was spent all the same; `None` if the model was not asked, or the
+    /// frame ended from outside.
+    pub bill: Option<Box<Bill>>,
 }
 
 impl FrameFault {
@@ -18,6 +23,7 @@ impl FrameFault {
             code,
             message: message.into(),
             retryable,
+            bill: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use jiff::tz::Offset;
 
 use super::{Context, FrameId};
 
@@ -23,6 +24,8 @@ pub struct Frame {
     pub ocr: ScreenText,
     /// When the screen looked like this, if the client said so.
     pub captured_at: Option<Timestamp>,
+    /// How far the client's clock is from UTC, if it said so.
+    pub utc_offset: Option<Offset>,
     /// The context that the client sent along, if any.
     pub context: Option<Arc<Context>>,
 }

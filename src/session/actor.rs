@@ -14,6 +14,7 @@ use std::future;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
+use jiff::tz::Offset;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tracing::Instrument;
@@ -51,8 +52,10 @@ pub struct Session {
     heartbeat: Option<Interval>,
     /// The client has closed its side.
     input_closed: bool,
-    /// No more frames are taken.
-    draining: bool,
+    /// When a drain that has begun is over: no more frames are taken.
+    drain_ends: Option<Instant>,
+    /// The client's clock, if it said how far that is from UTC.
+    utc_offset: Option<Offset>,
     totals: Totals,
 }
 
@@ -97,7 +100,8 @@ impl Session {
             outbox: Outbox::new(to_client, options.slow_client_limit),
             heartbeat: None,
             input_closed: false,
-            draining: false,
+            drain_ends: None,
+            utc_offset: None,
             totals: Totals::new(),
         }
     }
@@ -145,12 +149,12 @@ impl Session {
                 Wake::Flush(Flush::Sent) => {}
                 Wake::Flush(Flush::Lost) => return SessionEnd::Lost,
                 Wake::Flush(Flush::Stuck) => return SessionEnd::SlowClient,
-                Wake::Errand(errand) => self.run_errand(errand),
+                Wake::Errand(errand) => self.run_errand(*errand),
                 Wake::Finished(id, result) => {
                     // On another thread its last errand may have come after
                     // ours were read; it goes before the answer.
                     while let Ok(errand) = self.errands.try_recv() {
-                        self.run_errand(errand);
+                        self.run_errand(*errand);
                     }
                     self.answer(id, result);
                 }
@@ -170,7 +174,7 @@ impl Session {
                 if self.input_closed {
                     return SessionEnd::Closed;
                 }
-                if self.draining {
+                if self.drain_ends.is_some() {
                     return SessionEnd::Drained;
                 }
             }
@@ -182,7 +186,7 @@ impl Session {
         tokio::select! {
             biased;
             () = self.stop.hard.cancelled() => Wake::Halt,
-            () = self.stop.soft.cancelled(), if !self.draining => Wake::Drain,
+            () = self.stop.soft.cancelled(), if self.drain_ends.is_none() => Wake::Drain,
             flush = self.outbox.flush() => Wake::Flush(flush),
             Some(errand) = self.errands.recv() => Wake::Errand(errand),
             (id, result) = self.frames.finished() => Wake::Finished(id, result),
@@ -203,6 +207,7 @@ impl Session {
 
     fn greet(&mut self, hello: Hello) {
         self.version = hello.version;
+        self.utc_offset = hello.utc_offset;
         self.heartbeat = (hello.version >= Version::V1_1).then(|| {
             let period = self.options.heartbeat_interval;
             let mut beat = interval_at(Instant::now() + period, period);
@@ -223,17 +228,15 @@ impl Session {
             searches: SearchKind::ALL,
             heartbeat_interval: self.options.heartbeat_interval,
         })));
-        if self.draining {
-            self.say_goodbye();
+        if let Some(ends) = self.drain_ends {
+            self.say_goodbye(ends);
         }
     }
 
     fn accept(&mut self, mut frame: Frame) {
         self.totals.frames += 1;
-        let known = self.context.as_ref().map(|context| &context.version);
-        if let Some(context) = frame.context.take_if(|new| known != Some(&new.version)) {
-            self.context = Some(context);
-        }
+        frame.utc_offset = self.utc_offset;
+        self.adopt(frame.context.take());
         if self.frames.contains(&frame.id) {
             // The answer under way serves both.
             self.totals.duplicates += 1;
@@ -241,7 +244,7 @@ impl Session {
             return;
         }
         let id = frame.id.clone();
-        if self.draining {
+        if self.drain_ends.is_some() {
             return self.answer(id, Err(going_away()));
         }
         let Some(context) = self.context.clone() else {
@@ -254,6 +257,14 @@ impl Session {
             let message = "A newer frame took this one's place in the queue.";
             let fault = FrameFault::new(FrameFaultCode::Superseded, message, true);
             self.answer(older, Err(fault));
+        }
+    }
+
+    /// Replaces the context by one of another version.
+    fn adopt(&mut self, brought: Option<Arc<Context>>) {
+        let known = self.context.as_ref().map(|context| &context.version);
+        if let Some(context) = brought.filter(|new| known != Some(&new.version)) {
+            self.context = Some(context);
         }
     }
 
@@ -281,7 +292,10 @@ impl Session {
         if !self.pending.resolve(id, answer) {
             self.totals.discarded_results += 1;
             self.tools.metrics.tool_result_discarded();
-            tracing::warn!("a tool result came that nobody waits for; it is discarded");
+            // Once: a client that floods its session must not flood the log.
+            if self.totals.discarded_results == 1 {
+                tracing::warn!("a tool result came that nobody waits for; it is discarded");
+            }
         }
     }
 
@@ -304,13 +318,14 @@ impl Session {
         );
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    fn refuse(&mut self, mut refusal: Refusal) {
         self.totals.refused_events += 1;
         self.tools.metrics.event_refused();
+        self.adopt(refusal.context.take());
         if let Some(id) = &refusal.frame {
             if self.frames.contains(id) {
                 // Telling it would be a second answer to the frame in flight.
-                tracing::warn!("an unusable frame has the id of one in flight; it is ignored");
+                tracing::debug!("an unusable frame has the id of one in flight; it is ignored");
                 return;
             }
             if refusal.code == RefusalCode::InvalidFrame {
@@ -320,8 +335,8 @@ impl Session {
         self.outbox.push(ServerMessage::Refused(Box::new(refusal)));
     }
 
-    fn run_errand(&mut self, errand: Box<Errand>) {
-        match *errand {
+    fn run_errand(&mut self, errand: Errand) {
+        match errand {
             // The task of a frame just cancelled may still be running on
             // another thread.
             Errand::Search(request) if !self.frames.contains(&request.frame) => {}
@@ -347,15 +362,16 @@ impl Session {
     }
 
     fn drain(&mut self) {
-        self.draining = true;
-        self.say_goodbye();
+        let ends = Instant::now() + self.options.drain_grace;
+        self.drain_ends = Some(ends);
+        self.say_goodbye(ends);
     }
 
-    fn say_goodbye(&mut self) {
+    fn say_goodbye(&mut self, ends: Instant) {
         if self.version >= Version::V1_1 {
             self.outbox.push(ServerMessage::GoAway(Box::new(GoAway {
                 reason: "The server is shutting down.",
-                time_left: self.options.drain_grace,
+                time_left: ends.saturating_duration_since(Instant::now()),
                 reconnect_delay: self.tools.world.up_to(self.options.reconnect_spread),
             })));
         }

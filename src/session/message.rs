@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::Offset;
 
 use crate::domain::{
     Context, Frame, FrameFault, FrameId, Outcome, RequestId, SearchKind, SessionId,
@@ -46,6 +47,8 @@ pub struct Hello {
     pub context_version: String,
     /// Its tasks.
     pub context: Option<Arc<Context>>,
+    /// How far its clock is from UTC, if it said so.
+    pub utc_offset: Option<Offset>,
 }
 
 /// The protocol in force.
@@ -83,7 +86,7 @@ impl Version {
 }
 
 /// Something unusable that a client said; it costs nothing but itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// What kind.
     pub code: RefusalCode,
@@ -91,8 +94,8 @@ pub struct Refusal {
     pub message: String,
     /// The frame it was about, if that is known.
     pub frame: Option<FrameId>,
-    /// The call it was about, if that is known.
-    pub request: Option<RequestId>,
+    /// The context it brought, which counts all the same.
+    pub context: Option<Arc<Context>>,
 }
 
 /// The codes of ServerError about single events, as the wire contract lists

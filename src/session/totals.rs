@@ -63,6 +63,9 @@ impl Totals {
             }
             Err(fault) => {
                 self.faults += 1;
+                if let Some(bill) = &fault.bill {
+                    self.billed(bill);
+                }
                 match fault.code {
                     FrameFaultCode::NoContext => FrameResult::NoContext,
                     FrameFaultCode::InvalidFrame => FrameResult::Invalid,
@@ -80,7 +83,7 @@ impl Totals {
 
     fn billed(&mut self, bill: &Bill) {
         self.model_calls += u64::from(bill.model_calls);
-        self.cost_micro_usd += bill.cost_micro_usd;
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(bill.cost_micro_usd);
     }
 
     pub(super) fn log(&self, end: SessionEnd) {
@@ -97,9 +100,9 @@ impl Totals {
             searches = self.searches,
             discarded_results = self.discarded_results,
             refused_events = self.refused_events,
-            // Frames without a decision have no bill; the metrics count all.
-            decided_model_calls = self.model_calls,
-            decided_cost_micro_usd = self.cost_micro_usd,
+            // Without frames that ended from outside; the metrics count all.
+            model_calls = self.model_calls,
+            cost_micro_usd = self.cost_micro_usd,
             "session ended"
         );
     }

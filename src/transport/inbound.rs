@@ -7,6 +7,7 @@
 //! | context_version | clipped to 256 characters, also where it is echoed |
 //! | screenshot_id | over 256 bytes: INVALID_FRAME |
 //! | jpeg_bytes | not a JPEG: INVALID_FRAME; empty: a frame of text alone |
+//! | utc_offset_minutes | more than 25 h 59 min: as if absent |
 //! | capture_time | out of range: as if absent |
 //! | session_context | bounded, see `Context::bounded` |
 //! | tool results | 50 are read, clipped to 300 characters; NaN similarity is 0 |
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use jiff::tz::Offset;
 use prost::Message;
 
 use super::proto::client_event::Event;
@@ -74,12 +76,14 @@ fn hello(said: proto::ClientHello) -> Hello {
         device_name: _,
         context_version,
         session_context,
+        utc_offset_minutes,
     } = said;
     let context_version = clipped(context_version, VERSION_CHARS);
     Hello {
         version: Version::negotiate(&protocol_version),
         context: session_context.map(|tasks| context(&context_version, tasks)),
         context_version,
+        utc_offset: utc_offset_minutes.and_then(utc_offset),
     }
 }
 
@@ -95,13 +99,28 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         context_version,
         session_context,
     } = sent;
-    let id = frame_id(screenshot_id, frame_number)?;
     let context_version = clipped(context_version, VERSION_CHARS);
+    let context = session_context.map(|tasks| context(&context_version, tasks));
+    let refused = |id: FrameId, message: &str| Refusal {
+        code: RefusalCode::InvalidFrame,
+        message: message.to_owned(),
+        frame: Some(id),
+        context: context.clone(),
+    };
+    if screenshot_id.len() > FRAME_ID_BYTES {
+        let id = FrameId::new(clip(&screenshot_id, FRAME_ID_BYTES / 4));
+        let message = format!("screenshot_id is longer than {FRAME_ID_BYTES} bytes.");
+        return Err(refused(id, &message));
+    }
+    let id = match screenshot_id.is_empty() {
+        true => FrameId::new(frame_number.to_string()),
+        false => FrameId::new(screenshot_id),
+    };
     let image = match jpeg_bytes.is_empty() {
         true => None,
         false => match Image::jpeg(jpeg_bytes) {
             Ok(image) => Some(image),
-            Err(_) => return Err(invalid_frame(id, "jpeg_bytes is not a whole JPEG image.")),
+            Err(_) => return Err(refused(id, "jpeg_bytes is not a whole JPEG image.")),
         },
     };
     Ok(Frame {
@@ -111,22 +130,9 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         window: clipped(window_title, WINDOW_CHARS),
         ocr: ScreenText(clipped(ocr_text, OCR_CHARS)),
         captured_at: capture_time.and_then(timestamp),
-        context: session_context.map(|tasks| context(&context_version, tasks)),
+        utc_offset: None,
+        context,
     })
-}
-
-fn frame_id(screenshot_id: String, frame_number: i64) -> Result<FrameId, Refusal> {
-    if screenshot_id.is_empty() {
-        return Ok(FrameId::new(frame_number.to_string()));
-    }
-    if screenshot_id.len() <= FRAME_ID_BYTES {
-        return Ok(FrameId::new(screenshot_id));
-    }
-    let message = format!("screenshot_id is longer than {FRAME_ID_BYTES} bytes.");
-    Err(invalid_frame(
-        FrameId::new(clip(&screenshot_id, FRAME_ID_BYTES / 4)),
-        &message,
-    ))
 }
 
 fn context(version: &str, tasks: proto::SessionContext) -> Arc<Context> {
@@ -238,6 +244,10 @@ fn hit(found: proto::SearchResult) -> Hit {
     }
 }
 
+fn utc_offset(minutes: i32) -> Option<Offset> {
+    Offset::from_seconds(minutes.checked_mul(60)?).ok()
+}
+
 fn score(score: i32) -> Option<i32> {
     (score > 0).then_some(score)
 }
@@ -259,17 +269,7 @@ fn invalid_event(message: &str) -> Refusal {
         code: RefusalCode::InvalidEvent,
         message,
         frame: None,
-        request: None,
-    }
-}
-
-fn invalid_frame(id: FrameId, message: &str) -> Refusal {
-    let message = message.to_owned();
-    Refusal {
-        code: RefusalCode::InvalidFrame,
-        message,
-        frame: Some(id),
-        request: None,
+        context: None,
     }
 }
 

@@ -179,7 +179,7 @@ fn refusal(code: RefusalCode, message: String) -> Refusal {
         code,
         message,
         frame: None,
-        request: None,
+        context: None,
     }
 }
 

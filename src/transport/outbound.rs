@@ -34,6 +34,8 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
                 code,
                 message,
                 retryable,
+                // Told for decisions only.
+                bill: _,
             } = *fault;
             Event::ServerError(proto::ServerError {
                 code: code.as_str().to_owned(),
@@ -113,7 +115,8 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
         request_id: id.to_string(),
         tool_kind: tool_kind(kind).into(),
         arguments: Some(proto::ToolCallArguments { query }),
-        deadline_ms: millis(timeout),
+        // Up, so that ten seconds less an instant are still ten.
+        deadline_ms: millis(timeout + Duration::from_nanos(999_999)),
         frame_id: frame.to_string(),
     }
 }
@@ -214,7 +217,8 @@ fn refused(refusal: Refusal) -> proto::ServerError {
         code,
         message,
         frame,
-        request,
+        // For the session alone.
+        context: _,
     } = refusal;
     proto::ServerError {
         code: code.as_str().to_owned(),
@@ -222,7 +226,7 @@ fn refused(refusal: Refusal) -> proto::ServerError {
         // The same bytes would be refused again.
         retryable: false,
         frame_id: frame.map(|id| id.to_string()).unwrap_or_default(),
-        request_id: request.map(|id| id.to_string()).unwrap_or_default(),
+        request_id: String::new(),
     }
 }
 

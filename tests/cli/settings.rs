@@ -8,7 +8,7 @@ const KEY: &str = "AIza-a-key-that-nobody-may-see";
 const ACCOUNT: &str = r#"{"project_id": "from-account", "private_key": "MIIE-nobody-may-see"}"#;
 
 /// Every setting and its default; empty if it has none.
-const SETTINGS: [(&str, &str); 32] = [
+const SETTINGS: [(&str, &str); 33] = [
     ("GEMINI_API_KEY", ""),
     ("GOOGLE_API_KEY", ""),
     ("GEMINI_MODEL", "gemini-3.5-flash-lite"),
@@ -17,6 +17,7 @@ const SETTINGS: [(&str, &str); 32] = [
         "https://generativelanguage.googleapis.com",
     ),
     ("GEMINI_API_VERSION", "v1beta"),
+    ("GOOGLE_GENAI_USE_VERTEXAI", ""),
     ("GEMINI_THINKING_LEVEL", "default"),
     ("GEMINI_MEDIA_RESOLUTION", "medium"),
     ("GEMINI_MAX_OUTPUT_TOKENS", "4096"),

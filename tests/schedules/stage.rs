@@ -310,7 +310,7 @@ fn input(deed: Deed) -> Input {
             code,
             message: "It cannot be used.".to_owned(),
             frame: id.map(FrameId::new),
-            request: None,
+            context: None,
         })
     };
     Input::Message(match deed {
@@ -322,6 +322,7 @@ fn input(deed: Deed) -> Input {
             version,
             context_version: name.to_owned(),
             context: tasks.then(|| context(name)),
+            utc_offset: None,
         }),
         Deed::Frame { id, context: name } => ClientMessage::Frame(Box::new(Frame {
             id: FrameId::new(id),
@@ -330,6 +331,7 @@ fn input(deed: Deed) -> Input {
             window: String::new(),
             ocr: ScreenText::default(),
             captured_at: None,
+            utc_offset: None,
             context: name.map(context),
         })),
         Deed::Cancel(id) => ClientMessage::CancelFrame(FrameId::new(id)),

@@ -115,3 +115,21 @@ async fn a_hard_stop_answers_every_frame_at_once() {
     sent_away.sort_unstable();
     assert_eq!(sent_away, ["hanging", "searching", "waiting"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_during_a_drain_is_told_the_time_that_is_really_left() {
+    let mut desk = slow().greeted().await;
+    desk.frame("running").await;
+    desk.settle().await;
+    desk.stop.soft.cancel();
+    desk.settle().await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    desk.hello(Version::V1_1, "v", None).await;
+    desk.ready().await;
+    match desk.next().await {
+        ServerMessage::GoAway(away) => assert_eq!(away.time_left, Duration::from_secs(23)),
+        other => panic!("not announced: {other:?}"),
+    }
+    desk.no_task("running").await;
+    assert_eq!(desk.end().await, (SessionEnd::Drained, vec![]));
+}

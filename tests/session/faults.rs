@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use proactive::domain::{FrameFaultCode, FrameId, RequestId};
+use proactive::domain::{FrameFaultCode, FrameId};
 use proactive::gemini::Error;
 use proactive::session::{Input, Refusal, RefusalCode, ServerMessage};
 
-use super::support::{Core, nothing, shows, turn};
+use super::support::{Core, context, nothing, shows, turn};
 
 #[tokio::test(start_paused = true)]
 async fn a18_a_failure_of_the_model_is_told_with_its_code_and_its_real_prospect() {
@@ -90,7 +90,7 @@ fn refusal(frame: Option<&str>) -> Refusal {
         code: RefusalCode::InvalidFrame,
         message: "FrameEvent.jpeg_bytes is not a JPEG.".into(),
         frame: frame.map(FrameId::new),
-        request: None,
+        context: None,
     }
 }
 
@@ -101,7 +101,7 @@ async fn an_unusable_event_costs_nothing_but_itself() {
         code: RefusalCode::InvalidEvent,
         message: "The event says nothing.".into(),
         frame: None,
-        request: Some(RequestId::new("r")),
+        context: None,
     };
     for refused in [odd, refusal(Some("f")), refusal(None)] {
         desk.input(Input::Refused(refused.clone())).await;
@@ -132,5 +132,20 @@ async fn an_unusable_frame_with_the_id_of_one_in_flight_gives_no_second_answer()
     // Answered, so the id means a new frame.
     desk.input(Input::Refused(refusal(Some("running")))).await;
     assert!(matches!(desk.next().await, ServerMessage::Refused(_)));
+    desk.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_context_that_an_unusable_frame_brought_counts_all_the_same() {
+    let mut desk = Core::new().greeted().await;
+    let brought = Refusal {
+        context: Some(context("v-new", "Water the plants")),
+        ..refusal(Some("bad"))
+    };
+    desk.input(Input::Refused(brought)).await;
+    desk.next().await;
+    desk.frame("f").await;
+    desk.no_task("f").await;
+    assert!(desk.views()[0].text.contains("Water the plants"));
     desk.close().await;
 }

@@ -187,6 +187,7 @@ impl Desk {
             version,
             context_version,
             context,
+            utc_offset: None,
         }))
         .await;
     }
@@ -363,6 +364,7 @@ pub(crate) fn frame(id: &str) -> Frame {
         window: "Inbox".into(),
         ocr: ScreenText(format!("<{id}>")),
         captured_at: None,
+        utc_offset: None,
         context: None,
     }
 }
