@@ -57,7 +57,7 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
             } = *goodbye;
             Event::GoAway(proto::GoAway {
                 reason: reason.to_owned(),
-                time_left_ms: millis(time_left),
+                time_left_ms: millis_left(time_left),
                 reconnect_delay_ms: millis(reconnect_delay),
             })
         }
@@ -115,8 +115,7 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
         request_id: id.to_string(),
         tool_kind: tool_kind(kind).into(),
         arguments: Some(proto::ToolCallArguments { query }),
-        // Up, so that ten seconds less an instant are still ten.
-        deadline_ms: millis(timeout + Duration::from_nanos(999_999)),
+        deadline_ms: millis_left(timeout),
         frame_id: frame.to_string(),
     }
 }
@@ -246,6 +245,11 @@ fn timestamp(stamp: Timestamp) -> prost_types::Timestamp {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Rounded up, so that ten seconds less an instant are still ten.
+fn millis_left(duration: Duration) -> i64 {
+    millis(duration + Duration::from_nanos(999_999))
 }
 
 fn whole(count: u64) -> i64 {

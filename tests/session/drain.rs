@@ -127,7 +127,10 @@ async fn a_hello_during_a_drain_is_told_the_time_that_is_really_left() {
     desk.hello(Version::V1_1, "v", None).await;
     desk.ready().await;
     match desk.next().await {
-        ServerMessage::GoAway(away) => assert_eq!(away.time_left, Duration::from_secs(23)),
+        ServerMessage::GoAway(away) => {
+            let left = Duration::from_millis(22_900)..=Duration::from_secs(23);
+            assert!(left.contains(&away.time_left), "{:?}", away.time_left);
+        }
         other => panic!("not announced: {other:?}"),
     }
     desk.no_task("running").await;

@@ -137,7 +137,7 @@ async fn an_unusable_frame_with_the_id_of_one_in_flight_gives_no_second_answer()
 
 #[tokio::test(start_paused = true)]
 async fn the_context_that_an_unusable_frame_brought_counts_all_the_same() {
-    let mut desk = Core::new().greeted().await;
+    let mut desk = Core::new().turns([turn([nothing()])]).greeted().await;
     let brought = Refusal {
         context: Some(context("v-new", "Water the plants")),
         ..refusal(Some("bad"))
