@@ -8,3 +8,4 @@ mod inbound;
 mod messages;
 mod outbound;
 pub mod proto;
+mod weigh;
