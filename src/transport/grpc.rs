@@ -42,12 +42,15 @@ pub const KEEPALIVE: Keepalive = Keepalive {
 /// A balancer carries all its clients over a few connections; tonic's default
 /// of 200 streams each would refuse the 201st desktop behind one.
 const MAX_STREAMS: u32 = 20_000;
-/// A screenshot of 100 to 300 KB arrives without waiting for a window update.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// What one connection's clients may have under way together. 16 screenshots'
-/// worth, so that desktops behind one balancer do not wait for each other; and
-/// the most that a connection can make the server hold unread.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What a stream may have under way unread. A screenshot of 100 to 300 KB needs
+/// one window update at most, which the server sends while the rest arrives.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// What one connection's clients may have under way unread, together: 256 full
+/// streams. A session that does not read, because its client takes no answers,
+/// keeps its stream's share until it ends 10 s later; only as many of them at
+/// once could make the other desktops behind a balancer wait. It is also the
+/// most that a connection can make the server hold.
+const CONNECTION_WINDOW: u32 = 64 << 20;
 /// Characters of each thing a client says of itself that are kept for the log.
 const CLIENT_CHARS: usize = 64;
 

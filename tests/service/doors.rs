@@ -161,7 +161,9 @@ async fn many_clients_fit_on_one_connection_of_a_balancer() {
         }
     }
     assert!(streams >= 10_000, "{streams} streams");
-    assert_eq!((stream_window, connection_window), (1 << 20, 16 << 20));
+    assert_eq!(stream_window, 256 << 10, "a screenshot or two");
+    let stalled = connection_window / stream_window;
+    assert!(stalled >= 200, "{stalled} idle readers stall all others");
 }
 
 #[tokio::test]
