@@ -1,6 +1,7 @@
 //! The operators' door: liveness, readiness and metrics, over plain HTTP.
 
 use std::io;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,8 +12,15 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+
+/// The longer one leaves a collector that asks once a minute its connection.
+const PATIENCE: Patience = Patience {
+    first: Duration::from_secs(10),
+    next: Duration::from_secs(75),
+};
 
 /// What the pages show.
 #[derive(Clone)]
@@ -35,6 +43,10 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(admin);
+    let listener = Attentive {
+        listener,
+        patience: PATIENCE,
+    };
     axum::serve(listener, pages)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

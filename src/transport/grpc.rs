@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::serve::Listener;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,7 +15,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::LayerExt;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
@@ -26,6 +26,7 @@ use super::messages::{self, RawBody};
 use super::outbound;
 use super::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
+use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
 use crate::session::{self, Caller, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
@@ -38,6 +39,7 @@ pub const MAX_MESSAGE: usize = 10 << 20;
 pub const KEEPALIVE: Keepalive = Keepalive {
     interval: Duration::from_secs(30),
     timeout: Duration::from_secs(10),
+    first_byte: Duration::from_secs(10),
 };
 /// A balancer carries all its clients over a few connections; tonic's default
 /// of 200 streams each would refuse the 201st desktop behind one.
@@ -72,6 +74,20 @@ pub struct Keepalive {
     pub interval: Duration,
     /// A peer that has not answered a ping after this long is dead.
     pub timeout: Duration,
+    /// A connection whose peer has said nothing by then is closed. Later, before
+    /// there can be pings, it may be silent a little longer than they allow.
+    pub first_byte: Duration,
+}
+
+impl Keepalive {
+    /// Longer than a peer that answers pings is ever silent, and than hyper
+    /// takes to drop one that does not.
+    fn patience(self) -> Patience {
+        Patience {
+            first: self.first_byte,
+            next: self.interval + 2 * self.timeout,
+        }
+    }
 }
 
 /// A certificate chain and its key, as PEM.
@@ -144,6 +160,14 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
     };
+    let listener = Attentive {
+        listener,
+        patience: options.keepalive.patience(),
+    };
+    let connections = stream::unfold(listener, |mut listener| async {
+        let (connection, _) = listener.accept().await;
+        Some((Ok::<_, Infallible>(connection), listener))
+    });
     let serving = server
         .add_service(sessions)
         .add_service(health)
@@ -157,10 +181,7 @@ pub async fn serve(
                 .build_v1alpha()
                 .expect("the generated descriptors are valid"),
         )
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stopped.cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(connections, stopped.cancelled_owned());
     tokio::select! {
         served = serving => served,
         never = announcing => match never {},
