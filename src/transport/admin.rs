@@ -25,7 +25,7 @@ const PATIENCE: Patience = Patience {
 /// What the pages show.
 #[derive(Clone)]
 pub struct Admin {
-    /// Not ready before it has keys.
+    /// Not ready while it has no usable keys.
     pub verifier: Verifier,
     /// Shown at `/metrics`.
     pub metrics: Metrics,
@@ -61,7 +61,7 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     } else if !admin.verifier.ready() {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: Firebase's public keys were not fetched yet\n",
+            "not ready: Firebase's public keys were never fetched, or too long ago\n",
         )
     } else {
         (StatusCode::OK, "ready\n")

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::server::NamedService;
 use tonic::service::LayerExt;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
@@ -136,8 +137,8 @@ pub struct Door {
 }
 
 /// Serves on the listener until `door.stop.soft`, and then until the streams
-/// that are open are over. Health says SERVING from when tokens can be judged
-/// until the stop.
+/// that are open are over. Health says SERVING while tokens can be judged, until
+/// the stop.
 ///
 /// # Errors
 /// TLS files that cannot be used, or a listener that fails.
@@ -204,23 +205,22 @@ async fn announce(
     verifier: Verifier,
     stopped: CancellationToken,
 ) -> Infallible {
-    const EVERYTHING: &str = "";
-    reporter.set_not_serving::<ProactiveAiServer<Door>>().await;
-    reporter
-        .set_service_status(EVERYTHING, ServingStatus::NotServing)
-        .await;
-    let ready = stopped.run_until_cancelled(verifier.until_ready()).await;
-    if ready.is_some() {
-        reporter.set_serving::<ProactiveAiServer<Door>>().await;
-        reporter
-            .set_service_status(EVERYTHING, ServingStatus::Serving)
-            .await;
-        stopped.cancelled().await;
-        reporter.set_not_serving::<ProactiveAiServer<Door>>().await;
-        reporter
-            .set_service_status(EVERYTHING, ServingStatus::NotServing)
-            .await;
-    }
+    let say = async |status| {
+        const EVERYTHING: &str = "";
+        for service in [ProactiveAiServer::<Door>::NAME, EVERYTHING] {
+            reporter.set_service_status(service, status).await;
+        }
+    };
+    let follow = async {
+        loop {
+            say(ServingStatus::NotServing).await;
+            verifier.until_ready().await;
+            say(ServingStatus::Serving).await;
+            verifier.until_unready().await;
+        }
+    };
+    let _: Option<Infallible> = stopped.run_until_cancelled(follow).await;
+    say(ServingStatus::NotServing).await;
     std::future::pending().await
 }
 
