@@ -252,8 +252,8 @@ fn causes(error: &reqwest::Error) -> String {
         .join(": ")
 }
 
-/// 1 s doubling to 30 s, before jitter (ours: without its std feature, backon's
-/// is the same in every process).
+/// 1 s doubling to 30 s, before jitter (ours, not backon's: chance comes from
+/// `World`).
 fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_secs(1))
