@@ -228,7 +228,7 @@ async fn announce(
 impl ProactiveAi for Door {
     type SessionStream = BoxStream<'static, Result<ServerEvent, Status>>;
 
-    /// The messages are read from the [`RawBody`]; tonic's reader got an empty
+    /// The messages are read from the `RawBody`; tonic's reader got an empty
     /// body.
     async fn session(
         &self,
