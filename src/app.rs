@@ -45,6 +45,9 @@ pub enum Error {
     /// A listener failed while it ran.
     #[error("the {0} listener failed")]
     Listener(&'static str),
+    /// A fault of the server: a part that runs until it is stopped ended before.
+    #[error("a part of the server ended by itself; the log says what failed")]
+    Ended,
 }
 
 /// A server that runs.
@@ -66,6 +69,9 @@ pub struct Running {
 /// # Errors
 /// Why that is not possible; nothing is left running then.
 pub async fn start(config: Config, world: World) -> Result<Running, Error> {
+    // Should another provider ever come into the graph, rustls need not guess. Who
+    // embeds this server may have chosen already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let http = http_client(&config.gemini.base_url).map_err(Error::Http)?;
     let metrics = Metrics::new();
     let model = gemini::Client::new(config.gemini.clone(), http, metrics.clone());
@@ -171,7 +177,7 @@ impl Running {
     pub async fn failed(&mut self) -> Error {
         match self.parts.join_next().await {
             Some(Ok(Err(error))) => error,
-            _ => Error::Listener("a"),
+            Some(Ok(Ok(())) | Err(_)) | None => Error::Ended,
         }
     }
 
@@ -246,7 +252,26 @@ fn on_loopback(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::on_loopback;
+    use super::*;
+    use crate::config::Settings;
+
+    #[tokio::test]
+    async fn a_part_that_crashes_is_told_in_a_whole_sentence() {
+        let config = Settings::defaults().embedded().check().unwrap();
+        let mut running = start(config, World::real()).await.unwrap();
+        running.parts.spawn(async { panic!("a crash on purpose") });
+        let told = running.failed().await.to_string();
+        assert!(told.starts_with("a part of the server ended"), "{told}");
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_crypto_provider_is_chosen_before_anything_needs_one() {
+        let config = Settings::defaults().embedded().check().unwrap();
+        let running = start(config, World::real()).await.unwrap();
+        assert!(rustls::crypto::CryptoProvider::get_default().is_some());
+        running.stop().await;
+    }
 
     #[test]
     fn loopback_is_known_in_each_way_to_write_it() {

@@ -25,6 +25,8 @@ pub(super) const QUIET: Duration = Duration::from_secs(5);
 const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// How long keys count as fresh if the endpoint does not say.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// Between two looks at whether the keys are still usable.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// Less would be a busy loop, more would keep withdrawn keys too long.
 const LIFETIME_BOUNDS: (Duration, Duration) = (QUIET, Duration::from_secs(24 * 60 * 60));
 
@@ -42,7 +44,7 @@ pub(super) struct Keyring {
     asked: Notify,
 }
 
-struct Fetched {
+pub(super) struct Fetched {
     keys: Keys,
     fresh_until: Instant,
 }
@@ -89,14 +91,25 @@ impl Keyring {
         }
     }
 
-    pub(super) fn has_keys(&self) -> bool {
-        self.current.load().is_some()
+    /// The keys, unless they are too old.
+    pub(super) fn usable(&self) -> Option<Arc<Fetched>> {
+        let current = self.current.load_full();
+        current.filter(|fetched| fetched.fresh_until.elapsed() <= self.max_stale)
     }
 
-    /// Ends when keys have been fetched for the first time.
-    pub(super) async fn until_keys(&self) {
+    /// Ends when there are usable keys.
+    pub(super) async fn until_usable(&self) {
         let mut rounds = self.rounds.subscribe();
-        while !self.has_keys() && rounds.changed().await.is_ok() {}
+        while self.usable().is_none() && rounds.changed().await.is_ok() {}
+    }
+
+    /// Ends when there are none any more.
+    pub(super) async fn until_unusable(&self) {
+        while let Some(fetched) = self.usable() {
+            // While they are fresh, this is too short, and there is a next time.
+            let left = self.max_stale.saturating_sub(fetched.fresh_until.elapsed());
+            sleep(left.max(SHORTEST_WAIT)).await;
+        }
     }
 
     /// The key of that id. If it is not known, a fetch is asked for and waited
@@ -114,11 +127,7 @@ impl Keyring {
     }
 
     fn look_up(&self, kid: &str) -> Result<Arc<DecodingKey>, Error> {
-        let current = self.current.load();
-        let usable = current
-            .as_ref()
-            .filter(|fetched| fetched.fresh_until.elapsed() <= self.max_stale)
-            .ok_or(Error::KeysUnavailable)?;
+        let usable = self.usable().ok_or(Error::KeysUnavailable)?;
         usable.keys.get(kid).cloned().ok_or(Error::UnknownKey)
     }
 
@@ -153,7 +162,7 @@ impl Keyring {
                     tracing::warn!(
                         error = %error,
                         retry_in_ms = pause.as_millis() as u64,
-                        have_keys = self.has_keys(),
+                        have_keys = self.usable().is_some(),
                         "the public keys for ID tokens could not be fetched"
                     );
                     pause
@@ -243,8 +252,8 @@ fn causes(error: &reqwest::Error) -> String {
         .join(": ")
 }
 
-/// 1 s doubling to 30 s, before jitter (ours: without its std feature, backon's
-/// is the same in every process).
+/// 1 s doubling to 30 s, before jitter (ours, not backon's: chance comes from
+/// `World`).
 fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_secs(1))

@@ -111,17 +111,25 @@ impl Verifier {
         token.principal(it.world.now(), it.clock_skew)
     }
 
-    /// Whether tokens can be judged: keys were fetched at least once, or none
+    /// Whether tokens can be judged: there are keys that are not too old, or none
     /// are needed.
     pub fn ready(&self) -> bool {
-        self.0.emulator || self.0.keyring.has_keys()
+        self.0.emulator || self.0.keyring.usable().is_some()
     }
 
     /// Ends when [`ready`](Self::ready) becomes true.
     pub async fn until_ready(&self) {
         if !self.0.emulator {
-            self.0.keyring.until_keys().await;
+            self.0.keyring.until_usable().await;
         }
+    }
+
+    /// Ends when [`ready`](Self::ready) becomes false.
+    pub async fn until_unready(&self) {
+        if self.0.emulator {
+            std::future::pending::<()>().await;
+        }
+        self.0.keyring.until_unusable().await;
     }
 
     /// Fetches the keys at once and again before they expire, until dropped.

@@ -1,6 +1,10 @@
 //! Every span of the service, so that names and fields are the same everywhere.
 //! Nothing in them is secret or personal: a uid shows its first 8 characters,
-//! an id from a client its first 64.
+//! an id from a client its first 64. What somebody else chose is recorded as a
+//! string, never with `%`: the text log then puts it between quotes and escapes
+//! control characters, so that it cannot pass for a line or a field of ours.
+
+use std::borrow::Cow;
 
 use tracing::{Span, info_span};
 
@@ -8,19 +12,24 @@ use crate::domain::{FrameId, RequestId, SessionId, Uid, clip};
 
 const CLIENT_ID_CHARS: usize = 64;
 
+/// An id that a client chose, as spans record it.
+fn from_client(id: &str) -> Cow<'_, str> {
+    clip(id, CLIENT_ID_CHARS)
+}
+
 /// One stream of one desktop.
 pub fn session_span(session: &SessionId, uid: &Uid, device: &str) -> Span {
     info_span!(
         "session",
         session.id = %session,
-        user.id = %uid,
-        device.id = %clip(device, CLIENT_ID_CHARS),
+        user.id = &*uid.to_string(),
+        device.id = &*from_client(device),
     )
 }
 
 /// The analysis of one frame.
 pub fn frame_span(frame: &FrameId) -> Span {
-    info_span!("frame", frame.id = %clip(frame.as_str(), CLIENT_ID_CHARS))
+    info_span!("frame", frame.id = &*from_client(frame.as_str()))
 }
 
 /// One question to the model, retries included.
@@ -31,4 +40,63 @@ pub fn model_turn_span(iteration: u32) -> Span {
 /// One search on the desktop.
 pub fn tool_call_span(request: &RequestId, tool: &'static str) -> Span {
     info_span!("tool.call", request.id = %request, tool.name = tool)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a24_what_a_client_calls_itself_can_forge_no_line_and_no_field() {
+        let forged = "x\n2026-01-01T00:00:00Z ERROR\u{1b}[2J user.id=admin\u{2028}\u{202e}";
+        let spans = || {
+            let session = session_span(&SessionId::new("s-1"), &Uid::new(forged), forged);
+            let frame = session.in_scope(|| frame_span(&FrameId::new(forged)));
+            (session, frame)
+        };
+        // Known to tracing before there is a subscriber: if another test's thread
+        // were the first to reach them, they would be off for good.
+        let _ = spans();
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let (session, frame) = spans();
+            let _entered = (session.entered(), frame.entered());
+            tracing::info!(app.version = forged, "hello");
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.matches('\n').count(), 1, "{log}");
+        for sign in ['\u{1b}', '\u{2028}', '\u{202e}'] {
+            assert!(!log.contains(sign), "{sign:?} in {log}");
+        }
+        assert!(log.contains("session.id=s-1"), "{log}");
+        // Between quotes, a field's name is part of a value.
+        let values = log.split('"').skip(1).step_by(2);
+        let quoted = values.filter(|value| value.contains("user.id="));
+        assert_eq!(
+            (quoted.count(), log.matches("user.id=").count()),
+            (3, 4),
+            "{log}"
+        );
+    }
 }

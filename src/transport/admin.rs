@@ -1,6 +1,7 @@
 //! The operators' door: liveness, readiness and metrics, over plain HTTP.
 
 use std::io;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,13 +12,20 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+
+/// The longer one leaves a collector that asks once a minute its connection.
+const PATIENCE: Patience = Patience {
+    first: Duration::from_secs(10),
+    next: Duration::from_secs(75),
+};
 
 /// What the pages show.
 #[derive(Clone)]
 pub struct Admin {
-    /// Not ready before it has keys.
+    /// Not ready while it has no usable keys.
     pub verifier: Verifier,
     /// Shown at `/metrics`.
     pub metrics: Metrics,
@@ -35,6 +43,10 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(admin);
+    let listener = Attentive {
+        listener,
+        patience: PATIENCE,
+    };
     axum::serve(listener, pages)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
@@ -49,7 +61,7 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     } else if !admin.verifier.ready() {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: Firebase's public keys were not fetched yet\n",
+            "not ready: Firebase's public keys were never fetched, or too long ago\n",
         )
     } else {
         (StatusCode::OK, "ready\n")

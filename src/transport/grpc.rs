@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::serve::Listener;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::server::NamedService;
 use tonic::service::LayerExt;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
@@ -26,6 +27,7 @@ use super::messages::{self, RawBody};
 use super::outbound;
 use super::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
+use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
 use crate::session::{self, Caller, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
@@ -38,16 +40,20 @@ pub const MAX_MESSAGE: usize = 10 << 20;
 pub const KEEPALIVE: Keepalive = Keepalive {
     interval: Duration::from_secs(30),
     timeout: Duration::from_secs(10),
+    first_byte: Duration::from_secs(10),
 };
 /// A balancer carries all its clients over a few connections; tonic's default
 /// of 200 streams each would refuse the 201st desktop behind one.
 const MAX_STREAMS: u32 = 20_000;
-/// A screenshot of 100 to 300 KB arrives without waiting for a window update.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// What one connection's clients may have under way together. 16 screenshots'
-/// worth, so that desktops behind one balancer do not wait for each other; and
-/// the most that a connection can make the server hold unread.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What a stream may have under way unread. A screenshot of 100 to 300 KB needs
+/// one window update at most, which the server sends while the rest arrives.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// What one connection's clients may have under way unread, together: 256 full
+/// streams. A session that does not read, because its client takes no answers,
+/// keeps its stream's share until it ends 10 s later; only as many of them at
+/// once could make the other desktops behind a balancer wait. It is also the
+/// most that a connection can make the server hold.
+const CONNECTION_WINDOW: u32 = 64 << 20;
 /// Characters of each thing a client says of itself that are kept for the log.
 const CLIENT_CHARS: usize = 64;
 
@@ -69,6 +75,20 @@ pub struct Keepalive {
     pub interval: Duration,
     /// A peer that has not answered a ping after this long is dead.
     pub timeout: Duration,
+    /// A connection whose peer has said nothing by then is closed. Later, before
+    /// there can be pings, it may be silent a little longer than they allow.
+    pub first_byte: Duration,
+}
+
+impl Keepalive {
+    /// Longer than a peer that answers pings is ever silent, and than hyper
+    /// takes to drop one that does not.
+    fn patience(self) -> Patience {
+        Patience {
+            first: self.first_byte,
+            next: self.interval + 2 * self.timeout,
+        }
+    }
 }
 
 /// A certificate chain and its key, as PEM.
@@ -117,8 +137,8 @@ pub struct Door {
 }
 
 /// Serves on the listener until `door.stop.soft`, and then until the streams
-/// that are open are over. Health says SERVING from when tokens can be judged
-/// until the stop.
+/// that are open are over. Health says SERVING while tokens can be judged, until
+/// the stop.
 ///
 /// # Errors
 /// TLS files that cannot be used, or a listener that fails.
@@ -141,6 +161,14 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
     };
+    let listener = Attentive {
+        listener,
+        patience: options.keepalive.patience(),
+    };
+    let connections = stream::unfold(listener, |mut listener| async {
+        let (connection, _) = listener.accept().await;
+        Some((Ok::<_, Infallible>(connection), listener))
+    });
     let serving = server
         .add_service(sessions)
         .add_service(health)
@@ -154,10 +182,7 @@ pub async fn serve(
                 .build_v1alpha()
                 .expect("the generated descriptors are valid"),
         )
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stopped.cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(connections, stopped.cancelled_owned());
     tokio::select! {
         served = serving => served,
         never = announcing => match never {},
@@ -180,23 +205,22 @@ async fn announce(
     verifier: Verifier,
     stopped: CancellationToken,
 ) -> Infallible {
-    const EVERYTHING: &str = "";
-    reporter.set_not_serving::<ProactiveAiServer<Door>>().await;
-    reporter
-        .set_service_status(EVERYTHING, ServingStatus::NotServing)
-        .await;
-    let ready = stopped.run_until_cancelled(verifier.until_ready()).await;
-    if ready.is_some() {
-        reporter.set_serving::<ProactiveAiServer<Door>>().await;
-        reporter
-            .set_service_status(EVERYTHING, ServingStatus::Serving)
-            .await;
-        stopped.cancelled().await;
-        reporter.set_not_serving::<ProactiveAiServer<Door>>().await;
-        reporter
-            .set_service_status(EVERYTHING, ServingStatus::NotServing)
-            .await;
-    }
+    let say = async |status| {
+        const EVERYTHING: &str = "";
+        for service in [ProactiveAiServer::<Door>::NAME, EVERYTHING] {
+            reporter.set_service_status(service, status).await;
+        }
+    };
+    let follow = async {
+        loop {
+            say(ServingStatus::NotServing).await;
+            verifier.until_ready().await;
+            say(ServingStatus::Serving).await;
+            verifier.until_unready().await;
+        }
+    };
+    let _: Option<Infallible> = stopped.run_until_cancelled(follow).await;
+    say(ServingStatus::NotServing).await;
     std::future::pending().await
 }
 
@@ -204,7 +228,7 @@ async fn announce(
 impl ProactiveAi for Door {
     type SessionStream = BoxStream<'static, Result<ServerEvent, Status>>;
 
-    /// The messages are read from the [`RawBody`]; tonic's reader got an empty
+    /// The messages are read from the `RawBody`; tonic's reader got an empty
     /// body.
     async fn session(
         &self,

@@ -12,6 +12,7 @@
 //! | session_context | bounded, see `Context::bounded` |
 //! | tool results | 50 are read, clipped to 300 characters; NaN similarity is 0 |
 //! | unknown enum values | as if absent |
+//! | any list | over 10,000 entries: INVALID_EVENT, before it is built, see `weigh` |
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use prost::Message;
 
 use super::proto::client_event::Event;
 use super::proto::{self, ClientEvent};
+use super::weigh::{self, Excess, MAX_ENTRIES};
 use crate::domain::{
     ActiveTask, Context, Frame, FrameId, Goal, Hit, Image, MatchType, PastTask, RequestId,
     ScreenText, TaskStatus, clip,
@@ -40,19 +42,25 @@ const ERROR_CHARS: usize = 300;
 
 /// Reads one encoded ClientEvent.
 pub(super) fn input(message: Bytes) -> Input {
-    let read = match ClientEvent::decode(message) {
-        Ok(ClientEvent { event: Some(event) }) => client_message(event),
-        Ok(ClientEvent { event: None }) => Err(invalid_event(
-            "The event is empty, or of a kind this server does not know.",
-        )),
-        Err(_) => Err(invalid_event(
-            "The event is not a ClientEvent of proactive.v1.",
-        )),
-    };
-    match read {
+    match decode(message).and_then(client_message) {
         Ok(message) => Input::Message(message),
         Err(refusal) => Input::Refused(refusal),
     }
+}
+
+fn decode(message: Bytes) -> Result<Event, Refusal> {
+    let not_one_of_ours = || invalid_event("The event is not a ClientEvent of proactive.v1.");
+    match weigh::check(&message) {
+        Ok(()) => {}
+        Err(Excess::Entries) => {
+            let message = format!("A list in the event has more than {MAX_ENTRIES} entries.");
+            return Err(invalid_event(&message));
+        }
+        Err(Excess::Malformed) => return Err(not_one_of_ours()),
+    }
+    let ClientEvent { event } = ClientEvent::decode(message).map_err(|_| not_one_of_ours())?;
+    event
+        .ok_or_else(|| invalid_event("The event is empty, or of a kind this server does not know."))
 }
 
 fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
@@ -306,6 +314,28 @@ mod tests {
         let refusal = id(&"x".repeat(257), 7).unwrap_err();
         assert_eq!(refusal.code, RefusalCode::InvalidFrame);
         assert!(refusal.frame.is_some() && refusal.message.contains("screenshot_id"));
+    }
+
+    #[test]
+    fn ten_mebibytes_of_empty_tasks_are_refused_with_the_limit() {
+        // A list entry is its tag and a length of none.
+        let list = [10, 0].repeat(5 << 20);
+        let field = |tag: u8, content: &[u8]| {
+            let mut field = vec![tag << 3 | 2];
+            prost::encode_length_delimiter(content.len(), &mut field).unwrap();
+            [&field, content].concat()
+        };
+        for event in [
+            field(1, &field(7, &list)),
+            field(2, &field(9, &list)),
+            field(3, &field(2, &list)),
+        ] {
+            let Input::Refused(refusal) = input(event.into()) else {
+                panic!("ten million bytes of nothing were taken")
+            };
+            assert_eq!(refusal.code, RefusalCode::InvalidEvent);
+            assert!(refusal.message.contains("10000"), "{}", refusal.message);
+        }
     }
 
     #[test]

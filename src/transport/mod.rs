@@ -8,3 +8,5 @@ mod inbound;
 mod messages;
 mod outbound;
 pub mod proto;
+mod silence;
+mod weigh;

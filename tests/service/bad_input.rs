@@ -73,6 +73,28 @@ async fn an_empty_event_is_told_and_the_session_goes_on() {
 }
 
 #[tokio::test]
+async fn a_hundred_thousand_empty_tasks_are_refused_and_the_session_goes_on() {
+    let app = TestApp::new().start().await;
+    let mut desk = app.greeted().await;
+    desk.say(Said::ClientHello(ClientHello {
+        session_context: Some(SessionContext {
+            active_tasks: vec![ActiveTask::default(); 100_000],
+            ..SessionContext::default()
+        }),
+        ..ClientHello::default()
+    }))
+    .await;
+    let error = desk.error().await;
+    assert_eq!(
+        (error.code.as_str(), error.retryable),
+        ("INVALID_EVENT", false)
+    );
+    assert!(error.message.contains("10000 entries"), "{}", error.message);
+    desk.frame("f", "fn main() {}").await;
+    assert_eq!(desk.outcome().await.frame_id, "f");
+}
+
+#[tokio::test]
 async fn a_context_of_thousands_of_tasks_makes_a_bounded_prompt_that_says_so() {
     let app = TestApp::new().start().await;
     let mut desk = app.desk().await;

@@ -161,7 +161,9 @@ async fn many_clients_fit_on_one_connection_of_a_balancer() {
         }
     }
     assert!(streams >= 10_000, "{streams} streams");
-    assert_eq!((stream_window, connection_window), (1 << 20, 16 << 20));
+    assert_eq!(stream_window, 256 << 10, "a screenshot or two");
+    let stalled = connection_window / stream_window;
+    assert!(stalled >= 200, "{stalled} idle readers stall all others");
 }
 
 #[tokio::test]
@@ -171,6 +173,7 @@ async fn a22_a_peer_without_calls_is_pinged_and_one_that_is_dead_is_dropped() {
     let short = Keepalive {
         interval: Duration::from_millis(50),
         timeout: Duration::from_millis(50),
+        ..KEEPALIVE
     };
     let app = TestApp::new()
         .tweak(move |config| config.grpc.keepalive = short)
@@ -183,4 +186,41 @@ async fn a22_a_peer_without_calls_is_pinged_and_one_that_is_dead_is_dropped() {
         pings += u32::from(kind == 6 && flags == 0);
     }
     assert!(pings >= 1);
+}
+
+/// Ends when the server has hung up; without it the test fails.
+async fn hangs_up(stream: &mut TcpStream) {
+    let mut said = Vec::new();
+    // A reset is as good as an end.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut said))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_never_speaks_http2_is_dropped() {
+    assert_eq!(KEEPALIVE.first_byte, Duration::from_secs(10));
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
+    let tls = Tls::new(certificate, key.into()).unwrap();
+    let short = Duration::from_millis(50);
+    let short = Keepalive {
+        interval: short,
+        timeout: short,
+        first_byte: short,
+    };
+    for (tls, beginning) in [(None, &b"PRI * HT"[..]), (Some(tls), b"\x16\x03\x01")] {
+        let app = TestApp::new()
+            .tweak(move |config| {
+                config.grpc.keepalive = short;
+                config.grpc.tls = tls;
+            })
+            .start()
+            .await;
+        let mut silent = TcpStream::connect(app.service.grpc_addr()).await.unwrap();
+        hangs_up(&mut silent).await;
+        let mut halting = TcpStream::connect(app.service.grpc_addr()).await.unwrap();
+        halting.write_all(beginning).await.unwrap();
+        hangs_up(&mut halting).await;
+    }
 }

@@ -159,15 +159,21 @@ async fn known_keys_outlive_an_outage_for_a_while_and_then_fail_closed() {
     // The limit is the lifetime and max_stale together.
     bench.pass(2 * HOUR - Duration::from_secs(1_000)).await;
     assert!(bench.verifier.verify(&token).await.is_ok());
+    assert!(bench.verifier.ready());
     bench.answer(Answer::failure());
     bench.pass(Duration::from_secs(1)).await;
     let refused = bench.verifier.verify(&token).await.unwrap_err();
     assert_eq!(refused, Error::KeysUnavailable);
     assert!(refused.is_unavailable());
+    assert!(!bench.verifier.ready());
+    bench.verifier.until_unready().await;
 
     bench.answer(Answer::keys(issuer.jwks()));
     bench.pass(QUIET).await;
     assert!(bench.verifier.verify(&token).await.is_ok());
+    assert!(bench.verifier.ready());
+    bench.verifier.until_ready().await;
+    assert!(futures::poll!(Box::pin(bench.verifier.until_unready())).is_pending());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,207 @@
+//! Connections on which nothing is heard are given up, whatever they wait for:
+//! a TLS handshake, HTTP/2's preface, the rest of a request.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep, sleep};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// How long a connection may say nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Before its first byte.
+    pub(super) first: Duration,
+    /// After any byte.
+    pub(super) next: Duration,
+}
+
+/// A listener whose connections fail when patience is over.
+pub(super) struct Attentive {
+    pub(super) listener: TcpListener,
+    pub(super) patience: Patience,
+}
+
+/// A connection that fails when patience is over.
+pub(super) struct Heard {
+    stream: TcpStream,
+    next: Duration,
+    /// When patience is over, as far as the timer knows.
+    timer: Pin<Box<Sleep>>,
+    /// When it really is: put off by every byte, which must cost nothing.
+    until: Instant,
+}
+
+impl Listener for Attentive {
+    type Io = Heard;
+    type Addr = SocketAddr;
+
+    /// Waits out what the operating system refuses, such as a connection too
+    /// many, as axum does.
+    async fn accept(&mut self) -> (Heard, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        // Answers are small and must not wait for more; without it they are
+        // late, not wrong.
+        let _ = stream.set_nodelay(true);
+        let timer = Box::pin(sleep(self.patience.first));
+        let heard = Heard {
+            stream,
+            next: self.patience.next,
+            until: timer.deadline(),
+            timer,
+        };
+        (heard, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let it = &mut *self;
+        // First of all: nobody may have asked for a while, and what has arrived
+        // since then counts.
+        if let Poll::Ready(read) = Pin::new(&mut it.stream).poll_read(context, buffer) {
+            it.until = Instant::now() + it.next;
+            return Poll::Ready(read);
+        }
+        loop {
+            ready!(it.timer.as_mut().poll(context));
+            if it.timer.deadline() >= it.until {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            it.timer.as_mut().reset(it.until);
+        }
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Connected for Heard {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        first: Duration::from_secs(10),
+        next: Duration::from_secs(75),
+    };
+
+    /// An HTTP server, a connection to it, and when that was made.
+    async fn connected(tasks: &mut JoinSet<()>) -> (TcpStream, Instant) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Attentive {
+            listener,
+            patience: PATIENCE,
+        };
+        tasks.spawn(async move {
+            let pages = Router::new().route("/", get(async || "page"));
+            axum::serve(listener, pages).await.unwrap();
+        });
+        let began = Instant::now();
+        (TcpStream::connect(address).await.unwrap(), began)
+    }
+
+    async fn rest(mut stream: TcpStream) -> String {
+        let mut said = String::new();
+        // A reset is as good as an end.
+        let _ = stream.read_to_string(&mut said).await;
+        said
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_word_is_closed_after_the_first_patience() {
+        let mut tasks = JoinSet::new();
+        let (stream, began) = connected(&mut tasks).await;
+        assert_eq!(rest(stream).await, "");
+        let time = began.elapsed();
+        assert!(
+            (PATIENCE.first..PATIENCE.next).contains(&time),
+            "after {time:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_request_is_closed_after_the_second_patience() {
+        let mut tasks = JoinSet::new();
+        let (mut stream, began) = connected(&mut tasks).await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        assert!(!rest(stream).await.contains("200"));
+        let time = began.elapsed();
+        assert!(
+            (PATIENCE.next..2 * PATIENCE.next).contains(&time),
+            "{time:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_now_and_then_is_kept() {
+        let mut tasks = JoinSet::new();
+        let (mut stream, _) = connected(&mut tasks).await;
+        for _ in 0..5 {
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"page") {
+                assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+            }
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Counts the entries of an event's lists before anything is built of it.
+//!
+//! Two bytes on the wire are an empty task of a hundred bytes in memory, so the
+//! size of an event does not bound what it costs. The walk allocates nothing and
+//! steps over what is inside a field: of a frame it reads some ten tags, and one
+//! more for each entry of its context.
+
+use prost::decode_length_delimiter as varint;
+
+/// The most entries that any one list of an event may have; `proactive.proto`
+/// promises it.
+pub(super) const MAX_ENTRIES: usize = 10_000;
+
+/// Why an event is not built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// A list has more than [`MAX_ENTRIES`].
+    Entries,
+    /// The bytes are no protobuf message.
+    Malformed,
+}
+
+const HELLO: usize = 1;
+const FRAME: usize = 2;
+const TOOL_RESULT: usize = 3;
+/// The tags of SessionContext's lists; SearchResults has only the first.
+const LISTS: usize = 4;
+
+/// Whether the event may be built; `Ok` does not mean that it can be parsed.
+/// What is sent in pieces is merged, so all lists of one tag count as one.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check(event: &[u8]) -> Result<(), Excess> {
+    let mut entries = [0; LISTS + 1];
+    for said in Fields(event) {
+        let (kind, said) = said?;
+        let holder = match kind {
+            HELLO => 7,
+            FRAME => 9,
+            TOOL_RESULT => 2,
+            _ => continue,
+        };
+        for field in Fields(said) {
+            let (tag, lists) = field?;
+            if tag != holder {
+                continue;
+            }
+            for entry in Fields(lists) {
+                let (list, _) = entry?;
+                let Some(count) = entries.get_mut(list) else {
+                    continue;
+                };
+                *count += 1;
+                if *count > MAX_ENTRIES {
+                    return Err(Excess::Entries);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a message: each with its tag and, if it has a length, its
+/// content. Not to be asked again after an error.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(usize, &'a [u8]), Excess>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.0.is_empty()).then(|| self.field().ok_or(Excess::Malformed))
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Option<(usize, &'a [u8])> {
+        let key = varint(&mut self.0).ok()?;
+        let content = match key & 7 {
+            0 => {
+                varint(&mut self.0).ok()?;
+                &[]
+            }
+            1 => self.skip(8)?,
+            2 => {
+                let length = varint(&mut self.0).ok()?;
+                self.skip(length)?
+            }
+            // The ends of a group: what is in it counts as if it were not.
+            3 | 4 => &[],
+            5 => self.skip(4)?,
+            _ => return None,
+        };
+        Some((key >> 3, content))
+    }
+
+    fn skip(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (content, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::transport::proto::client_event::Event;
+    use crate::transport::proto::{
+        ActiveTask, ClientEvent, ClientHello, FrameEvent, Goal, HistoricalTask, SearchResult,
+        SearchResults, SessionContext, ToolResult,
+    };
+
+    fn event(event: Event) -> Vec<u8> {
+        ClientEvent { event: Some(event) }.encode_to_vec()
+    }
+
+    fn hello(session_context: SessionContext) -> Vec<u8> {
+        event(Event::ClientHello(ClientHello {
+            session_context: Some(session_context),
+            ..ClientHello::default()
+        }))
+    }
+
+    #[test]
+    fn every_list_of_an_event_may_have_ten_thousand_entries_and_no_more() {
+        let lists: [fn(usize) -> Vec<u8>; 6] = [
+            |n| {
+                hello(SessionContext {
+                    active_tasks: vec![ActiveTask::default(); n],
+                    ..SessionContext::default()
+                })
+            },
+            |n| {
+                hello(SessionContext {
+                    completed_tasks: vec![HistoricalTask::default(); n],
+                    ..SessionContext::default()
+                })
+            },
+            |n| {
+                hello(SessionContext {
+                    deleted_tasks: vec![HistoricalTask::default(); n],
+                    ..SessionContext::default()
+                })
+            },
+            |n| {
+                hello(SessionContext {
+                    goals: vec![Goal::default(); n],
+                    ..SessionContext::default()
+                })
+            },
+            |n| {
+                let active_tasks = vec![ActiveTask::default(); n];
+                event(Event::FrameEvent(FrameEvent {
+                    jpeg_bytes: vec![10; 1_000_000].into(),
+                    frame_number: -1,
+                    session_context: Some(SessionContext {
+                        active_tasks,
+                        ..SessionContext::default()
+                    }),
+                    ..FrameEvent::default()
+                }))
+            },
+            |n| {
+                let items = vec![SearchResult::default(); n];
+                event(Event::ToolResult(ToolResult {
+                    result: Some(SearchResults { items }),
+                    ..ToolResult::default()
+                }))
+            },
+        ];
+        for (at, list) in lists.into_iter().enumerate() {
+            assert_eq!(check(&list(MAX_ENTRIES)), Ok(()), "list {at}");
+            assert_eq!(check(&list(MAX_ENTRIES + 1)), Err(Excess::Entries));
+        }
+    }
+
+    #[test]
+    fn a_list_in_pieces_is_one_list() {
+        let half = SessionContext {
+            active_tasks: vec![ActiveTask::default(); MAX_ENTRIES / 2 + 1],
+            ..SessionContext::default()
+        };
+        let half = hello(half);
+        assert_eq!(check(&half), Ok(()));
+        assert_eq!(check(&half.repeat(2)), Err(Excess::Entries));
+    }
+
+    #[test]
+    fn what_ends_in_the_middle_is_malformed_wherever_it_is_cut() {
+        let whole = hello(SessionContext {
+            goals: vec![Goal::default(); 2],
+            ..SessionContext::default()
+        });
+        for length in 1..whole.len() {
+            assert_eq!(check(&whole[..length]), Err(Excess::Malformed), "{length}");
+        }
+        assert_eq!(check(b"\x0f"), Err(Excess::Malformed), "wire type 7");
+        assert_eq!(check(b""), Ok(()));
+    }
+}
