@@ -180,6 +180,26 @@ async fn gone_a_malformed_turn_reported_as_no_task_found() {
         error.code, "GEMINI_ERROR",
         "a truncated call is not executed"
     );
+    let content = || nothing().with("/candidates/0/content", json!(5));
+    let Event::ServerError(error) = told(&app, [content(), content(), content()]).await else {
+        panic!()
+    };
+    assert_eq!(
+        (error.code.as_str(), error.retryable),
+        ("GEMINI_ERROR", true)
+    );
+    assert!(error.message.contains("(MALFORMED_CONTENT)"));
+    let good = || json!({ "functionCall": { "name": "search_similar", "args": { "query": "x" } } });
+    for broken in [
+        nothing().with("/candidates/0/content/parts", json!({})),
+        Move::parts([json!({ "functionCall": "no_task_found" })]),
+        // Beside a good call: neither is executed, and nothing is echoed.
+        Move::parts([good(), json!({ "functionCall": { "args": {} } })]),
+    ] {
+        let before = app.model.recorded().len();
+        assert_eq!(reason(told(&app, [broken, nothing()]).await), "");
+        assert_eq!(app.model.recorded().len(), before + 2, "asked again");
+    }
 }
 
 #[tokio::test]
