@@ -178,7 +178,9 @@ impl Client {
                 .next()
                 .unwrap_or(LONGEST_PAUSE)
                 .max(wait_asked_for(&error));
-            if retries >= error.worth_retries() || Instant::now() + pause >= ask.deadline {
+            // The wait asked for may be longer than an Instant can hold.
+            let left = ask.deadline.saturating_duration_since(Instant::now());
+            if retries >= error.worth_retries() || pause >= left {
                 return Err(error);
             }
             retries += 1;

@@ -23,7 +23,7 @@ impl Price {
         let fresh = usage.prompt.saturating_sub(usage.cached) as f64;
         fresh * self.input
             + usage.cached as f64 * self.cached
-            + (usage.output + usage.thinking) as f64 * self.output
+            + (usage.output as f64 + usage.thinking as f64) * self.output
     }
 }
 
@@ -141,6 +141,22 @@ mod tests {
         assert_eq!(prices.of("zzz", "a").unwrap().input, 1.0);
         assert_eq!(prices.of("a-b-c", "a").unwrap().input, 4.0);
         assert_eq!(prices.of("ab", "zzz"), None);
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_true_is_billed_without_a_panic() {
+        let price = Price {
+            input: 1.0,
+            output: 1.0,
+            cached: 1.0,
+        };
+        let usage = Usage {
+            prompt: u64::MAX,
+            cached: u64::MAX,
+            output: u64::MAX,
+            thinking: u64::MAX,
+        };
+        assert!(price.micro_usd(usage) > u64::MAX as f64);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Totals {
 
     fn billed(&mut self, bill: &Bill) {
         self.model_calls += u64::from(bill.model_calls);
-        self.cost_micro_usd += bill.cost_micro_usd;
+        self.cost_micro_usd = self.cost_micro_usd.saturating_add(bill.cost_micro_usd);
     }
 
     pub(super) fn log(&self, end: SessionEnd) {

@@ -135,6 +135,36 @@ async fn a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried() {
 }
 
 #[tokio::test]
+async fn a18_numbers_that_cannot_be_true_end_no_session() {
+    let app = app().await;
+    let refusals = [
+        Move::status(429).retry_info("1e19s"),
+        Move::status(429).header("retry-after", "10000000000000000000"),
+    ];
+    for refusal in refusals {
+        let Event::ServerError(error) = told(&app, [refusal]).await else {
+            panic!()
+        };
+        assert_eq!(
+            (error.code.as_str(), error.retryable),
+            ("RATE_LIMITED", true)
+        );
+    }
+    let most = json!(u64::MAX);
+    let dear = || {
+        nothing()
+            .with("/usageMetadata/candidatesTokenCount", most.clone())
+            .with("/usageMetadata/thoughtsTokenCount", most.clone())
+    };
+    app.script([dear(), dear()]);
+    let mut desk = app.greeted().await;
+    for frame in ["one", "two"] {
+        desk.frame(frame, "x").await;
+        assert_eq!(reason(answered(&mut desk).await), "");
+    }
+}
+
+#[tokio::test]
 async fn a18_a_model_that_hangs_is_given_up_within_its_timeout() {
     let quick = |set: &mut proactive::config::Settings| set.model_timeout = "1s".into();
     let app = TestApp::new().with(quick).start().await;
