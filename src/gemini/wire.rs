@@ -112,7 +112,7 @@ pub(super) fn read(body: &[u8]) -> Reading {
     };
     Reading {
         usage: usage(&response.usage_metadata),
-        model_version: word(&response.model_version).unwrap_or_default(),
+        model_version: model_name(&response.model_version).unwrap_or_default(),
         verdict: verdict(&response),
     }
 }
@@ -134,12 +134,12 @@ fn verdict(response: &Response<'_>) -> Result<Turn, Error> {
         .into_iter()
         .next();
     let Some(candidate) = candidate else {
-        return Err(match word(&response.prompt_feedback["blockReason"]) {
+        return Err(match reason(&response.prompt_feedback["blockReason"]) {
             Some(reason) => Error::Blocked { reason },
             None => malformed("no candidate"),
         });
     };
-    let finish = word(&candidate.finish_reason);
+    let finish = reason(&candidate.finish_reason);
     match finish.as_deref() {
         Some("STOP") => turn(candidate.content),
         // A proxy may leave it out; a call is a call.
@@ -213,17 +213,28 @@ fn malformed(reason: &str) -> Error {
     }
 }
 
-/// A short identifier such as an enum value or a model's name; anything else
-/// in its place becomes "UNKNOWN", so that no free text travels on.
-fn word(value: &Value) -> Option<String> {
-    let text = value.as_str().filter(|text| !text.is_empty())?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./@:".contains(c);
-    let short = text.len() <= 100 && text.chars().all(plain);
-    Some(if short {
-        text.to_owned()
-    } else {
-        "UNKNOWN".to_owned()
+/// An enum value of Google's: clients are told it.
+fn reason(value: &Value) -> Option<String> {
+    word(value, |text| {
+        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        text.chars().all(plain)
     })
+}
+
+/// A model's name, such as "gemini-3.8-flash-002" or "models/gemini-3.8-flash".
+fn model_name(value: &Value) -> Option<String> {
+    word(value, |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._/:".contains(c);
+        text.chars().all(plain) && !text.contains("//")
+    })
+}
+
+/// A short text of that form; anything else in its place becomes "UNKNOWN", so
+/// that no free text and no URL travels on.
+fn word(value: &Value, form: impl Fn(&str) -> bool) -> Option<String> {
+    let text = value.as_str().filter(|text| !text.is_empty())?;
+    let plain = text.len() <= 100 && form(text);
+    Some(if plain { text } else { "UNKNOWN" }.to_owned())
 }
 
 #[cfg(test)]
@@ -344,12 +355,23 @@ mod tests {
                 reason: "SAFETY".into()
             })
         );
-        assert_eq!(
-            blocked("see https://x?key=1"),
-            Err(Error::Blocked {
-                reason: "UNKNOWN".into()
-            })
-        );
+        let unknown = "UNKNOWN".to_owned();
+        for odd in ["https://proxy.local/x", "a@b.c", "see this", "safety"] {
+            let reason = unknown.clone();
+            assert_eq!(blocked(odd), Err(Error::Blocked { reason }), "{odd}");
+            let candidate = json!({ "finishReason": odd });
+            assert_eq!(
+                verdict_of(&json!({ "candidates": [candidate] })),
+                Err(malformed("UNKNOWN")),
+                "{odd}"
+            );
+        }
+        let model =
+            |name: &str| read(json!({ "modelVersion": name }).to_string().as_bytes()).model_version;
+        let plain = "models/gemini-3.5:tuned_1";
+        assert_eq!(model(plain), plain);
+        assert_eq!(model("https://proxy.local/x"), unknown);
+        assert_eq!(model("a model"), unknown);
     }
 
     #[test]

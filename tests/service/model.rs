@@ -165,6 +165,21 @@ async fn a18_numbers_that_cannot_be_true_end_no_session() {
 }
 
 #[tokio::test]
+async fn a18_model_words_that_hold_a_url_are_not_passed_on() {
+    let app = app().await;
+    let url = "https://proxy.local/x";
+    let Event::ServerError(error) = told(&app, [Move::blocked(url)]).await else {
+        panic!()
+    };
+    assert!(error.message.contains("(UNKNOWN)"), "{}", error.message);
+    let finish = || Move::finish(url);
+    let Event::ServerError(error) = told(&app, [finish(), finish()]).await else {
+        panic!()
+    };
+    assert!(error.message.contains("(UNKNOWN)"), "{}", error.message);
+}
+
+#[tokio::test]
 async fn a18_a_model_that_hangs_is_given_up_within_its_timeout() {
     let quick = |set: &mut proactive::config::Settings| set.model_timeout = "1s".into();
     let app = TestApp::new().with(quick).start().await;
