@@ -66,9 +66,10 @@ pub struct Running {
 /// # Errors
 /// Why that is not possible; nothing is left running then.
 pub async fn start(config: Config, world: World) -> Result<Running, Error> {
-    let http = http_client(&config.gemini.base_url).map_err(Error::Http)?;
+    let connections = gemini::Pool::new(|| http_client(&config.gemini.base_url));
+    let connections = connections.map_err(Error::Http)?;
     let metrics = Metrics::new();
-    let model = gemini::Client::new(config.gemini.clone(), http, metrics.clone());
+    let model = gemini::Client::new(config.gemini.clone(), connections, metrics.clone());
     let keys = http_client(&config.auth.keys_url).map_err(Error::Http)?;
     start_with(config, world, metrics, keys, Arc::new(model)).await
 }
@@ -215,11 +216,17 @@ async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Er
         })
 }
 
-/// The connection pool for the server of this URL: HTTP/2 where it offers it.
+/// A client for the server of this URL: HTTP/2 where it offers it, on one
+/// connection then.
 ///
 /// # Errors
 /// The system's TLS set-up is broken.
 pub fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
+    http_builder(url).build()
+}
+
+/// What [`http_client`] is built with.
+pub fn http_builder(url: &str) -> reqwest::ClientBuilder {
     let mut builder = reqwest::Client::builder();
     if on_loopback(url) {
         // A proxy that the environment names has a loopback of its own.
@@ -232,7 +239,6 @@ pub fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
         .http2_keep_alive_interval(HTTP2_PING)
         // A redirect would carry the key to a host nobody configured.
         .redirect(reqwest::redirect::Policy::none())
-        .build()
 }
 
 fn on_loopback(url: &str) -> bool {

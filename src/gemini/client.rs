@@ -1,4 +1,4 @@
-//! Google's `generateContent` over HTTP: one pooled client, retries with
+//! Google's `generateContent` over HTTP: pooled connections, retries with
 //! backoff inside the caller's deadline, every call counted.
 
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::wire::Reading;
-use super::{Ask, Chunks, Error, Model, Prices, Spent, Turn, google_error, wire};
+use super::{Ask, Chunks, Error, Model, Pool, Prices, Spent, Turn, google_error, wire};
 use crate::telemetry::{Metrics, ModelCode};
 
 /// An answer is a few kilobytes; more than this is not one.
@@ -106,7 +106,7 @@ setting! {
 
 /// The model behind Google's HTTP API.
 pub struct Client {
-    http: reqwest::Client,
+    pool: Pool,
     url: Url,
     headers: HeaderMap,
     model: Arc<str>,
@@ -118,13 +118,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on the given connection pool. The key must be printable ASCII,
+    /// A client on the given connections. The key must be printable ASCII,
     /// which the configuration has checked; otherwise every call is refused.
     ///
     /// # Panics
     /// If base URL, version and model make no URL; the configuration has checked
     /// that as well.
-    pub fn new(options: Options, http: reqwest::Client, metrics: Metrics) -> Self {
+    pub fn new(options: Options, pool: Pool, metrics: Metrics) -> Self {
         let mut generation = json!({
             "maxOutputTokens": options.max_output_tokens,
             "mediaResolution": options.media_resolution.wire(),
@@ -149,7 +149,7 @@ impl Client {
             base_url.trim_end_matches('/')
         );
         Self {
-            http,
+            pool,
             url: Url::parse(&url).expect("the configuration has checked its parts"),
             headers,
             model: options.model.into(),
@@ -254,8 +254,9 @@ impl Client {
         left: Duration,
     ) -> Result<(u16, Option<String>, Vec<u8>), reqwest::Error> {
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        let mut response = self
-            .http
+        let lease = self.pool.least_busy();
+        let mut response = lease
+            .http()
             .post(self.url.clone())
             .headers(self.headers.clone())
             // So that Google's server stops work we have given up.
