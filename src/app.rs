@@ -24,7 +24,11 @@ use crate::world::World;
 const FLUSH: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(90);
-const HTTP2_PING: Duration = Duration::from_secs(30);
+/// A dead connection is known after 15 s, before a call of 30 s times out: its
+/// calls fail as broken connections, which are asked again. Idle ones are not
+/// pinged, which servers may take for abuse; the next call does it at once.
+const HTTP2_PING: Duration = Duration::from_secs(10);
+const HTTP2_PONG: Duration = Duration::from_secs(5);
 
 /// Why the server could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -237,6 +241,8 @@ pub fn http_builder(url: &str) -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE)
         .http2_keep_alive_interval(HTTP2_PING)
+        .http2_keep_alive_timeout(HTTP2_PONG)
+        .http2_keep_alive_while_idle(false)
         // A redirect would carry the key to a host nobody configured.
         .redirect(reqwest::redirect::Policy::none())
 }

@@ -17,8 +17,9 @@ use proactive::gemini::{
 };
 use proactive::telemetry::Metrics;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::Barrier;
+use tokio::io::{copy, copy_bidirectional, sink};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Barrier, Notify};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -191,4 +192,44 @@ async fn calls_beyond_the_streams_of_a_connection_go_on_another_at_once() {
     let connections = outside.connections();
     round().await;
     assert_eq!(outside.connections(), connections, "they are kept");
+}
+
+/// It takes as long as a dead connection may go unnoticed.
+#[tokio::test]
+async fn a_connection_that_dies_silently_is_replaced_before_its_calls_time_out() {
+    let outside = Outside::start(Router::new().fallback(async || answer())).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (die, model) = (Arc::new(Notify::new()), outside.port);
+    let dies = die.clone();
+    let mut proxy = JoinSet::new();
+    proxy.spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(("127.0.0.1", model)).await.unwrap();
+        tokio::select! {
+            _ = copy_bidirectional(&mut near, &mut far) => panic!("it was closed"),
+            () = dies.notified() => {}
+        }
+        // It takes what is sent, and says nothing.
+        let mut nowhere = sink();
+        let silent = copy(&mut near, &mut nowhere);
+        let others = async {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut far = TcpStream::connect(("127.0.0.1", model)).await.unwrap();
+                copy_bidirectional(&mut near, &mut far).await.unwrap();
+            }
+        };
+        let _ = tokio::join!(silent, others);
+    });
+    let client = outside.client(port);
+    let within = Duration::from_secs(60);
+    assert!(ask(&client, within).await.0.is_ok());
+    die.notify_one();
+    let (turn, spent) = ask(&client, within).await;
+    assert_eq!(turn.unwrap().calls.len(), 1);
+    assert_eq!(
+        spent.calls, 2,
+        "one on the dead connection, one on a new one"
+    );
 }
