@@ -148,6 +148,12 @@ impl Client {
             "{}/{version}/models/{model}:generateContent",
             base_url.trim_end_matches('/')
         );
+        if options.prices.of(model, model).is_none() {
+            tracing::warn!(
+                model,
+                "this model has no price, so its calls are billed as 0; name it in GEMINI_PRICES"
+            );
+        }
         Self {
             pool,
             url: Url::parse(&url).expect("the configuration has checked its parts"),
@@ -345,5 +351,39 @@ impl Drop for CallRecord<'_> {
     fn drop(&mut self) {
         self.metrics
             .model_call(self.model, self.code, self.started.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_at_start(model: &str) -> String {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        let options = Options {
+            base_url: "http://127.0.0.1:1".into(),
+            version: "v1beta".into(),
+            model: model.into(),
+            api_key: "key".into(),
+            call_timeout: Duration::from_secs(1),
+            thinking: None,
+            media_resolution: MediaResolution::Low,
+            max_output_tokens: 256,
+            prices: Prices::DEFAULT.parse().unwrap(),
+        };
+        let pool = Pool::new(|| reqwest::Client::builder().build()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            Client::new(options, pool, Metrics::new())
+        });
+        std::fs::read_to_string(log.path()).unwrap()
+    }
+
+    #[test]
+    fn a_model_without_a_price_is_told_at_the_start() {
+        let said = said_at_start("gemini-3.5-flash");
+        assert_eq!(said.matches("GEMINI_PRICES").count(), 1, "{said}");
+        assert_eq!(said_at_start("gemini-3.5-flash-lite-001"), "");
     }
 }
