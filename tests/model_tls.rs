@@ -1,5 +1,7 @@
 //! The way to the real Gemini: HTTP/2 over TLS, on a few pooled connections.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
