@@ -24,7 +24,11 @@ use crate::world::World;
 const FLUSH: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(90);
-const HTTP2_PING: Duration = Duration::from_secs(30);
+/// A dead connection is known after 15 s, before a call of 30 s times out: its
+/// calls fail as broken connections, which are asked again. Idle ones are not
+/// pinged, which servers may take for abuse; the next call does it at once.
+const HTTP2_PING: Duration = Duration::from_secs(10);
+const HTTP2_PONG: Duration = Duration::from_secs(5);
 
 /// Why the server could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -72,9 +76,10 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     // Should another provider ever come into the graph, rustls need not guess. Who
     // embeds this server may have chosen already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let http = http_client(&config.gemini.base_url).map_err(Error::Http)?;
+    let connections = gemini::Pool::new(|| http_client(&config.gemini.base_url));
+    let connections = connections.map_err(Error::Http)?;
     let metrics = Metrics::new();
-    let model = gemini::Client::new(config.gemini.clone(), http, metrics.clone());
+    let model = gemini::Client::new(config.gemini.clone(), connections, metrics.clone());
     let keys = http_client(&config.auth.keys_url).map_err(Error::Http)?;
     start_with(config, world, metrics, keys, Arc::new(model)).await
 }
@@ -221,11 +226,17 @@ async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Er
         })
 }
 
-/// The connection pool for the server of this URL: HTTP/2 where it offers it.
+/// A client for the server of this URL: HTTP/2 where it offers it, on one
+/// connection then.
 ///
 /// # Errors
 /// The system's TLS set-up is broken.
 pub fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
+    http_builder(url).build()
+}
+
+/// What [`http_client`] is built with.
+pub fn http_builder(url: &str) -> reqwest::ClientBuilder {
     let mut builder = reqwest::Client::builder();
     if on_loopback(url) {
         // A proxy that the environment names has a loopback of its own.
@@ -236,9 +247,10 @@ pub fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE)
         .http2_keep_alive_interval(HTTP2_PING)
+        .http2_keep_alive_timeout(HTTP2_PONG)
+        .http2_keep_alive_while_idle(false)
         // A redirect would carry the key to a host nobody configured.
         .redirect(reqwest::redirect::Policy::none())
-        .build()
 }
 
 fn on_loopback(url: &str) -> bool {

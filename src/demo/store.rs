@@ -92,7 +92,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The tasks nearest in meaning, best first, with [`Gist::likeness`] as their
+    /// The tasks nearest in meaning, best first, with the likeness as their
     /// similarity: at most 5, none below 0.25.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Google's `generateContent` over HTTP: one pooled client, retries with
+//! Google's `generateContent` over HTTP: pooled connections, retries with
 //! backoff inside the caller's deadline, every call counted.
 
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::wire::Reading;
-use super::{Ask, Chunks, Error, Model, Prices, Spent, Turn, google_error, wire};
+use super::{Ask, Chunks, Error, Model, Pool, Prices, Spent, Turn, google_error, wire};
 use crate::telemetry::{Metrics, ModelCode};
 
 /// An answer is a few kilobytes; more than this is not one.
@@ -106,7 +106,7 @@ setting! {
 
 /// The model behind Google's HTTP API.
 pub struct Client {
-    http: reqwest::Client,
+    pool: Pool,
     url: Url,
     headers: HeaderMap,
     model: Arc<str>,
@@ -118,13 +118,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on the given connection pool. The key must be printable ASCII,
+    /// A client on the given connections. The key must be printable ASCII,
     /// which the configuration has checked; otherwise every call is refused.
     ///
     /// # Panics
     /// If base URL, version and model make no URL; the configuration has checked
     /// that as well.
-    pub fn new(options: Options, http: reqwest::Client, metrics: Metrics) -> Self {
+    pub fn new(options: Options, pool: Pool, metrics: Metrics) -> Self {
         let mut generation = json!({
             "maxOutputTokens": options.max_output_tokens,
             "mediaResolution": options.media_resolution.wire(),
@@ -148,8 +148,14 @@ impl Client {
             "{}/{version}/models/{model}:generateContent",
             base_url.trim_end_matches('/')
         );
+        if options.prices.of(model, model).is_none() {
+            tracing::warn!(
+                model,
+                "this model has no price, so its calls are billed as 0; name it in GEMINI_PRICES"
+            );
+        }
         Self {
-            http,
+            pool,
             url: Url::parse(&url).expect("the configuration has checked its parts"),
             headers,
             model: options.model.into(),
@@ -178,7 +184,9 @@ impl Client {
                 .next()
                 .unwrap_or(LONGEST_PAUSE)
                 .max(wait_asked_for(&error));
-            if retries >= error.worth_retries() || Instant::now() + pause >= ask.deadline {
+            // The wait asked for may be longer than an Instant can hold.
+            let left = ask.deadline.saturating_duration_since(Instant::now());
+            if retries >= error.worth_retries() || pause >= left {
                 return Err(error);
             }
             retries += 1;
@@ -252,8 +260,9 @@ impl Client {
         left: Duration,
     ) -> Result<(u16, Option<String>, Vec<u8>), reqwest::Error> {
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        let mut response = self
-            .http
+        let lease = self.pool.least_busy();
+        let mut response = lease
+            .http()
             .post(self.url.clone())
             .headers(self.headers.clone())
             // So that Google's server stops work we have given up.
@@ -342,5 +351,39 @@ impl Drop for CallRecord<'_> {
     fn drop(&mut self) {
         self.metrics
             .model_call(self.model, self.code, self.started.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_at_start(model: &str) -> String {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        let options = Options {
+            base_url: "http://127.0.0.1:1".into(),
+            version: "v1beta".into(),
+            model: model.into(),
+            api_key: "key".into(),
+            call_timeout: Duration::from_secs(1),
+            thinking: None,
+            media_resolution: MediaResolution::Low,
+            max_output_tokens: 256,
+            prices: Prices::DEFAULT.parse().unwrap(),
+        };
+        let pool = Pool::new(|| reqwest::Client::builder().build()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            Client::new(options, pool, Metrics::new())
+        });
+        std::fs::read_to_string(log.path()).unwrap()
+    }
+
+    #[test]
+    fn a_model_without_a_price_is_told_at_the_start() {
+        let said = said_at_start("gemini-3.5-flash");
+        assert_eq!(said.matches("GEMINI_PRICES").count(), 1, "{said}");
+        assert_eq!(said_at_start("gemini-3.5-flash-lite-001"), "");
     }
 }

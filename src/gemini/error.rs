@@ -40,7 +40,9 @@ pub enum Error {
         /// Google's word for it.
         reason: String,
     },
-    /// The answer was cut off at the output limit: another try may be shorter.
+    /// The answer was cut off at the output limit. Chance may make another one
+    /// shorter, so the frame can be sent again later; if it happens often, the
+    /// operator must raise GEMINI_MAX_OUTPUT_TOKENS.
     #[error("The model's answer was cut off at the output limit.")]
     Truncated,
     /// The answer made no sense, also after retries: another try may.
@@ -70,7 +72,8 @@ impl Error {
     }
 
     /// How many times the same request may be sent again at once. A call that
-    /// timed out was paid for in full, and MAX_TOKENS would come again.
+    /// timed out or came to the output limit cost as much as a call can, and
+    /// would most likely end so again.
     pub(super) fn worth_retries(&self) -> u32 {
         match self {
             Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Connection => 4,

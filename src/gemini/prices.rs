@@ -23,7 +23,7 @@ impl Price {
         let fresh = usage.prompt.saturating_sub(usage.cached) as f64;
         fresh * self.input
             + usage.cached as f64 * self.cached
-            + (usage.output + usage.thinking) as f64 * self.output
+            + (usage.output as f64 + usage.thinking as f64) * self.output
     }
 }
 
@@ -40,20 +40,32 @@ impl Prices {
                                gemini-3.8-flash=0.75/3.75/0.075";
 
     /// The price of the model that answered, or of the one that was asked if
-    /// the first has none. A name matches the longest entry it begins with, so
-    /// that "gemini-3.8-flash-002" costs what "gemini-3.8-flash" does.
+    /// the first has none. An entry prices the model it names and that model's
+    /// versions: what follows "-" begins with a digit, or is "preview",
+    /// "latest" or "exp", alone or before another "-". So "gemini-3.8-flash"
+    /// prices "gemini-3.8-flash-002", but not "gemini-3.8-flash-lite". Of
+    /// several entries the longest counts.
     pub fn of(&self, answered: &str, asked: &str) -> Option<Price> {
-        self.longest_prefix(answered)
-            .or_else(|| self.longest_prefix(asked))
+        self.longest(answered).or_else(|| self.longest(asked))
     }
 
-    fn longest_prefix(&self, model: &str) -> Option<Price> {
+    fn longest(&self, model: &str) -> Option<Price> {
         self.0
             .iter()
-            .filter(|(name, _)| model == name || model.starts_with(&format!("{name}-")))
+            .filter(|(name, _)| model.strip_prefix(name.as_str()).is_some_and(is_version))
             .max_by_key(|(name, _)| name.len())
             .map(|(_, price)| *price)
     }
+}
+
+/// Whether this, behind a model's name, names that model or a version of it.
+fn is_version(rest: &str) -> bool {
+    let Some(version) = rest.strip_prefix('-') else {
+        return rest.is_empty();
+    };
+    let word = version.split('-').next().unwrap_or_default();
+    version.starts_with(|c: char| c.is_ascii_digit())
+        || matches!(word, "preview" | "latest" | "exp")
 }
 
 impl fmt::Display for Prices {
@@ -139,8 +151,44 @@ mod tests {
     fn an_unlisted_answering_model_costs_what_the_asked_one_does() {
         let prices: Prices = "a=1/2/3, a-b=4/5/6".parse().unwrap();
         assert_eq!(prices.of("zzz", "a").unwrap().input, 1.0);
-        assert_eq!(prices.of("a-b-c", "a").unwrap().input, 4.0);
+        assert_eq!(prices.of("a-b-001", "a").unwrap().input, 4.0);
         assert_eq!(prices.of("ab", "zzz"), None);
+    }
+
+    #[test]
+    fn an_entry_prices_versions_of_its_model_and_no_other_model() {
+        let prices: Prices = "gemini-3.5-flash=1/2/3".parse().unwrap();
+        for version in [
+            "",
+            "-001",
+            "-preview-09-2026",
+            "-latest",
+            "-exp",
+            "-exp-0827",
+        ] {
+            let model = format!("gemini-3.5-flash{version}");
+            assert!(prices.of(&model, "x").is_some(), "{model}");
+        }
+        for other in ["-lite", "-lite-001", "-experts", "-", "8b"] {
+            let model = format!("gemini-3.5-flash{other}");
+            assert_eq!(prices.of(&model, "x"), None, "{model}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_true_is_billed_without_a_panic() {
+        let price = Price {
+            input: 1.0,
+            output: 1.0,
+            cached: 1.0,
+        };
+        let usage = Usage {
+            prompt: u64::MAX,
+            cached: u64::MAX,
+            output: u64::MAX,
+            thinking: u64::MAX,
+        };
+        assert!(price.micro_usd(usage) > u64::MAX as f64);
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub(super) fn read(body: &[u8]) -> Reading {
     };
     Reading {
         usage: usage(&response.usage_metadata),
-        model_version: word(&response.model_version).unwrap_or_default(),
+        model_version: model_name(&response.model_version).unwrap_or_default(),
         verdict: verdict(&response),
     }
 }
@@ -134,18 +134,19 @@ fn verdict(response: &Response<'_>) -> Result<Turn, Error> {
         .into_iter()
         .next();
     let Some(candidate) = candidate else {
-        return Err(match word(&response.prompt_feedback["blockReason"]) {
+        return Err(match reason(&response.prompt_feedback["blockReason"]) {
             Some(reason) => Error::Blocked { reason },
             None => malformed("no candidate"),
         });
     };
-    let turn = turn(candidate.content);
-    let finish = word(&candidate.finish_reason);
+    let finish = reason(&candidate.finish_reason);
     match finish.as_deref() {
-        Some("STOP") => Ok(turn),
+        Some("STOP") => turn(candidate.content),
         // A proxy may leave it out; a call is a call.
-        None if !turn.calls.is_empty() => Ok(turn),
-        None => Err(malformed("no finish reason")),
+        None => match turn(candidate.content)? {
+            turn if turn.calls.is_empty() => Err(malformed("no finish reason")),
+            turn => Ok(turn),
+        },
         Some("MAX_TOKENS") => Err(Error::Truncated),
         Some("MISSING_THOUGHT_SIGNATURE") => Err(Error::Inconsistent),
         Some(reason) if FINAL.contains(&reason) => Err(Error::Blocked {
@@ -156,39 +157,54 @@ fn verdict(response: &Response<'_>) -> Result<Turn, Error> {
     }
 }
 
-fn turn(content: Option<&RawValue>) -> Turn {
-    let content = content.map_or_else(
-        || {
-            RawValue::from_string(r#"{"role":"model","parts":[]}"#.to_owned())
-                .expect("this text is valid JSON")
-        },
-        ToOwned::to_owned,
-    );
-    let mut value: Value = serde_json::from_str(content.get()).unwrap_or_default();
-    let calls = match value.get_mut("parts").map(Value::take) {
-        Some(Value::Array(parts)) => parts.into_iter().filter_map(call).collect(),
-        _ => Vec::new(),
+/// All of it or nothing: the turn goes back byte for byte, and Google refuses
+/// one with a broken part, or with a call that has no answer.
+fn turn(content: Option<&RawValue>) -> Result<Turn, Error> {
+    let Some(content) = content else {
+        return Ok(Turn::of_calls(Vec::new()));
     };
-    Turn { content, calls }
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(content.get()) else {
+        return Err(broken());
+    };
+    let parts = match fields.remove("parts") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(parts)) => parts,
+        Some(_) => return Err(broken()),
+    };
+    let calls = parts.into_iter().filter_map(|part| call(part).transpose());
+    Ok(Turn {
+        calls: calls.collect::<Result<_, _>>()?,
+        content: content.to_owned(),
+    })
 }
 
 /// The call that a part holds, if it does.
-fn call(mut part: Value) -> Option<Call> {
-    let Value::Object(mut call) = part.get_mut("functionCall")?.take() else {
-        return None;
+fn call(part: Value) -> Result<Option<Call>, Error> {
+    let Value::Object(mut part) = part else {
+        return Err(broken());
+    };
+    let mut call = match part.remove("functionCall") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(call)) => call,
+        Some(_) => return Err(broken()),
     };
     let mut text = |name: &str| match call.remove(name) {
-        Some(Value::String(text)) => Some(text),
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
         _ => None,
     };
-    Some(Call {
+    Ok(Some(Call {
         id: text("id"),
-        name: text("name").unwrap_or_default(),
+        name: text("name").ok_or_else(broken)?,
         args: match call.remove("args") {
             Some(Value::Object(args)) => args,
             _ => Map::new(),
         },
-    })
+    }))
+}
+
+/// Named like Google's own words for it, which are worth the same retries.
+fn broken() -> Error {
+    malformed("MALFORMED_CONTENT")
 }
 
 fn malformed(reason: &str) -> Error {
@@ -197,17 +213,28 @@ fn malformed(reason: &str) -> Error {
     }
 }
 
-/// A short identifier such as an enum value or a model's name; anything else
-/// in its place becomes "UNKNOWN", so that no free text travels on.
-fn word(value: &Value) -> Option<String> {
-    let text = value.as_str().filter(|text| !text.is_empty())?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./@:".contains(c);
-    let short = text.len() <= 100 && text.chars().all(plain);
-    Some(if short {
-        text.to_owned()
-    } else {
-        "UNKNOWN".to_owned()
+/// An enum value of Google's: clients are told it.
+fn reason(value: &Value) -> Option<String> {
+    word(value, |text| {
+        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        text.chars().all(plain)
     })
+}
+
+/// A model's name, such as "gemini-3.8-flash-002" or "models/gemini-3.8-flash".
+fn model_name(value: &Value) -> Option<String> {
+    word(value, |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._/:".contains(c);
+        text.chars().all(plain) && !text.contains("//")
+    })
+}
+
+/// A short text of that form; anything else in its place becomes "UNKNOWN", so
+/// that no free text and no URL travels on.
+fn word(value: &Value, form: impl Fn(&str) -> bool) -> Option<String> {
+    let text = value.as_str().filter(|text| !text.is_empty())?;
+    let plain = text.len() <= 100 && form(text);
+    Some(if plain { text } else { "UNKNOWN" }.to_owned())
 }
 
 #[cfg(test)]
@@ -228,7 +255,7 @@ mod tests {
             { "functionCall": { "name": "a" } },
             { "thought": true },
             { "functionCall": { "name": "b", "args": "wrong type" } },
-            17,
+            { "functionCall": null },
         ] } }] });
         assert_eq!(verdict_of(&body), Ok(vec!["a".to_owned(), "b".to_owned()]));
     }
@@ -262,6 +289,40 @@ mod tests {
     }
 
     #[test]
+    fn gone_a_malformed_turn_without_a_call_is_no_turn() {
+        let call = |call: Value| json!({ "functionCall": call });
+        let good = call(json!({ "name": "no_task_found" }));
+        let content = |content: &Value| {
+            verdict_of(&json!({ "candidates": [{ "finishReason": "STOP", "content": content }] }))
+        };
+        let mut deep = json!(0);
+        for _ in 0..200 {
+            deep = json!([deep]);
+        }
+        for broken in [
+            json!(5),
+            json!([]),
+            json!({ "parts": {} }),
+            json!({ "parts": "x" }),
+            json!({ "parts": [17] }),
+            json!({ "parts": [call(json!("no_task_found"))] }),
+            json!({ "parts": [call(json!({}))] }),
+            json!({ "parts": [call(json!({ "name": "" }))] }),
+            json!({ "parts": [call(json!({ "name": 5 }))] }),
+            // The turn goes back whole: a good call does not save it.
+            json!({ "parts": [good, call(json!([]))] }),
+            json!({ "parts": [good, { "deeper than a reader goes": deep }] }),
+        ] {
+            let error = content(&broken).unwrap_err();
+            assert_eq!(error, malformed("MALFORMED_CONTENT"), "{broken}");
+            assert_eq!(error.worth_retries(), 2);
+        }
+        for without in [json!(null), json!({}), json!({ "parts": null })] {
+            assert_eq!(content(&without), Ok(vec![]), "{without}");
+        }
+    }
+
+    #[test]
     fn a20_no_answer_makes_the_reader_panic() {
         let odd = [
             json!({}),
@@ -271,8 +332,6 @@ mod tests {
             json!({ "candidates": [] }),
             json!({ "candidates": [null] }),
             json!({ "candidates": [{ "finishReason": 3 }] }),
-            json!({ "candidates": [{ "finishReason": "STOP", "content": 5 }] }),
-            json!({ "candidates": [{ "finishReason": "STOP", "content": { "parts": {} } }] }),
             json!({ "candidates": [{ "finishReason": "STOP", "content": {} }], "usageMetadata": [1] }),
             json!({ "promptFeedback": "x", "modelVersion": 7 }),
         ];
@@ -296,12 +355,23 @@ mod tests {
                 reason: "SAFETY".into()
             })
         );
-        assert_eq!(
-            blocked("see https://x?key=1"),
-            Err(Error::Blocked {
-                reason: "UNKNOWN".into()
-            })
-        );
+        let unknown = "UNKNOWN".to_owned();
+        for odd in ["https://proxy.local/x", "a@b.c", "see this", "safety"] {
+            let reason = unknown.clone();
+            assert_eq!(blocked(odd), Err(Error::Blocked { reason }), "{odd}");
+            let candidate = json!({ "finishReason": odd });
+            assert_eq!(
+                verdict_of(&json!({ "candidates": [candidate] })),
+                Err(malformed("UNKNOWN")),
+                "{odd}"
+            );
+        }
+        let model =
+            |name: &str| read(json!({ "modelVersion": name }).to_string().as_bytes()).model_version;
+        let plain = "models/gemini-3.5:tuned_1";
+        assert_eq!(model(plain), plain);
+        assert_eq!(model("https://proxy.local/x"), unknown);
+        assert_eq!(model("a model"), unknown);
     }
 
     #[test]

@@ -135,6 +135,51 @@ async fn a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried() {
 }
 
 #[tokio::test]
+async fn a18_numbers_that_cannot_be_true_end_no_session() {
+    let app = app().await;
+    let refusals = [
+        Move::status(429).retry_info("1e19s"),
+        Move::status(429).header("retry-after", "10000000000000000000"),
+    ];
+    for refusal in refusals {
+        let Event::ServerError(error) = told(&app, [refusal]).await else {
+            panic!()
+        };
+        assert_eq!(
+            (error.code.as_str(), error.retryable),
+            ("RATE_LIMITED", true)
+        );
+    }
+    let most = json!(u64::MAX);
+    let dear = || {
+        nothing()
+            .with("/usageMetadata/candidatesTokenCount", most.clone())
+            .with("/usageMetadata/thoughtsTokenCount", most.clone())
+    };
+    app.script([dear(), dear()]);
+    let mut desk = app.greeted().await;
+    for frame in ["one", "two"] {
+        desk.frame(frame, "x").await;
+        assert_eq!(reason(answered(&mut desk).await), "");
+    }
+}
+
+#[tokio::test]
+async fn a18_model_words_that_hold_a_url_are_not_passed_on() {
+    let app = app().await;
+    let url = "https://proxy.local/x";
+    let Event::ServerError(error) = told(&app, [Move::blocked(url)]).await else {
+        panic!()
+    };
+    assert!(error.message.contains("(UNKNOWN)"), "{}", error.message);
+    let finish = || Move::finish(url);
+    let Event::ServerError(error) = told(&app, [finish(), finish()]).await else {
+        panic!()
+    };
+    assert!(error.message.contains("(UNKNOWN)"), "{}", error.message);
+}
+
+#[tokio::test]
 async fn a18_a_model_that_hangs_is_given_up_within_its_timeout() {
     let quick = |set: &mut proactive::config::Settings| set.model_timeout = "1s".into();
     let app = TestApp::new().with(quick).start().await;
@@ -180,6 +225,26 @@ async fn gone_a_malformed_turn_reported_as_no_task_found() {
         error.code, "GEMINI_ERROR",
         "a truncated call is not executed"
     );
+    let content = || nothing().with("/candidates/0/content", json!(5));
+    let Event::ServerError(error) = told(&app, [content(), content(), content()]).await else {
+        panic!()
+    };
+    assert_eq!(
+        (error.code.as_str(), error.retryable),
+        ("GEMINI_ERROR", true)
+    );
+    assert!(error.message.contains("(MALFORMED_CONTENT)"));
+    let good = || json!({ "functionCall": { "name": "search_similar", "args": { "query": "x" } } });
+    for broken in [
+        nothing().with("/candidates/0/content/parts", json!({})),
+        Move::parts([json!({ "functionCall": "no_task_found" })]),
+        // Beside a good call: neither is executed, and nothing is echoed.
+        Move::parts([good(), json!({ "functionCall": { "args": {} } })]),
+    ] {
+        let before = app.model.recorded().len();
+        assert_eq!(reason(told(&app, [broken, nothing()]).await), "");
+        assert_eq!(app.model.recorded().len(), before + 2, "asked again");
+    }
 }
 
 #[tokio::test]
