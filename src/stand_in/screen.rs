@@ -281,11 +281,14 @@ fn read_heading(line: &str) -> Option<Option<Speaker>> {
                 "·",
                 "—",
                 "-",
-                ",",
             ];
+            let names = |word: &&str| {
+                let word = word.trim_end_matches(',');
+                !word.is_empty() && !between.contains(&lower(word).as_str())
+            };
             let end = words[..time]
                 .iter()
-                .rposition(|word| !between.contains(&lower(word).as_str()))
+                .rposition(names)
                 .map_or(0, |last| last + 1);
             let name = words[..end].join(" ");
             if name.is_empty() {

@@ -137,3 +137,13 @@ fn a_hostile_screen_is_read_in_bounded_time() {
     // it was four minutes.
     assert!(before.elapsed().as_secs() < 60);
 }
+
+#[test]
+fn a_day_and_a_time_are_nobodys_name() {
+    for heading in ["Today, 14:26", "Yesterday at 9:05", "heute um 8:00"] {
+        let found = request(&format!(
+            "{heading}\nCan you send the Q3 figures to Berlin?"
+        ));
+        assert_eq!(found.unwrap().sender, None, "{heading}");
+    }
+}
