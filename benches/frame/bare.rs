@@ -1,15 +1,20 @@
 //! The yardstick: tonic and reqwest as our server uses them, and nothing else.
 //! Every event is answered by one: a hello by SessionReady, a frame by a search
 //! after the first post, the search's result by an outcome after the second. No
-//! task, no channel, no token, no log; what is posted was made beforehand.
+//! token, no log; what is posted was made beforehand.
+//!
+//! Written as tonic's own examples write such a stream: a task that reads, and a
+//! channel for its answers. The lean variant has neither: its answers are the
+//! mapped requests, which no server with anything to do besides could be.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use proactive::app;
+use proactive::session::OUTBOUND_QUEUE;
 use proactive::transport::grpc;
 use proactive::transport::proto::client_event::Event as Said;
 use proactive::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
@@ -20,6 +25,9 @@ use proactive::transport::proto::{
 };
 use reqwest::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -27,9 +35,12 @@ use super::process::{self, LOOPBACK};
 use super::{Result, model};
 
 pub(crate) const ROLE: &str = "bare";
+pub(crate) const LEAN_ROLE: &str = "lean";
 
-pub(crate) fn run(model_url: &str, first: &str, second: &str) -> Result<ExitCode> {
+pub(crate) fn run(role: &str, model_url: &str, first: &str, second: &str) -> Result<ExitCode> {
     let bare = Bare {
+        lean: role == LEAN_ROLE,
+        tasks: TaskTracker::new(),
         http: app::http_client(model_url)?,
         url: format!("{model_url}{}", model::PATH).into(),
         first: body(first.parse()?, ""),
@@ -56,6 +67,8 @@ fn body(size: usize, end: &str) -> Bytes {
 
 #[derive(Clone)]
 struct Bare {
+    lean: bool,
+    tasks: TaskTracker,
     http: reqwest::Client,
     url: Arc<str>,
     first: Bytes,
@@ -124,9 +137,20 @@ impl ProactiveAi for Bare {
         request: Request<Streaming<ClientEvent>>,
     ) -> std::result::Result<Response<Self::SessionStream>, Status> {
         let bare = self.clone();
-        let answers = request
-            .into_inner()
-            .and_then(move |said| bare.clone().answer(said));
-        Ok(Response::new(Box::pin(answers)))
+        let mut said = request.into_inner();
+        if self.lean {
+            let answers = said.and_then(move |said| bare.clone().answer(said));
+            return Ok(Response::new(answers.boxed()));
+        }
+        let (to_client, answers) = mpsc::channel(OUTBOUND_QUEUE);
+        self.tasks.spawn(async move {
+            while let Ok(Some(said)) = said.message().await {
+                let answer = bare.clone().answer(said).await;
+                if to_client.send(answer).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answers).boxed()))
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::desk::{self, Crowd};
 use super::process::Process;
 use super::report::{Report, Spread};
-use super::{Kind, Lab, Result};
+use super::{Kind, Lab, Line, Result};
 
 pub(crate) const FEW: usize = 10;
 const MANY: usize = 1_000;
@@ -35,8 +35,14 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn new(lab: &Lab, kind: Kind, sessions: usize, jpeg: &Bytes) -> Result<Self> {
-        let server = lab.start(kind)?;
+    pub(crate) async fn new(
+        lab: &Lab,
+        kind: Kind,
+        line: Line,
+        sessions: usize,
+        jpeg: &Bytes,
+    ) -> Result<Self> {
+        let server = lab.start(kind, line)?;
         let desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
         let mut crowd = Crowd::new(desks, IN_FLIGHT);
         // Every session has had a frame before the first round.
@@ -72,31 +78,29 @@ impl Bench {
 
 pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
     let jpeg = desk::jpeg(100);
-    let mut ours = Bench::new(lab, Kind::Ours, FEW, &jpeg).await?;
-    let mut bare = Bench::new(lab, Kind::Bare, FEW, &jpeg).await?;
-    let mut ours_many = Bench::new(lab, Kind::Ours, MANY, &jpeg).await?;
-    let mut bare_many = Bench::new(lab, Kind::Bare, MANY, &jpeg).await?;
-    for _ in 0..ROUNDS {
-        for bench in [&mut ours, &mut bare, &mut ours_many, &mut bare_many] {
-            bench.round(&jpeg).await?;
+    for (line, name) in [
+        (Line::Tls, "HTTP/2 and TLS"),
+        (Line::Plain, "plain HTTP/1.1"),
+    ] {
+        let mut ours = Bench::new(lab, Kind::Ours, line, FEW, &jpeg).await?;
+        let mut bare = Bench::new(lab, Kind::Bare, line, FEW, &jpeg).await?;
+        let mut lean = Bench::new(lab, Kind::Lean, line, FEW, &jpeg).await?;
+        let mut many = Bench::new(lab, Kind::Ours, line, MANY, &jpeg).await?;
+        for _ in 0..ROUNDS {
+            for bench in [&mut ours, &mut bare, &mut lean, &mut many] {
+                bench.round(&jpeg).await?;
+            }
         }
+        report.heading(&format!(
+            "CPU per frame, user and system; {name} to the model"
+        ));
+        report.fact("bare, 10 sessions", bare.cost().with("µs"));
+        report.fact("lean, 10 sessions", lean.cost().with("µs"));
+        report.fact("ours, 10 sessions", ours.cost().with("µs"));
+        report.fact("ours, 1,000 sessions", many.cost().with("µs"));
+        report.bound("ours / bare", ours.over(&bare), MOST_OVER_BARE);
+        report.fact("ours / lean", ours.over(&lean).with(""));
+        report.bound("1,000 / 10 sessions", many.over(&ours), MOST_GROWTH);
     }
-    report.heading("CPU per frame, user and system");
-    report.fact("bare, 10 sessions", bare.cost().with("µs"));
-    report.fact("ours, 10 sessions", ours.cost().with("µs"));
-    report.fact("bare, 1,000 sessions", bare_many.cost().with("µs"));
-    report.fact("ours, 1,000 sessions", ours_many.cost().with("µs"));
-    report.bound("ours / bare, 10 sessions", ours.over(&bare), MOST_OVER_BARE);
-    report.bound(
-        "ours / bare, 1,000 sessions",
-        ours_many.over(&bare_many),
-        MOST_OVER_BARE,
-    );
-    report.bound(
-        "ours, 1,000 / 10 sessions",
-        ours_many.over(&ours),
-        MOST_GROWTH,
-    );
-    report.fact("bare, 1,000 / 10 sessions", bare_many.over(&bare).with(""));
     Ok(())
 }

@@ -37,7 +37,7 @@ pub(crate) async fn open(
     sessions: usize,
     connections: usize,
 ) -> Result<Vec<Desk>> {
-    let endpoint = Endpoint::from_shared(server.url())?.tcp_nodelay(true);
+    let endpoint = Endpoint::from_shared(server.url("http"))?.tcp_nodelay(true);
     let mut channels = Vec::with_capacity(connections);
     for _ in 0..connections {
         channels.push(endpoint.connect().await?);

@@ -10,7 +10,7 @@
 //!
 //! Nothing is asserted of wall time: the processes share the machine.
 //!
-//! `cargo bench --bench frame -- only ours 20000` (or `bare`) keeps one server
+//! `cargo bench --bench frame -- only ours tls 20000` (or `bare`, `lean`; `plain`) keeps one server
 //! busy with so many frames and tells its process id, for a profiler. (cargo
 //! adds a `--bench` of its own to the arguments.)
 
@@ -30,11 +30,16 @@ use axum::Router;
 use axum::routing::get;
 use proactive::auth::local::LocalIssuer;
 use proactive::world::World;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use process::{LOOPBACK, Process, TOKEN_LIFE};
 use report::Report;
+
+const HOST: &str = "127.0.0.1";
+const CERTIFICATE: &str = "certificate.pem";
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -43,6 +48,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 enum Kind {
     Ours,
     Bare,
+    Lean,
 }
 
 fn main() -> ExitCode {
@@ -52,11 +58,17 @@ fn main() -> ExitCode {
     let args: Vec<String> = args.collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
-        [model::ROLE] => model::run(),
+        [model::ROLE] => model::run(None),
+        [model::TLS_ROLE, certificate, key] => model::run(Some([certificate, key])),
         [ours::ROLE, model_url, keys_url] => ours::run(model_url, keys_url),
-        [bare::ROLE, model_url, first, second] => bare::run(model_url, first, second),
-        ["only", kind, frames] => {
-            process::runtime().and_then(|runtime| runtime.block_on(only(kind, frames)))
+        [
+            role @ (bare::ROLE | bare::LEAN_ROLE),
+            model_url,
+            first,
+            second,
+        ] => bare::run(role, model_url, first, second),
+        ["only", kind, line, frames] => {
+            process::runtime().and_then(|runtime| runtime.block_on(only(kind, line, frames)))
         }
         _ => process::runtime().and_then(|runtime| runtime.block_on(measure())),
     };
@@ -69,9 +81,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// How the model is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// HTTP/1.1.
+    Plain,
+    /// HTTP/2 over TLS, as Google's is.
+    Tls,
+}
+
 /// Starts servers by kind, and knows what they need.
 struct Lab {
     model: Process,
+    tls_model: Process,
+    /// Holds the TLS model's certificate and key.
+    directory: TempDir,
     token: String,
     keys_url: String,
     /// Sizes of the two bodies that our server posts per frame.
@@ -90,8 +114,16 @@ impl Lab {
             let page = Router::new().route("/", get(async || document));
             let _ = axum::serve(listener, page).await;
         });
+        let directory = TempDir::new()?;
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([HOST.to_owned()])?;
+        let files = [CERTIFICATE, "key.pem"].map(|name| directory.path().join(name));
+        std::fs::write(&files[0], cert.pem())?;
+        std::fs::write(&files[1], signing_key.serialize_pem())?;
+        let [certificate, key] = files.each_ref().map(|file| file.to_string_lossy());
         let mut lab = Self {
-            model: Process::start(&[model::ROLE])?,
+            model: Process::start(&[model::ROLE], &files[0])?,
+            tls_model: Process::start(&[model::TLS_ROLE, &certificate, &key], &files[0])?,
+            directory,
             token,
             keys_url,
             bodies: (0, 0),
@@ -101,40 +133,47 @@ impl Lab {
         Ok(lab)
     }
 
-    fn start(&self, kind: Kind) -> Result<Process> {
-        let model_url = self.model.url();
-        let (first, second) = self.bodies;
-        match kind {
-            Kind::Ours => Process::start(&[ours::ROLE, &model_url, &self.keys_url]),
-            Kind::Bare => Process::start(&[
-                bare::ROLE,
-                &model_url,
-                &first.to_string(),
-                &second.to_string(),
-            ]),
-        }
+    fn start(&self, kind: Kind, line: Line) -> Result<Process> {
+        let certificate = self.directory.path().join(CERTIFICATE);
+        let model_url = match line {
+            Line::Plain => self.model.url("http"),
+            Line::Tls => self.tls_model.url("https"),
+        };
+        let (first, second) = (self.bodies.0.to_string(), self.bodies.1.to_string());
+        let args = match kind {
+            Kind::Ours => vec![ours::ROLE, &model_url, &self.keys_url],
+            Kind::Bare => vec![bare::ROLE, &model_url, &first, &second],
+            Kind::Lean => vec![bare::LEAN_ROLE, &model_url, &first, &second],
+        };
+        Process::start(&args, &certificate)
     }
 
     /// Has our server post two bodies, and asks the model how large they were.
     async fn bodies_of_ours(&self) -> Result<(usize, usize)> {
-        let server = self.start(Kind::Ours)?;
+        let server = self.start(Kind::Ours, Line::Plain)?;
         let mut desks = desk::open(&server, &self.token, 1, 1).await?;
         for desk in &mut desks {
             desk.whole_frame(&desk::jpeg(100)).await?;
         }
-        model::sizes(&self.model.url()).await
+        model::sizes(&self.model.url("http")).await
     }
 }
 
 /// Keeps one server busy, for a profiler to look at.
-async fn only(kind: &str, frames: &str) -> Result<ExitCode> {
+async fn only(kind: &str, line: &str, frames: &str) -> Result<ExitCode> {
     let lab = Lab::new().await?;
     let kind = match kind {
         "ours" => Kind::Ours,
         "bare" => Kind::Bare,
-        _ => return Err("name a server: ours or bare".into()),
+        "lean" => Kind::Lean,
+        _ => return Err("name a server: ours, bare or lean".into()),
     };
-    let mut bench = cpu::Bench::new(&lab, kind, cpu::FEW, &desk::jpeg(100)).await?;
+    let line = match line {
+        "plain" => Line::Plain,
+        "tls" => Line::Tls,
+        _ => return Err("name a line to the model: plain or tls".into()),
+    };
+    let mut bench = cpu::Bench::new(&lab, kind, line, cpu::FEW, &desk::jpeg(100)).await?;
     eprintln!("process {}", bench.process());
     for _ in 0..frames.parse::<usize>()?.div_ceil(cpu::FRAMES) {
         bench.round(&desk::jpeg(100)).await?;

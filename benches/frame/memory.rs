@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use super::desk::{self, Desk};
 use super::process::Process;
 use super::report::{Report, Spread};
-use super::{Kind, Lab, Result};
+use super::{Kind, Lab, Line, Result};
 
 const SESSIONS: usize = 1_000;
 /// As behind a balancer.
@@ -30,15 +30,19 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
         (CONNECTIONS, "4 connections"),
         (SESSIONS, "1,000 connections"),
     ] {
-        let (mut ours, mut bare) = (vec![], vec![]);
+        let (mut ours, mut bare, mut lean) = (vec![], vec![], vec![]);
         for _ in 0..RUNS {
             ours.push(idle(lab, Kind::Ours, connections).await?);
             bare.push(idle(lab, Kind::Bare, connections).await?);
+            lean.push(idle(lab, Kind::Lean, connections).await?);
         }
-        let ratio = Spread::of(ours.iter().zip(&bare).map(|(a, b)| a / b));
+        let over = |other: &[f64]| Spread::of(ours.iter().zip(other).map(|(a, b)| a / b));
+        let (over_bare, over_lean) = (over(&bare), over(&lean));
         report.fact(&format!("bare, {name}"), Spread::of(bare).with("KB"));
+        report.fact(&format!("lean, {name}"), Spread::of(lean).with("KB"));
         report.fact(&format!("ours, {name}"), Spread::of(ours).with("KB"));
-        report.bound(&format!("ours / bare, {name}"), ratio, MOST_OVER_BARE);
+        report.bound(&format!("ours / bare, {name}"), over_bare, MOST_OVER_BARE);
+        report.fact(&format!("ours / lean, {name}"), over_lean.with(""));
     }
     for (kilobytes, sessions) in [(100, 1_000), (300, 500)] {
         let jpeg = desk::jpeg(kilobytes);
@@ -46,19 +50,16 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
             "Memory per in-flight frame of {kilobytes} KB / its JPEG, {sessions} frames"
         ));
         for (arriving, how) in [(ARRIVING, "10 arriving at once"), (sessions, "all at once")] {
-            let held = held(lab, &jpeg, sessions, arriving).await?;
-            report.bound(&format!("cold, {how}"), held.cold, MOST_OF_JPEG);
-            report.bound(
-                &format!("warm, {how}, / warm idle"),
-                held.warm,
-                MOST_OF_JPEG,
-            );
-            report.bound(
-                &format!("warm, {how}, / fresh idle"),
-                held.warm_over_fresh,
-                MOST_OF_JPEG,
-            );
-            report.fact(&format!("kept afterwards, {how}"), held.kept.with(""));
+            let mut runs = vec![];
+            for _ in 0..RUNS {
+                runs.push(held(lab, &jpeg, sessions, arriving).await?);
+            }
+            let of = |share: fn(&Held) -> f64| Spread::of(runs.iter().map(share));
+            report.bound(&format!("cold, {how}"), of(|it| it.cold), MOST_OF_JPEG);
+            report.bound(&format!("warm, {how}"), of(|it| it.warm), MOST_OF_JPEG);
+            let kept = of(|it| it.warm_over_fresh).with("");
+            report.fact("  the same, over fresh sessions", kept);
+            report.fact("  kept after the answers", of(|it| it.kept).with(""));
         }
     }
     Ok(())
@@ -66,7 +67,7 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
 
 /// A server that has paged in its code: some sessions have come and gone.
 async fn started(lab: &Lab, kind: Kind) -> Result<Process> {
-    let server = lab.start(kind)?;
+    let server = lab.start(kind, Line::Tls)?;
     let desks = desk::open(&server, &lab.token, 10, 1).await?;
     let jpeg = desk::jpeg(100);
     for mut desk in desks {
@@ -86,10 +87,10 @@ async fn idle(lab: &Lab, kind: Kind, connections: usize) -> Result<f64> {
 
 /// Shares of the JPEG's size, per frame.
 struct Held {
-    cold: Spread,
-    warm: Spread,
-    warm_over_fresh: Spread,
-    kept: Spread,
+    cold: f64,
+    warm: f64,
+    warm_over_fresh: f64,
+    kept: f64,
 }
 
 async fn held(lab: &Lab, jpeg: &Bytes, sessions: usize, arriving: usize) -> Result<Held> {
@@ -97,7 +98,7 @@ async fn held(lab: &Lab, jpeg: &Bytes, sessions: usize, arriving: usize) -> Resu
     let mut desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
     let share = |from: u64, to: u64| {
         let bytes = to as f64 - from as f64;
-        Spread::of([bytes / sessions as f64 / jpeg.len() as f64])
+        bytes / sessions as f64 / jpeg.len() as f64
     };
     let fresh = server.memory().await?;
     let parked = parked_memory(&server, &mut desks, jpeg, arriving).await?;

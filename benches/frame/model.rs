@@ -1,5 +1,6 @@
-//! The model endpoint: two canned answers over HTTP/1.1, told apart by whether
-//! the request's end holds a functionResponse.
+//! The model endpoint: two canned answers, told apart by whether the request's
+//! end holds a functionResponse. Over HTTP/1.1 in plain text, or as Google
+//! serves it, over HTTP/2 and TLS.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,13 +11,17 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
+use proactive::transport::grpc;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, ServerTlsConfig};
 
 use super::Result;
 use super::process::{self, LOOPBACK};
 
 pub(crate) const ROLE: &str = "model";
+pub(crate) const TLS_ROLE: &str = "model-tls";
 /// Where to post; the settings of our server lead here as well.
 pub(crate) const PATH: &str = "/v1beta/models/bench:generateContent";
 /// What a second request holds in its last bytes.
@@ -29,7 +34,8 @@ struct Sizes {
     second: AtomicUsize,
 }
 
-pub(crate) fn run() -> Result<ExitCode> {
+/// `tls` names the files of the certificate and its key.
+pub(crate) fn run(tls: Option<[&str; 2]>) -> Result<ExitCode> {
     let runtime = process::runtime()?;
     let listener = runtime.block_on(TcpListener::bind(LOOPBACK))?;
     let address = listener.local_addr()?;
@@ -42,7 +48,21 @@ pub(crate) fn run() -> Result<ExitCode> {
         .layer(DefaultBodyLimit::max(16 << 20))
         .with_state((answers, sizes))
         .route("/sizes", get(told));
-    runtime.spawn(async move { axum::serve(listener, pages).await });
+    match tls {
+        None => {
+            runtime.spawn(async move { axum::serve(listener, pages).await });
+        }
+        Some(files) => {
+            let [certificate, key] = files.map(std::fs::read_to_string);
+            let identity = Identity::from_pem(certificate?, key?);
+            let tls = ServerTlsConfig::new().identity(identity);
+            let serving = grpc::server(grpc::KEEPALIVE)
+                .tls_config(tls)?
+                .add_routes(pages.into())
+                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+            runtime.spawn(serving);
+        }
+    }
     process::listens_at(address)
 }
 

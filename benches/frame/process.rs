@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -24,12 +25,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the role and waits until it says where it listens. Its
-    /// environment is empty, and its log goes nowhere.
-    pub(crate) fn start(args: &[&str]) -> Result<Self> {
+    /// Starts the role and waits until it says where it listens. It trusts the
+    /// certificate and no other, has no further environment, and its log goes
+    /// nowhere.
+    pub(crate) fn start(args: &[&str], certificate: &Path) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(args)
             .env_clear()
+            .env("SSL_CERT_FILE", certificate)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -50,8 +53,8 @@ impl Process {
         self.child.id()
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    pub(crate) fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.address)
     }
 
     /// Time on a CPU, user and system, of all its threads so far.

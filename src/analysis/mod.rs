@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::{Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome};
+use crate::domain::{Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome, ScreenText};
 use crate::gemini::{Brief, Conversation, InlineImage, Model};
 use crate::telemetry::Metrics;
 use crate::tools::Desk;
@@ -96,6 +96,8 @@ impl Analyst {
             image,
             &prompt::about_frame(&frame),
         );
+        // The conversation has it now; a frame may be in flight for long.
+        frame.ocr = ScreenText::default();
         let deliberation = Deliberation::new(&*inner.model, desk, budget, conversation, &frame);
         let result = timeout_at(budget.deadline(), deliberation.decide()).await;
         let (outcome, waited) = result.map_err(|_| out_of_time())?;

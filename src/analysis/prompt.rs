@@ -141,7 +141,7 @@ pub(super) enum Lines {
 /// brackets; control, direction, zero-width and tag characters go.
 pub(super) fn neutral(text: &str, lines: Lines) -> Cow<'_, str> {
     let keep = |c: char| harmless(c) && (lines == Lines::Kept || c != '\n');
-    if text.chars().all(keep) {
+    if consists_of(text, keep) {
         return Cow::Borrowed(text);
     }
     let replaced = text.chars().filter_map(|c| match c {
@@ -154,13 +154,24 @@ pub(super) fn neutral(text: &str, lines: Lines) -> Cow<'_, str> {
     Cow::Owned(replaced.collect())
 }
 
-fn harmless(c: char) -> bool {
-    if c.is_ascii() {
-        // Nearly every character of nearly every screen.
-        return !c.is_ascii_control() || c == '\n';
+/// Whether `keep` holds for every character. Printable ASCII, of which most
+/// screens consist, is kept without being asked about.
+fn consists_of(text: &str, keep: impl Fn(char) -> bool) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|b| !matches!(b, b' '..=b'~')) {
+        let mut chars = rest[at..].chars();
+        if !chars.next().is_some_and(&keep) {
+            return false;
+        }
+        rest = chars.as_str();
     }
+    true
+}
+
+fn harmless(c: char) -> bool {
     !matches!(c,
-        '⟦' | '⟧' | '\u{80}'..='\u{9f}'
+        '⟦' | '⟧'
+        | '\0'..='\u{9}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
         // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
         | '\u{ad}' | '\u{61c}' | '\u{180e}'
         // Zero-width, directional, line and paragraph separators, invisible operators.

@@ -167,7 +167,7 @@ impl Client {
     }
 
     async fn ask(&self, ask: Ask<'_>, spent: &mut Spent) -> Result<Turn, Error> {
-        let body = ask.conversation.body(&self.settings(ask.allowed));
+        let settings = self.settings(ask.allowed);
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(FIRST_PAUSE)
             .with_max_delay(LONGEST_PAUSE)
@@ -176,7 +176,10 @@ impl Client {
             .build();
         let mut retries = 0;
         loop {
-            let error = match self.attempt(body.clone(), ask.deadline, spent).await {
+            // Made anew for each try, so that nothing of it is held while the
+            // model thinks.
+            let body = ask.conversation.body(&settings);
+            let error = match self.attempt(body, ask.deadline, spent).await {
                 Ok(turn) => return Ok(turn),
                 Err(error) => error,
             };

@@ -1,7 +1,7 @@
 //! A conversation as the request body it becomes: byte-stable instruction and
 //! functions, then the session's text, the image, the frame's text, and the
-//! turns so far. The image is never copied or put into a JSON tree: a body is a
-//! list of shared pieces.
+//! turns so far. The image is never put into a JSON tree, and shared by all
+//! bodies but for its ends.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,6 +16,13 @@ use serde_json::{Value, json};
 
 use super::wire::{Call, Turn};
 use crate::domain::Image;
+
+/// HTTP/2 carries at most so many bytes in one frame, unless both sides agree on
+/// more, and each piece begins a frame, a TLS record and a system call of its
+/// own. So the image's ends are copied to fill up the pieces beside it.
+const SEND_UNIT: usize = 16 << 10;
+/// Room for a text's JSON beyond its own length.
+const ESCAPES: usize = 256;
 
 /// What every conversation begins with: the instruction and the functions. Made
 /// once per process.
@@ -43,20 +50,24 @@ impl InlineImage {
     /// [`Image::room`]).
     pub fn encode(image: Image) -> Self {
         /// Three bytes become four: only the last piece may be no multiple.
-        const PIECE: usize = 3 * 1024;
+        const PIECE: usize = 3 * 512;
         let engine = Simd::standard(PAD);
         let mut data = BytesMut::from(image.into_bytes());
         let jpeg = data.len();
         data.resize(Image::room(jpeg), 0);
-        let mut piece = [0; PIECE];
         // From the end, so that what is written lies behind what is to be read.
-        for from in (0..jpeg).step_by(PIECE).rev() {
-            let piece = &mut piece[..PIECE.min(jpeg - from)];
-            piece.copy_from_slice(&data[from..from + piece.len()]);
-            let to = Image::room(from)..Image::room(from + piece.len());
-            engine
-                .encode_slice(piece, &mut data[to])
-                .expect("the place is as large as the piece's encoding");
+        for start in (0..jpeg).step_by(PIECE).rev() {
+            let end = jpeg.min(start + PIECE);
+            let (behind, room) = data[..Image::room(end)].split_at_mut(Image::room(start));
+            let written = match behind.get(start..end) {
+                Some(piece) => engine.encode_slice(piece, room),
+                None => {
+                    // The first pieces lie in their own way.
+                    let piece = data[start..end].to_vec();
+                    engine.encode_slice(piece, &mut data[Image::room(start)..])
+                }
+            };
+            written.expect("the place is as large as the piece's encoding");
         }
         Self(data.freeze())
     }
@@ -69,13 +80,13 @@ pub struct Conversation {
     opening: Bytes,
     image: Bytes,
     /// Everything after the image's data, up to the end of the last turn.
-    tail: String,
+    tail: Vec<u8>,
     turns: usize,
 }
 
 /// What a function call is answered with: a part of the next turn, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer(String);
+pub struct Answer(Vec<u8>);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,30 +131,33 @@ impl Answer {
             name: &call.name,
             response,
         };
-        Self(written(&Part { function_response }))
+        let mut part = Vec::new();
+        write(&mut part, &Part { function_response });
+        Self(part)
     }
 }
 
-fn written(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("our own structures are valid JSON")
+fn write(to: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(to, value).expect("our own structures are valid JSON");
 }
 
 impl Conversation {
     /// Opens with the user's turn: stable text, image, text of this frame.
     pub fn new(brief: &Brief, before: &str, image: Option<InlineImage>, after: &str) -> Self {
-        let mut opening = written(&Text { text: before });
-        let mut tail = String::new();
+        let mut opening = Vec::with_capacity(before.len() + ESCAPES);
+        let mut tail = Vec::with_capacity(after.len() + ESCAPES);
+        write(&mut opening, &Text { text: before });
         let image = match image {
             Some(InlineImage(data)) => {
-                opening.push_str(r#",{"inlineData":{"mimeType":"image/jpeg","data":""#);
-                tail.push_str(r#""}}"#);
+                opening.extend_from_slice(br#",{"inlineData":{"mimeType":"image/jpeg","data":""#);
+                tail.extend_from_slice(br#""}}"#);
                 data
             }
             None => Bytes::new(),
         };
-        tail.push(',');
-        tail.push_str(&written(&Text { text: after }));
-        tail.push_str("]}");
+        tail.push(b',');
+        write(&mut tail, &Text { text: after });
+        tail.extend_from_slice(b"]}");
         Self {
             brief: brief.0.clone(),
             opening: opening.into(),
@@ -157,16 +171,17 @@ impl Conversation {
     /// each of its calls, in their order.
     pub fn answer(&mut self, turn: &Turn, answers: &[Answer]) {
         debug_assert_eq!(turn.calls.len(), answers.len(), "every call is answered");
-        self.tail.push(',');
-        self.tail.push_str(turn.content());
-        self.tail.push_str(r#",{"role":"user","parts":["#);
+        let tail = &mut self.tail;
+        tail.push(b',');
+        tail.extend_from_slice(turn.content().as_bytes());
+        tail.extend_from_slice(br#",{"role":"user","parts":["#);
         for (at, Answer(part)) in answers.iter().enumerate() {
             if at > 0 {
-                self.tail.push(',');
+                tail.push(b',');
             }
-            self.tail.push_str(part);
+            tail.extend_from_slice(part);
         }
-        self.tail.push_str("]}");
+        tail.extend_from_slice(b"]}");
         self.turns += 1;
     }
 
@@ -178,31 +193,33 @@ impl Conversation {
     /// The body of the next request. `settings` are further top-level members,
     /// as JSON without braces.
     pub(super) fn body(&self, settings: &str) -> Chunks {
-        let end = format!("{}],{settings}}}", self.tail);
-        let pieces = [
-            self.brief.clone(),
-            self.opening.clone(),
-            self.image.clone(),
-            end.into(),
+        let before = self.brief.len() + self.opening.len();
+        let lead = before.next_multiple_of(SEND_UNIT) - before;
+        let lead = lead.min(self.image.len());
+        let rest = (self.image.len() - lead) % SEND_UNIT;
+        let middle = lead..self.image.len() - rest;
+        let begin = [&self.brief, &self.opening, &self.image[..lead]].concat();
+        let end = [
+            &self.image[middle.end..],
+            &self.tail,
+            b"],",
+            settings.as_bytes(),
+            b"}",
         ];
-        Chunks(pieces.map(Some))
+        let pieces = [begin.into(), self.image.slice(middle), end.concat().into()];
+        Chunks(pieces.map(|piece| (!piece.is_empty()).then_some(piece)))
     }
 
     /// The body as one text, for tests.
     pub(super) fn text(&self) -> String {
-        let pieces = [
-            &self.brief[..],
-            &self.opening,
-            &self.image,
-            self.tail.as_bytes(),
-        ];
+        let pieces = [&self.brief[..], &self.opening, &self.image, &self.tail];
         String::from_utf8_lossy(&pieces.concat()).into_owned()
     }
 }
 
 /// A request body in shared pieces, its length known.
 #[derive(Clone, Debug)]
-pub struct Chunks([Option<Bytes>; 4]);
+pub struct Chunks([Option<Bytes>; 3]);
 
 impl Body for Chunks {
     type Data = Bytes;

@@ -86,8 +86,8 @@ struct Response<'a> {
     candidates: Option<&'a RawValue>,
     #[serde(default)]
     prompt_feedback: Value,
-    #[serde(default)]
-    usage_metadata: Value,
+    #[serde(borrow)]
+    usage_metadata: Option<&'a RawValue>,
     #[serde(default)]
     model_version: Value,
 }
@@ -101,6 +101,20 @@ struct Candidate<'a> {
     finish_reason: Value,
 }
 
+// Raw, because one count of a wrong type must not cost the others.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts<'a> {
+    #[serde(borrow)]
+    prompt_token_count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cached_content_token_count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    candidates_token_count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thoughts_token_count: Option<&'a RawValue>,
+}
+
 /// Reads the body of an HTTP 200.
 pub(super) fn read(body: &[u8]) -> Reading {
     let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
@@ -111,19 +125,21 @@ pub(super) fn read(body: &[u8]) -> Reading {
         };
     };
     Reading {
-        usage: usage(&response.usage_metadata),
+        usage: usage(response.usage_metadata),
         model_version: model_name(&response.model_version).unwrap_or_default(),
         verdict: verdict(&response),
     }
 }
 
-fn usage(metadata: &Value) -> Usage {
-    let count = |name: &str| metadata[name].as_u64().unwrap_or(0);
+fn usage(metadata: Option<&RawValue>) -> Usage {
+    let metadata = metadata.map_or("{}", RawValue::get);
+    let counts: Counts<'_> = serde_json::from_str(metadata).unwrap_or_default();
+    let count = |raw: Option<&RawValue>| raw.and_then(|raw| raw.get().parse().ok()).unwrap_or(0);
     Usage {
-        prompt: count("promptTokenCount"),
-        cached: count("cachedContentTokenCount"),
-        output: count("candidatesTokenCount"),
-        thinking: count("thoughtsTokenCount"),
+        prompt: count(counts.prompt_token_count),
+        cached: count(counts.cached_content_token_count),
+        output: count(counts.candidates_token_count),
+        thinking: count(counts.thoughts_token_count),
     }
 }
 

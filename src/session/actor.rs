@@ -77,7 +77,7 @@ impl Session {
         options: Options,
         tools: Tools,
         stop: Stop,
-        to_client: mpsc::Sender<ServerMessage>,
+        to_client: mpsc::Sender<Box<ServerMessage>>,
     ) -> Self {
         let pending = Pending::default();
         let (errand, errands) = mpsc::channel(ERRANDS);
@@ -113,7 +113,13 @@ impl Session {
 
     /// Runs until the client has gone or the server stops it. When this
     /// returns, nothing of the session is left.
-    pub async fn run(mut self, inputs: impl Stream<Item = Input> + Unpin) -> SessionEnd {
+    ///
+    /// (Not an `async fn`: those keep their arguments twice, and this future is
+    /// most of what an idle session costs.)
+    pub fn run(
+        mut self,
+        mut inputs: impl Stream<Item = Input> + Unpin,
+    ) -> impl Future<Output = SessionEnd> {
         let span = session_span(&self.id, &self.caller.principal.uid, &self.caller.device);
         async move {
             let mut open = Open::new(self.tools.metrics.clone());
@@ -127,7 +133,7 @@ impl Session {
                 app.version = app_version,
                 "session opened"
             );
-            let end = self.serve(inputs).await;
+            let end = self.serve(&mut inputs).await;
             self.pending.close();
             for id in self.frames.abandon().await {
                 self.leave_unanswered(id, end);
@@ -138,12 +144,11 @@ impl Session {
             end
         }
         .instrument(span)
-        .await
     }
 
-    async fn serve(&mut self, mut inputs: impl Stream<Item = Input> + Unpin) -> SessionEnd {
+    async fn serve(&mut self, inputs: &mut (impl Stream<Item = Input> + Unpin)) -> SessionEnd {
         loop {
-            match self.wake(&mut inputs).await {
+            match self.wake(inputs).await {
                 Wake::Halt => return SessionEnd::Drained,
                 Wake::Drain => self.drain(),
                 Wake::Flush(Flush::Sent) => {}

@@ -26,15 +26,16 @@ pub(super) enum Flush {
 }
 
 pub(super) struct Outbox {
-    to_client: mpsc::Sender<ServerMessage>,
-    unsaid: VecDeque<ServerMessage>,
+    /// Boxed, because the queue reserves room for 32 messages in every session.
+    to_client: mpsc::Sender<Box<ServerMessage>>,
+    unsaid: VecDeque<Box<ServerMessage>>,
     /// When the oldest unsaid message became the oldest.
     since: Instant,
     limit: Duration,
 }
 
 impl Outbox {
-    pub(super) fn new(to_client: mpsc::Sender<ServerMessage>, limit: Duration) -> Self {
+    pub(super) fn new(to_client: mpsc::Sender<Box<ServerMessage>>, limit: Duration) -> Self {
         let (unsaid, since) = (VecDeque::new(), Instant::now());
         Self {
             to_client,
@@ -45,6 +46,7 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, message: ServerMessage) {
+        let message = Box::new(message);
         if !self.unsaid.is_empty() {
             return self.unsaid.push_back(message);
         }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::serve::Listener;
@@ -267,21 +266,21 @@ impl ProactiveAi for Door {
             to_client,
         );
         let (ended, end) = oneshot::channel();
-        self.sessions.spawn(async move {
-            let inputs = pin!(messages::inputs(body, MAX_MESSAGE));
+        let running = session.run(messages::inputs(body, MAX_MESSAGE).boxed());
+        self.sessions.spawn(running.map(|end| {
             // Nobody listens if the client is gone.
-            let _ = ended.send(session.run(inputs).await);
-        });
+            let _ = ended.send(end);
+        }));
         Ok(Response::new(answers(messages, end).boxed()))
     }
 }
 
 /// What the client is told, and how its stream ends.
 fn answers(
-    messages: mpsc::Receiver<ServerMessage>,
+    messages: mpsc::Receiver<Box<ServerMessage>>,
     end: oneshot::Receiver<SessionEnd>,
 ) -> impl Stream<Item = Result<ServerEvent, Status>> {
-    let events = ReceiverStream::new(messages).map(|message| Ok(outbound::event(message)));
+    let events = ReceiverStream::new(messages).map(|message| Ok(outbound::event(*message)));
     let farewell = end
         .map(|end| stream::iter(farewell(end.ok())))
         .flatten_stream();

@@ -163,7 +163,7 @@ struct Stage {
     /// Said by the client, not yet taken by the session.
     queue: VecDeque<Deed>,
     closed: bool,
-    from_server: Option<mpsc::Receiver<ServerMessage>>,
+    from_server: Option<mpsc::Receiver<Box<ServerMessage>>>,
     reading: bool,
     /// What will happen. The number keeps the order of one instant.
     agenda: BTreeMap<(Instant, usize), Deed>,

@@ -154,7 +154,7 @@ impl Core {
 /// A desktop.
 pub(crate) struct Desk {
     to_server: Option<mpsc::Sender<Input>>,
-    from_server: mpsc::Receiver<ServerMessage>,
+    from_server: mpsc::Receiver<Box<ServerMessage>>,
     task: JoinSet<SessionEnd>,
     pub(crate) stop: Stop,
     pub(crate) pending: Pending,
@@ -232,6 +232,7 @@ impl Desk {
         timeout(PATIENCE, self.from_server.recv())
             .await
             .expect("the session says something or ends")
+            .map(|message| *message)
     }
 
     /// What the session says next.
@@ -327,7 +328,7 @@ impl Desk {
         let mut rest = Vec::new();
         let reading = async {
             while let Some(message) = self.from_server.recv().await {
-                rest.push(message);
+                rest.push(*message);
             }
         };
         timeout(PATIENCE, reading).await.expect("the session ends");
