@@ -1,11 +1,11 @@
 //! The yardstick: tonic and reqwest as our server uses them, and nothing else.
 //! Every event is answered by one: a hello by SessionReady, a frame by a search
 //! after the first post, the search's result by an outcome after the second. No
-//! token, no log; what is posted was made beforehand.
+//! token, no log; what is posted was made beforehand and is shared by all.
 //!
 //! Written as tonic's own examples write such a stream: a task that reads, and a
 //! channel for its answers. The lean variant has neither: its answers are the
-//! mapped requests, which no server with anything to do besides could be.
+//! mapped requests, which no server with anything else to do could be.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub(crate) fn run(role: &str, model_url: &str, first: &str, second: &str) -> Res
         tasks: TaskTracker::new(),
         http: app::http_client(model_url)?,
         url: format!("{model_url}{}", model::PATH).into(),
-        first: body(first.parse()?, ""),
-        second: body(second.parse()?, model::MARK),
+        first: filler(first.parse()?, ""),
+        second: filler(second.parse()?, model::MARK),
     };
     let runtime = process::runtime()?;
     let listener = runtime.block_on(TcpListener::bind(LOOPBACK))?;
@@ -59,10 +59,10 @@ pub(crate) fn run(role: &str, model_url: &str, first: &str, second: &str) -> Res
     process::listens_at(address)
 }
 
-fn body(size: usize, end: &str) -> Bytes {
-    let mut body = vec![b'x'; size.saturating_sub(end.len())];
-    body.extend_from_slice(end.as_bytes());
-    body.into()
+fn filler(size: usize, end: &str) -> Bytes {
+    let mut filler = vec![b'x'; size.saturating_sub(end.len())];
+    filler.extend_from_slice(end.as_bytes());
+    filler.into()
 }
 
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! A conversation as the request body it becomes: byte-stable instruction and
 //! functions, then the session's text, the image, the frame's text, and the
-//! turns so far. The image is never put into a JSON tree, and shared by all
-//! bodies but for its ends.
+//! turns so far. The image is never put into a JSON tree; it is encoded once and
+//! shared by all bodies.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ use super::wire::{Call, Turn};
 use crate::domain::Image;
 
 /// HTTP/2 carries at most so many bytes in one frame, unless both sides agree on
-/// more, and each piece begins a frame, a TLS record and a system call of its
-/// own. So the image's ends are copied to fill up the pieces beside it.
+/// more, and each piece of a body begins a frame, a TLS record and a system call
+/// of its own. So the image's last bytes travel with the text behind it.
 const SEND_UNIT: usize = 16 << 10;
 /// Room for a text's JSON beyond its own length.
 const ESCAPES: usize = 256;
@@ -193,20 +193,16 @@ impl Conversation {
     /// The body of the next request. `settings` are further top-level members,
     /// as JSON without braces.
     pub(super) fn body(&self, settings: &str) -> Chunks {
-        let before = self.brief.len() + self.opening.len();
-        let lead = before.next_multiple_of(SEND_UNIT) - before;
-        let lead = lead.min(self.image.len());
-        let rest = (self.image.len() - lead) % SEND_UNIT;
-        let middle = lead..self.image.len() - rest;
-        let begin = [&self.brief, &self.opening, &self.image[..lead]].concat();
-        let end = [
-            &self.image[middle.end..],
-            &self.tail,
-            b"],",
-            settings.as_bytes(),
-            b"}",
+        let (image, rest) = self
+            .image
+            .split_at(self.image.len() / SEND_UNIT * SEND_UNIT);
+        let pieces = [
+            [&self.brief[..], &self.opening].concat().into(),
+            self.image.slice_ref(image),
+            [rest, &self.tail, b"],", settings.as_bytes(), b"}"]
+                .concat()
+                .into(),
         ];
-        let pieces = [begin.into(), self.image.slice(middle), end.concat().into()];
         Chunks(pieces.map(|piece| (!piece.is_empty()).then_some(piece)))
     }
 
