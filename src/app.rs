@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::analysis::Analyst;
 use crate::auth::Verifier;
 use crate::config::Config;
-use crate::gemini::{self, Model};
+use crate::gemini;
 use crate::session::{Stop, Tools};
 use crate::telemetry::Metrics;
 use crate::transport::admin::{self, Admin};
@@ -82,16 +82,6 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let metrics = Metrics::new();
     let model = gemini::Client::new(config.gemini.clone(), connections, metrics.clone());
     let keys = http_client(&config.auth.keys_url).map_err(Error::Http)?;
-    start_with(config, world, metrics, keys, Arc::new(model)).await
-}
-
-async fn start_with(
-    config: Config,
-    world: World,
-    metrics: Metrics,
-    keys: reqwest::Client,
-    model: Arc<dyn Model>,
-) -> Result<Running, Error> {
     let grpc_listener = bind("GRPC_PORT", config.grpc.address).await?;
     let admin_listener = bind("ADMIN_PORT", config.admin).await?;
     let bound = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
@@ -107,7 +97,12 @@ async fn start_with(
     let verifier = Verifier::new(config.auth, keys, world.clone());
     let (stop, closing, sessions) = <(Stop, CancellationToken, TaskTracker)>::default();
     let tools = Tools {
-        analyst: Analyst::new(config.analysis, model, world.clone(), metrics.clone()),
+        analyst: Analyst::new(
+            config.analysis,
+            Arc::new(model),
+            world.clone(),
+            metrics.clone(),
+        ),
         world,
         metrics: metrics.clone(),
     };

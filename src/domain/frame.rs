@@ -71,11 +71,6 @@ impl Image {
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
-
-    /// How many bytes.
-    pub fn size(&self) -> usize {
-        self.0.len()
-    }
 }
 
 impl fmt::Debug for Image {

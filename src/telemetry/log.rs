@@ -67,7 +67,7 @@ mod tests {
 
     /// The hook belongs to a whole process: this one is started by the test below.
     #[test]
-    #[ignore = "a part of the next test"]
+    #[ignore = "needs a process of its own: the next test starts it there, and runs it"]
     fn the_process_that_panics() {
         init(LogFormat::Text, EnvFilter::new("info"), false);
         let thread = thread::Builder::new().name("analyst".to_owned());
