@@ -8,8 +8,8 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Request, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -23,6 +23,8 @@ const MAX_ANSWER: usize = 4 << 20;
 /// Pauses between tries: 1 s doubling to 8 s, and as much again by chance.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 
 /// How the model is asked.
 #[derive(Clone, Debug)]
@@ -263,16 +265,13 @@ impl Client {
         left: Duration,
     ) -> Result<(u16, Option<String>, Vec<u8>), reqwest::Error> {
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        let lease = self.pool.least_busy();
-        let mut response = lease
-            .http()
-            .post(self.url.clone())
-            .headers(self.headers.clone())
-            // So that Google's server stops work we have given up.
-            .header("x-server-timeout", seconds)
-            .body(reqwest::Body::wrap(body))
-            .send()
-            .await?;
+        let mut request = Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = self.headers.clone();
+        // So that Google's server stops work we have given up.
+        request.headers_mut().insert(SERVER_TIMEOUT, seconds.into());
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        let lease = self.pool.lease();
+        let mut response = lease.http().execute(request).await?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after

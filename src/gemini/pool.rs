@@ -1,4 +1,5 @@
-//! The connections to the model: a few, each call on the one that carries least.
+//! The connections to the model: a few, the next one used when those before it are
+//! well filled.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +9,8 @@ use reqwest::Client;
 /// streams its peer allows (commonly 100) wait in it while their time runs out.
 /// Four carry 400 calls at once, more than a process of this size asks.
 const CONNECTIONS: usize = 4;
+/// Half of what a connection commonly carries.
+const WELL_FILLED: usize = 50;
 
 /// A fixed set of HTTP clients, made once.
 pub struct Pool([Line; CONNECTIONS]);
@@ -31,12 +34,17 @@ impl Pool {
         Ok(Self([line()?, line()?, line()?, line()?]))
     }
 
-    /// The client with the fewest calls under way, the first of equals: with
-    /// little to do, one connection is used and stays warm. Two calls at the
-    /// same instant may choose the same; the next ones make up for it.
-    pub(super) fn least_busy(&self) -> Lease<'_> {
+    /// The first client with room, or else the one with the fewest calls under
+    /// way. Calls that share a connection share its system calls, and keep it
+    /// warm. Several at the same instant may choose the same; the next ones make
+    /// up for it.
+    pub(super) fn lease(&self) -> Lease<'_> {
         let calls = |line: &&Line| line.calls.load(Ordering::Relaxed);
-        let line = self.0.iter().min_by_key(calls).expect("it is not empty");
+        let mut lines = self.0.iter();
+        let line = lines
+            .find(|line| calls(line) < WELL_FILLED)
+            .or_else(|| self.0.iter().min_by_key(calls))
+            .expect("it is not empty");
         line.calls.fetch_add(1, Ordering::Relaxed);
         Lease(line)
     }
@@ -54,5 +62,30 @@ impl Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_filled_in_turn_and_then_evenly() {
+        let pool = Pool::new(|| Client::builder().build()).unwrap();
+        let mut leases: Vec<_> = (0..CONNECTIONS * WELL_FILLED)
+            .map(|_| pool.lease())
+            .collect();
+        let calls = || {
+            pool.0
+                .each_ref()
+                .map(|line| line.calls.load(Ordering::Relaxed))
+        };
+        assert_eq!(calls(), [WELL_FILLED; CONNECTIONS]);
+        leases.extend((0..CONNECTIONS).map(|_| pool.lease()));
+        assert_eq!(calls(), [WELL_FILLED + 1; CONNECTIONS]);
+        leases.truncate(10);
+        assert_eq!(calls(), [10, 0, 0, 0]);
+        let _eleventh = pool.lease();
+        assert_eq!(calls(), [11, 0, 0, 0]);
     }
 }
