@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use super::wire::{Call, Turn};
 use crate::domain::Image;
 
-/// HTTP/2 carries at most so many bytes in one frame, unless both sides agree on
-/// more, and each piece of a body begins a frame, a TLS record and a system call
-/// of its own. So the image's last bytes travel with the text behind it.
-const SEND_UNIT: usize = 16 << 10;
+/// A body is sent in pieces of this size. Each piece becomes one DATA frame,
+/// which with its header of 9 bytes (RFC 9113, section 4.1) fills one TLS record
+/// (2^14 bytes, RFC 8446, section 5.1) and takes one system call. A larger one
+/// would be cut into a full record and a tiny one.
+const PIECE: usize = (16 << 10) - 9;
 /// Room for a text's JSON beyond its own length.
 const ESCAPES: usize = 256;
 
@@ -49,26 +50,27 @@ impl InlineImage {
     /// Encodes the JPEG once, where it lies if there is room (see
     /// [`Image::room`]).
     pub fn encode(image: Image) -> Self {
-        /// Three bytes become four: only the last piece may be no multiple.
-        const PIECE: usize = 3 * 512;
+        /// What is left for the end lies in its own way.
+        const SMALL: usize = 3 * 64;
         let engine = Simd::standard(PAD);
         let mut data = BytesMut::from(image.into_bytes());
-        let jpeg = data.len();
-        data.resize(Image::room(jpeg), 0);
-        // From the end, so that what is written lies behind what is to be read.
-        for start in (0..jpeg).step_by(PIECE).rev() {
-            let end = jpeg.min(start + PIECE);
-            let (behind, room) = data[..Image::room(end)].split_at_mut(Image::room(start));
-            let written = match behind.get(start..end) {
-                Some(piece) => engine.encode_slice(piece, room),
-                None => {
-                    // The first pieces lie in their own way.
-                    let piece = data[start..end].to_vec();
-                    engine.encode_slice(piece, &mut data[Image::room(start)..])
-                }
-            };
-            written.expect("the place is as large as the piece's encoding");
+        let mut end = data.len();
+        data.resize(Image::room(end), 0);
+        // Three bytes become four, so the last quarter's encoding lies behind
+        // everything that is still to be read; then the last quarter of the rest.
+        while end > SMALL {
+            let start = (end - end / 4).next_multiple_of(3);
+            let (rest, room) = data[..Image::room(end)].split_at_mut(Image::room(start));
+            engine
+                .encode_slice(&rest[start..end], room)
+                .expect("the room is as large as the encoding");
+            end = start;
         }
+        let mut first = [0; SMALL];
+        first[..end].copy_from_slice(&data[..end]);
+        engine
+            .encode_slice(&first[..end], &mut data[..Image::room(end)])
+            .expect("the room is as large as the encoding");
         Self(data.freeze())
     }
 }
@@ -193,17 +195,19 @@ impl Conversation {
     /// The body of the next request. `settings` are further top-level members,
     /// as JSON without braces.
     pub(super) fn body(&self, settings: &str) -> Chunks {
-        let (image, rest) = self
-            .image
-            .split_at(self.image.len() / SEND_UNIT * SEND_UNIT);
-        let pieces = [
-            [&self.brief[..], &self.opening].concat().into(),
+        // Whole pieces of the image are shared; what is left of it at both ends
+        // is copied to the text there.
+        let before = self.brief.len() + self.opening.len();
+        let fill = before.next_multiple_of(PIECE) - before;
+        let (first, image) = self.image.split_at(fill.min(self.image.len()));
+        let (image, last) = image.split_at(image.len() / PIECE * PIECE);
+        Chunks([
+            [&self.brief[..], &self.opening, first].concat().into(),
             self.image.slice_ref(image),
-            [rest, &self.tail, b"],", settings.as_bytes(), b"}"]
+            [last, &self.tail, b"],", settings.as_bytes(), b"}"]
                 .concat()
                 .into(),
-        ];
-        Chunks(pieces.map(|piece| (!piece.is_empty()).then_some(piece)))
+        ])
     }
 
     /// The body as one text, for tests.
@@ -213,9 +217,9 @@ impl Conversation {
     }
 }
 
-/// A request body in shared pieces, its length known.
+/// A request body, its length known.
 #[derive(Clone, Debug)]
-pub struct Chunks([Option<Bytes>; 3]);
+pub struct Chunks([Bytes; 3]);
 
 impl Body for Chunks {
     type Data = Bytes;
@@ -225,34 +229,41 @@ impl Body for Chunks {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = self.0.iter_mut().find_map(Option::take);
-        Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
+        let next = self.0.iter_mut().find(|chunk| !chunk.is_empty());
+        let piece = next.map(|chunk| chunk.split_to(PIECE.min(chunk.len())));
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.0.iter().all(Bytes::is_empty)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(
-            self.0
-                .iter()
-                .flatten()
-                .map(|piece| piece.len() as u64)
-                .sum(),
-        )
+        SizeHint::with_exact(self.0.iter().map(|chunk| chunk.len() as u64).sum())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
 
+    fn pieces(mut chunks: Chunks) -> Vec<Bytes> {
+        let mut body = Pin::new(&mut chunks);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = || match body.as_mut().poll_frame(&mut context) {
+            Poll::Ready(frame) => frame?.unwrap().into_data().ok(),
+            Poll::Pending => panic!("a body is there at once"),
+        };
+        std::iter::from_fn(&mut next).collect()
+    }
+
     fn whole(chunks: Chunks) -> Value {
         let hint = chunks.size_hint().exact().unwrap();
-        let bytes: Vec<u8> = chunks.0.into_iter().flatten().flatten().collect();
+        let bytes = pieces(chunks).concat();
         assert_eq!(bytes.len() as u64, hint);
         serde_json::from_slice(&bytes).unwrap()
     }
@@ -279,6 +290,24 @@ mod tests {
         assert_eq!(parts[1]["inlineData"]["mimeType"], "image/jpeg");
         assert_eq!(parts[1]["inlineData"]["data"], STANDARD.encode(jpeg));
         assert_eq!(parts[2], json!({ "text": "af\"ter" }));
+    }
+
+    #[test]
+    fn every_piece_of_a_body_but_the_last_fills_a_tls_record() {
+        for size in [20_000, 100_000, 4 * PIECE, 300_001] {
+            let mut jpeg = vec![7; size];
+            jpeg[..3].copy_from_slice(&[0xFF, 0xD8, 0xFF]);
+            jpeg[size - 2..].copy_from_slice(&[0xFF, 0xD9]);
+            let image = InlineImage::encode(Image::jpeg(jpeg.into()).unwrap());
+            let brief = Brief::new(&"x".repeat(size / 7), &json!([]));
+            let conversation = Conversation::new(&brief, "before", Some(image), "after");
+            let pieces = pieces(conversation.body(r#""x":1"#));
+            let (last, full) = pieces.split_last().unwrap();
+            assert!(!full.is_empty() && (1..=PIECE).contains(&last.len()));
+            for piece in full {
+                assert_eq!(piece.len(), PIECE, "of {size} bytes");
+            }
+        }
     }
 
     #[test]
