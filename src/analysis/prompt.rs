@@ -157,15 +157,23 @@ pub(super) fn neutral(text: &str, lines: Lines) -> Cow<'_, str> {
 /// Whether `keep` holds for every character. Printable ASCII, of which most
 /// screens consist, is kept without being asked about.
 fn consists_of(text: &str, keep: impl Fn(char) -> bool) -> bool {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|b| !matches!(b, b' '..=b'~')) {
+    loop {
+        // Whole blocks first: without an early end, a block is one comparison.
+        let blocks = rest.as_bytes().chunks_exact(16);
+        let plain_blocks =
+            blocks.take_while(|block| block.iter().fold(true, |all, byte| all & plain(byte)));
+        rest = &rest[16 * plain_blocks.count()..];
+        let Some(at) = rest.bytes().position(|byte| !plain(&byte)) else {
+            return true;
+        };
         let mut chars = rest[at..].chars();
         if !chars.next().is_some_and(&keep) {
             return false;
         }
         rest = chars.as_str();
     }
-    true
 }
 
 fn harmless(c: char) -> bool {

@@ -40,12 +40,14 @@ pub(super) fn flaw(title: &str) -> Option<&'static str> {
              whom, so that it makes sense without the screen.",
         );
     }
-    let naming: HashSet<String> = words
-        .iter()
-        .map(|word| word.to_lowercase())
-        .filter(|word| names(word))
-        .collect();
-    (naming.len() < LEAST_NAMING).then_some(
+    let mut naming = HashSet::new();
+    let enough = words.iter().map(|word| word.to_lowercase()).any(|word| {
+        if names(&word) {
+            naming.insert(word);
+        }
+        naming.len() >= LEAST_NAMING
+    });
+    (!enough).then_some(
         "The title is generic. Name the person, project or thing it is about, as the screen names \
          it.",
     )

@@ -176,16 +176,18 @@ impl<'a> Deliberation<'a> {
                 reason: String::new(),
             },
         };
-        let or = |text: String, other: String| if text.is_empty() { other } else { text };
-        let shown = self.nothing("");
-        Step::End(Ending {
+        let mut ending = Ending {
             decision,
-            context_summary: or(arguments.sentence("context_summary"), shown.context_summary),
-            current_activity: or(
-                arguments.sentence("current_activity"),
-                shown.current_activity,
-            ),
-        })
+            context_summary: arguments.sentence("context_summary"),
+            current_activity: arguments.sentence("current_activity"),
+        };
+        if ending.context_summary.is_empty() {
+            ending.context_summary = self.summary();
+        }
+        if ending.current_activity.is_empty() {
+            ending.current_activity = self.activity();
+        }
+        Step::End(ending)
     }
 
     fn task(&self, arguments: &Arguments<'_>) -> Result<Decision, &'static str> {
@@ -299,24 +301,31 @@ impl<'a> Deliberation<'a> {
 
     /// Ends the frame without the model's decision.
     fn nothing(&self, reason: impl Into<String>) -> Ending {
-        let Frame { app, window, .. } = self.frame;
-        let app = if app.is_empty() {
-            "an unnamed application"
-        } else {
-            app
-        };
-        let window = if window.is_empty() {
-            String::new()
-        } else {
-            format!(": {window}")
-        };
         Ending {
             decision: Decision::NoTask {
                 reason: reason.into(),
             },
-            context_summary: format!("The screen shows {app}{window}."),
-            current_activity: format!("Using {app}"),
+            context_summary: self.summary(),
+            current_activity: self.activity(),
         }
+    }
+
+    fn app(&self) -> &str {
+        match self.frame.app.as_str() {
+            "" => "an unnamed application",
+            app => app,
+        }
+    }
+
+    fn summary(&self) -> String {
+        match self.frame.window.as_str() {
+            "" => format!("The screen shows {}.", self.app()),
+            window => format!("The screen shows {}: {window}.", self.app()),
+        }
+    }
+
+    fn activity(&self) -> String {
+        format!("Using {}", self.app())
     }
 
     fn bill(&mut self) -> Bill {
