@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome, ScreenText};
-use crate::gemini::{Brief, Conversation, InlineImage, Model};
+use crate::gemini::{Brief, Conversation, Model};
 use crate::telemetry::Metrics;
 use crate::tools::Desk;
 use crate::world::World;
@@ -89,7 +89,7 @@ impl Analyst {
     ) -> Result<Outcome, FrameFault> {
         let inner = &*self.0;
         let budget = Budget::new(inner.options, accepted);
-        let image = frame.image.take().map(InlineImage::encode);
+        let image = frame.image.take();
         let conversation = Conversation::new(
             &inner.brief,
             &prompt::about_user(&context, inner.world.now(), &frame),

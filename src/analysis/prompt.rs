@@ -7,14 +7,14 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-use crate::domain::{Context, Frame, PastTask, Shelf};
+use crate::domain::{Context, Frame, PastTask, Shelf, plain_bytes};
 
 /// A capture time further than this from our clock is not believed.
 const BELIEVABLE_HOURS: i64 = 26;
 
 /// What stays the same from frame to frame: the date, the tasks, the goals.
 pub(super) fn about_user(context: &Context, now: Timestamp, frame: &Frame) -> String {
-    let mut text = String::with_capacity(1024);
+    let mut text = String::with_capacity(4096);
     today(&mut text, now, frame);
     list(
         &mut text,
@@ -157,22 +157,16 @@ pub(super) fn neutral(text: &str, lines: Lines) -> Cow<'_, str> {
 /// Whether `keep` holds for every character. Printable ASCII, of which most
 /// screens consist, is kept without being asked about.
 fn consists_of(text: &str, keep: impl Fn(char) -> bool) -> bool {
-    let plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    let newline = keep('\n');
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') || (newline && byte == b'\n');
     let mut rest = text;
     loop {
-        // Whole blocks first: without an early end, a block is one comparison.
-        let blocks = rest.as_bytes().chunks_exact(16);
-        let plain_blocks =
-            blocks.take_while(|block| block.iter().fold(true, |all, byte| all & plain(byte)));
-        rest = &rest[16 * plain_blocks.count()..];
-        let Some(at) = rest.bytes().position(|byte| !plain(&byte)) else {
-            return true;
-        };
-        let mut chars = rest[at..].chars();
-        if !chars.next().is_some_and(&keep) {
-            return false;
+        let mut chars = rest[plain_bytes(rest, plain)..].chars();
+        match chars.next() {
+            None => return true,
+            Some(c) if !keep(c) => return false,
+            Some(_) => rest = chars.as_str(),
         }
-        rest = chars.as_str();
     }
 }
 

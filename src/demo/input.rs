@@ -159,7 +159,7 @@ pub(super) fn tasks(path: Option<&Path>) -> Result<Store, Error> {
 fn picture(path: &Path) -> Result<Bytes, Error> {
     let bytes = Bytes::from(read(path, MOST_FRAME)?);
     let image = Image::jpeg(bytes).map_err(|_| Error::NotAJpeg(path.to_owned()))?;
-    Ok(image.into_bytes())
+    Ok(image.bytes().clone())
 }
 
 /// The content of the file of that name, or else the text itself.

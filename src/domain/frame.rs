@@ -61,15 +61,9 @@ impl Image {
         }
     }
 
-    /// How much memory a message of so many bytes is best read into: as much as
-    /// its base64 takes, so that an image in it can be encoded where it lies.
-    pub fn room(message: usize) -> usize {
-        message.div_ceil(3) * 4
-    }
-
     /// The bytes as they came.
-    pub fn into_bytes(self) -> Bytes {
-        self.0
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
     }
 }
 

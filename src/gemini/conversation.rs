@@ -1,29 +1,34 @@
 //! A conversation as the request body it becomes: byte-stable instruction and
 //! functions, then the session's text, the image, the frame's text, and the
-//! turns so far. The image is never put into a JSON tree; it is encoded once and
-//! shared by all bodies.
+//! turns so far. The image is never put into a JSON tree; it is encoded once, in
+//! pieces that all bodies share.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::iter;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use base64::Engine;
 use base64::engine::{Simd, general_purpose::PAD};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::wire::{Call, Turn};
-use crate::domain::Image;
+use crate::domain::{Image, plain_bytes};
 
-/// A body is sent in pieces of this size. Each piece becomes one DATA frame,
-/// which with its header of 9 bytes (RFC 9113, section 4.1) fills one TLS record
-/// (2^14 bytes, RFC 8446, section 5.1) and takes one system call. A larger one
-/// would be cut into a full record and a tiny one.
-const PIECE: usize = (16 << 10) - 9;
-/// Room for a text's JSON beyond its own length.
-const ESCAPES: usize = 256;
+/// A body is sent in pieces of this size. Each becomes one DATA frame, which with
+/// its header of 9 bytes (RFC 9113, section 4.1) fills one TLS record (2^14 bytes,
+/// RFC 8446, section 5.1) and takes one system call; a larger one would be cut
+/// into a full record and a tiny one. A multiple of 4, where base64 can be cut.
+const PIECE: usize = ((16 << 10) - 9) & !3;
+/// An image is held in blocks of so many pieces: they fill 128 KiB, which is a
+/// size that allocators have. One block for all would be rounded up by a fifth.
+const BLOCK: usize = 8 * PIECE;
+/// Room for the JSON around a text, and for what needs escaping in it.
+const ROOM: usize = 512;
 
 /// What every conversation begins with: the instruction and the functions. Made
 /// once per process.
@@ -42,45 +47,14 @@ impl Brief {
     }
 }
 
-/// An image in base64, ready to be sent any number of times.
-#[derive(Clone)]
-pub struct InlineImage(Bytes);
-
-impl InlineImage {
-    /// Encodes the JPEG once, where it lies if there is room (see
-    /// [`Image::room`]).
-    pub fn encode(image: Image) -> Self {
-        /// What is left for the end lies in its own way.
-        const SMALL: usize = 3 * 64;
-        let engine = Simd::standard(PAD);
-        let mut data = BytesMut::from(image.into_bytes());
-        let mut end = data.len();
-        data.resize(Image::room(end), 0);
-        // Three bytes become four, so the last quarter's encoding lies behind
-        // everything that is still to be read; then the last quarter of the rest.
-        while end > SMALL {
-            let start = (end - end / 4).next_multiple_of(3);
-            let (rest, room) = data[..Image::room(end)].split_at_mut(Image::room(start));
-            engine
-                .encode_slice(&rest[start..end], room)
-                .expect("the room is as large as the encoding");
-            end = start;
-        }
-        let mut first = [0; SMALL];
-        first[..end].copy_from_slice(&data[..end]);
-        engine
-            .encode_slice(&first[..end], &mut data[..Image::room(end)])
-            .expect("the room is as large as the encoding");
-        Self(data.freeze())
-    }
-}
-
 /// A conversation about one frame.
 pub struct Conversation {
     brief: Bytes,
     /// The text before the image, and the image's JSON up to its data.
     opening: Bytes,
-    image: Bytes,
+    /// In base64: first what fills up the piece that the text before it began,
+    /// then blocks.
+    image: Vec<Bytes>,
     /// Everything after the image's data, up to the end of the last turn.
     tail: Vec<u8>,
     turns: usize,
@@ -111,11 +85,6 @@ enum Response<'a, T> {
     Error(&'a str),
 }
 
-#[derive(Serialize)]
-struct Text<'a> {
-    text: &'a str,
-}
-
 impl Answer {
     /// The function's result.
     pub fn output(call: &Call, output: impl Serialize) -> Self {
@@ -133,7 +102,7 @@ impl Answer {
             name: &call.name,
             response,
         };
-        let mut part = Vec::new();
+        let mut part = Vec::with_capacity(ROOM);
         write(&mut part, &Part { function_response });
         Self(part)
     }
@@ -143,22 +112,45 @@ fn write(to: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(to, value).expect("our own structures are valid JSON");
 }
 
+/// A part of text. Of a prompt's many bytes few need escaping, and the runs
+/// between those are copied whole; serde_json looks at each.
+fn write_text(to: &mut Vec<u8>, text: &str) {
+    to.extend_from_slice(br#"{"text":""#);
+    let mut rest = text;
+    loop {
+        let run = plain_bytes(rest, |byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        to.extend_from_slice(&rest.as_bytes()[..run]);
+        let mut behind = rest[run..].chars();
+        match behind.next() {
+            None => break,
+            Some('\n') => to.extend_from_slice(br"\n"),
+            Some(c @ ('"' | '\\')) => to.extend_from_slice(&[b'\\', c as u8]),
+            Some(control) => {
+                let escape = format!("\\u{:04x}", u32::from(control));
+                to.extend_from_slice(escape.as_bytes());
+            }
+        }
+        rest = behind.as_str();
+    }
+    to.extend_from_slice(br#""}"#);
+}
+
 impl Conversation {
     /// Opens with the user's turn: stable text, image, text of this frame.
-    pub fn new(brief: &Brief, before: &str, image: Option<InlineImage>, after: &str) -> Self {
-        let mut opening = Vec::with_capacity(before.len() + ESCAPES);
-        let mut tail = Vec::with_capacity(after.len() + ESCAPES);
-        write(&mut opening, &Text { text: before });
+    pub fn new(brief: &Brief, before: &str, image: Option<Image>, after: &str) -> Self {
+        let mut opening = Vec::with_capacity(before.len() + ROOM);
+        let mut tail = Vec::with_capacity(after.len() + ROOM);
+        write_text(&mut opening, before);
         let image = match image {
-            Some(InlineImage(data)) => {
+            Some(image) => {
                 opening.extend_from_slice(br#",{"inlineData":{"mimeType":"image/jpeg","data":""#);
                 tail.extend_from_slice(br#""}}"#);
-                data
+                encode(image.bytes(), brief.0.len() + opening.len())
             }
-            None => Bytes::new(),
+            None => Vec::new(),
         };
         tail.push(b',');
-        write(&mut tail, &Text { text: after });
+        write_text(&mut tail, after);
         tail.extend_from_slice(b"]}");
         Self {
             brief: brief.0.clone(),
@@ -174,6 +166,8 @@ impl Conversation {
     pub fn answer(&mut self, turn: &Turn, answers: &[Answer]) {
         debug_assert_eq!(turn.calls.len(), answers.len(), "every call is answered");
         let tail = &mut self.tail;
+        let parts: usize = answers.iter().map(|Answer(part)| part.len() + 1).sum();
+        tail.reserve(turn.content().len() + parts + ROOM);
         tail.push(b',');
         tail.extend_from_slice(turn.content().as_bytes());
         tail.extend_from_slice(br#",{"role":"user","parts":["#);
@@ -195,31 +189,53 @@ impl Conversation {
     /// The body of the next request. `settings` are further top-level members,
     /// as JSON without braces.
     pub(super) fn body(&self, settings: &str) -> Chunks {
-        // Whole pieces of the image are shared; what is left of it at both ends
-        // is copied to the text there.
-        let before = self.brief.len() + self.opening.len();
-        let fill = before.next_multiple_of(PIECE) - before;
-        let (first, image) = self.image.split_at(fill.min(self.image.len()));
-        let (image, last) = image.split_at(image.len() / PIECE * PIECE);
-        Chunks([
-            [&self.brief[..], &self.opening, first].concat().into(),
-            self.image.slice_ref(image),
-            [last, &self.tail, b"],", settings.as_bytes(), b"}"]
-                .concat()
-                .into(),
-        ])
+        // The image's ends travel with the text there.
+        let mut image = self.image.iter().cloned();
+        let first = image.next().unwrap_or_default();
+        let mut chunks = VecDeque::with_capacity(self.image.len() + 2);
+        chunks.push_back([&self.brief[..], &self.opening, &first].concat().into());
+        chunks.extend(image);
+        let last = chunks.back_mut().expect("there is a first one");
+        let last = last.split_off(last.len() / PIECE * PIECE);
+        let end = [&last, &self.tail[..], b"],", settings.as_bytes(), b"}"];
+        chunks.push_back(end.concat().into());
+        chunks.retain(|chunk| !chunk.is_empty());
+        Chunks(chunks)
     }
 
     /// The body as one text, for tests.
     pub(super) fn text(&self) -> String {
-        let pieces = [&self.brief[..], &self.opening, &self.image, &self.tail];
-        String::from_utf8_lossy(&pieces.concat()).into_owned()
+        let image = self.image.concat();
+        let text = [&self.brief[..], &self.opening, &image, &self.tail].concat();
+        String::from_utf8_lossy(&text).into_owned()
     }
+}
+
+/// The image in base64, to be sent behind a text of this length.
+fn encode(jpeg: &[u8], text: usize) -> Vec<Bytes> {
+    let engine = Simd::standard(PAD);
+    let room = text.next_multiple_of(PIECE) - text;
+    // Three bytes become four.
+    let (first, rest) = jpeg.split_at(jpeg.len().min(room / 4 * 3));
+    let mut scratch = [0; 4096];
+    let encode = |bytes: &[u8]| {
+        let mut block = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+        for bytes in bytes.chunks(scratch.len() / 4 * 3) {
+            let encoded = engine.encode_slice(bytes, &mut scratch);
+            let length = encoded.expect("there is as much room as it needs");
+            block.extend_from_slice(&scratch[..length]);
+        }
+        Bytes::from(block)
+    };
+    iter::once(first)
+        .chain(rest.chunks(BLOCK / 4 * 3))
+        .map(encode)
+        .collect()
 }
 
 /// A request body, its length known.
 #[derive(Clone, Debug)]
-pub struct Chunks([Bytes; 3]);
+pub struct Chunks(VecDeque<Bytes>);
 
 impl Body for Chunks {
     type Data = Bytes;
@@ -229,13 +245,15 @@ impl Body for Chunks {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = self.0.iter_mut().find(|chunk| !chunk.is_empty());
-        let piece = next.map(|chunk| chunk.split_to(PIECE.min(chunk.len())));
+        let piece = match self.0.front_mut() {
+            Some(chunk) if chunk.len() > PIECE => Some(chunk.split_to(PIECE)),
+            _ => self.0.pop_front(),
+        };
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.iter().all(Bytes::is_empty)
+        self.0.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -258,7 +276,7 @@ mod tests {
             Poll::Ready(frame) => frame?.unwrap().into_data().ok(),
             Poll::Pending => panic!("a body is there at once"),
         };
-        std::iter::from_fn(&mut next).collect()
+        iter::from_fn(&mut next).collect()
     }
 
     fn whole(chunks: Chunks) -> Value {
@@ -273,12 +291,7 @@ mod tests {
         let brief = Brief::new("Be \"good\".", &json!([{ "name": "f" }]));
         let jpeg = [0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xD9];
         let image = Image::jpeg(Bytes::copy_from_slice(&jpeg)).unwrap();
-        let conversation = Conversation::new(
-            &brief,
-            "be\nfore",
-            Some(InlineImage::encode(image)),
-            "af\"ter",
-        );
+        let conversation = Conversation::new(&brief, "be\nfore", Some(image), "af\"ter");
         let body = whole(conversation.body(r#""toolConfig":{}"#));
         assert_eq!(
             body["systemInstruction"]["parts"][0]["text"],
@@ -293,40 +306,38 @@ mod tests {
     }
 
     #[test]
-    fn every_piece_of_a_body_but_the_last_fills_a_tls_record() {
-        for size in [20_000, 100_000, 4 * PIECE, 300_001] {
-            let mut jpeg = vec![7; size];
-            jpeg[..3].copy_from_slice(&[0xFF, 0xD8, 0xFF]);
-            jpeg[size - 2..].copy_from_slice(&[0xFF, 0xD9]);
-            let image = InlineImage::encode(Image::jpeg(jpeg.into()).unwrap());
-            let brief = Brief::new(&"x".repeat(size / 7), &json!([]));
-            let conversation = Conversation::new(&brief, "before", Some(image), "after");
-            let pieces = pieces(conversation.body(r#""x":1"#));
-            let (last, full) = pieces.split_last().unwrap();
-            assert!(!full.is_empty() && (1..=PIECE).contains(&last.len()));
-            for piece in full {
-                assert_eq!(piece.len(), PIECE, "of {size} bytes");
-            }
+    fn a_text_is_valid_json_whatever_is_in_it() {
+        let ascii: String = (0..=0x7f).map(char::from).collect();
+        let far = "Åsa's ⟦screen⟧ 😀\u{2028}".repeat(20) + "\"";
+        for text in ["", "plain", "a\nb\\\"", &ascii, &far, &"\"".repeat(100)] {
+            let mut json = Vec::new();
+            write_text(&mut json, text);
+            let read: Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(read, json!({ "text": text }));
         }
     }
 
     #[test]
-    fn an_image_is_encoded_where_it_lies_whatever_its_length() {
-        for size in [5, 6, 7, 3071, 3072, 3073, 3074, 6144, 100_001] {
+    fn every_piece_of_a_body_but_the_last_fills_a_tls_record() {
+        for size in [5, 6, 7, 9_000, 20_000, 100_000, 3 * PIECE, 300_001] {
             let mut jpeg: Vec<u8> = (0..size).map(|at| (at * 31 % 251) as u8).collect();
             jpeg[..3].copy_from_slice(&[0xFF, 0xD8, 0xFF]);
             jpeg[size - 2..].copy_from_slice(&[0xFF, 0xD9]);
-            let mut message = BytesMut::with_capacity(Image::room(size + 20));
-            message.extend_from_slice(b"before");
-            message.extend_from_slice(&jpeg);
-            message.extend_from_slice(b"behind");
-            let message = message.freeze();
-            let place = message[6..].as_ptr();
-            let image = Image::jpeg(message.slice(6..6 + size)).unwrap();
-            drop(message);
-            let InlineImage(encoded) = InlineImage::encode(image);
-            assert_eq!(encoded, STANDARD.encode(&jpeg), "{size} bytes");
-            assert_eq!(encoded.as_ptr(), place, "{size} bytes were copied");
+            let image = Image::jpeg(Bytes::copy_from_slice(&jpeg)).unwrap();
+            for before in [0, 9_000, PIECE, 20_001] {
+                let brief = Brief::new(&"x".repeat(before), &json!([]));
+                let conversation = Conversation::new(&brief, "b", Some(image.clone()), "a");
+                let chunks = conversation.body(r#""x":1"#);
+                let body = whole(chunks.clone());
+                let sent = &body["contents"][0]["parts"][1]["inlineData"]["data"];
+                assert_eq!(*sent, STANDARD.encode(&jpeg), "{size} behind {before}");
+                let pieces = pieces(chunks);
+                let (last, full) = pieces.split_last().unwrap();
+                assert!((1..=PIECE).contains(&last.len()));
+                // Base64 is cut at multiples of 4, the text before it is not.
+                let filled = |piece: &Bytes| (PIECE - 3..=PIECE).contains(&piece.len());
+                assert!(full.iter().all(filled), "{size} behind {before}");
+            }
         }
     }
 

@@ -15,7 +15,6 @@ use http_body_util::BodyExt;
 use tonic::body::Body;
 
 use super::inbound;
-use crate::domain::Image;
 use crate::session::{Input, Refusal, RefusalCode};
 
 /// Of a gRPC message: one byte of flags, four of length.
@@ -168,7 +167,7 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     match unusable {
         Some(refusal) => State::Skip { left, refusal },
         None => State::Message {
-            bytes: BytesMut::with_capacity(Image::room(left)),
+            bytes: BytesMut::with_capacity(left),
             left,
         },
     }
