@@ -73,7 +73,6 @@ pub struct Running {
 /// # Errors
 /// Why that is not possible; nothing is left running then.
 pub async fn start(config: Config, world: World) -> Result<Running, Error> {
-    keep_freed_memory();
     // Should another provider ever come into the graph, rustls need not guess. Who
     // embeds this server may have chosen already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -210,14 +209,6 @@ impl Running {
         }
         tracing::info!("stopped");
     }
-}
-
-/// glibc's allocator gives memory back to the system as soon as a screenshot or
-/// two are freed, and the next ones pay for it in page faults: a tenth of a
-/// frame's CPU time. It raises its thresholds when it sees a larger block freed
-/// (`M_MMAP_THRESHOLD` in mallopt(3)): after this one it keeps up to 32 MiB.
-fn keep_freed_memory() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(16 << 20)));
 }
 
 async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {

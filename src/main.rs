@@ -15,6 +15,12 @@ use proactive::{app, demo, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
+/// pays for the next in page faults. This one gives it back after ten seconds.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What servers log unless they are told otherwise.
 const SERVER_LOG: &str = "info";
 

@@ -35,8 +35,13 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use process::{LOOPBACK, Process, TOKEN_LIFE};
+use process::{Free, LOOPBACK, Process, TOKEN_LIFE};
 use report::Report;
+
+/// As in `proactive` itself.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const HOST: &str = "127.0.0.1";
 const CERTIFICATE: &str = "certificate.pem";
@@ -120,9 +125,10 @@ impl Lab {
         std::fs::write(&files[0], cert.pem())?;
         std::fs::write(&files[1], signing_key.serialize_pem())?;
         let [certificate, key] = files.each_ref().map(|file| file.to_string_lossy());
+        let start = |args: &[&str]| Process::start(args, &files[0], Free::Kept);
         let mut lab = Self {
-            model: Process::start(&[model::ROLE], &files[0])?,
-            tls_model: Process::start(&[model::TLS_ROLE, &certificate, &key], &files[0])?,
+            model: start(&[model::ROLE])?,
+            tls_model: start(&[model::TLS_ROLE, &certificate, &key])?,
             directory,
             token,
             keys_url,
@@ -133,7 +139,7 @@ impl Lab {
         Ok(lab)
     }
 
-    fn start(&self, kind: Kind, line: Line) -> Result<Process> {
+    fn start(&self, kind: Kind, line: Line, free: Free) -> Result<Process> {
         let certificate = self.directory.path().join(CERTIFICATE);
         let model_url = match line {
             Line::Plain => self.model.url("http"),
@@ -145,12 +151,12 @@ impl Lab {
             Kind::Bare => vec![bare::ROLE, &model_url, &first, &second],
             Kind::Lean => vec![bare::LEAN_ROLE, &model_url, &first, &second],
         };
-        Process::start(&args, &certificate)
+        Process::start(&args, &certificate, free)
     }
 
     /// Has our server post two bodies, and asks the model how large they were.
     async fn bodies_of_ours(&self) -> Result<(usize, usize)> {
-        let server = self.start(Kind::Ours, Line::Plain)?;
+        let server = self.start(Kind::Ours, Line::Plain, Free::Kept)?;
         let mut desks = desk::open(&server, &self.token, 1, 1).await?;
         for desk in &mut desks {
             desk.whole_frame(&desk::jpeg(100)).await?;

@@ -18,6 +18,15 @@ const STILL_BYTES: u64 = 64 << 10;
 const STILL: Duration = Duration::from_millis(150);
 const STILL_TRIES: usize = 40;
 
+/// What the allocator does with pages that are free.
+#[derive(Clone, Copy)]
+pub(crate) enum Free {
+    /// Keeps them for ten seconds, as in production.
+    Kept,
+    /// Gives them back at once, so that what is resident is what is held.
+    GivenBack,
+}
+
 /// A process that runs one role of this program, until it is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -28,11 +37,16 @@ impl Process {
     /// Starts the role and waits until it says where it listens. It trusts the
     /// certificate and no other, has no further environment, and its log goes
     /// nowhere.
-    pub(crate) fn start(args: &[&str], certificate: &Path) -> Result<Self> {
+    pub(crate) fn start(args: &[&str], certificate: &Path, free: Free) -> Result<Self> {
+        let allocator = match free {
+            Free::Kept => "",
+            Free::GivenBack => "dirty_decay_ms:0",
+        };
         let mut child = Command::new(std::env::current_exe()?)
             .args(args)
             .env_clear()
             .env("SSL_CERT_FILE", certificate)
+            .env("_RJEM_MALLOC_CONF", allocator)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
