@@ -28,8 +28,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
-/// Calls under way at once on one connection.
-const STREAMS: u32 = 2;
+/// Calls under way at once on one connection: the fewest that a server should
+/// allow (RFC 9113, section 6.5.2).
+const STREAMS: u32 = 100;
 
 /// A model behind TLS. Counts connections.
 struct Outside {

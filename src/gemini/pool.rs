@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::Client;
 
 /// An HTTP client keeps one HTTP/2 connection per host, and calls beyond the
-/// streams its peer allows (commonly 100) wait in it while their time runs out.
+/// streams its peer allows (commonly 100, the least that RFC 9113 recommends in
+/// section 6.5.2) wait in it while their time runs out.
 /// Four carry 400 calls at once, more than a process of this size asks.
 const CONNECTIONS: usize = 4;
 /// Half of what a connection commonly carries.
