@@ -101,25 +101,6 @@ struct Candidate<'a> {
     finish_reason: Value,
 }
 
-#[derive(Deserialize)]
-struct Content {
-    parts: Option<Vec<Part>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Part {
-    function_call: Option<FunctionCall>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct FunctionCall {
-    id: Value,
-    name: Value,
-    args: Value,
-}
-
 // Raw, because one count of a wrong type must not cost the others.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -205,31 +186,43 @@ fn turn(content: Option<&RawValue>) -> Result<Turn, Error> {
     let Some(content) = content else {
         return Ok(Turn::of_calls(Vec::new()));
     };
-    // A list would be taken for an object's fields in their order.
-    let object = content.get().starts_with('{');
-    let read = serde_json::from_str::<Content>(content.get());
-    let read = read.ok().filter(|_| object).ok_or_else(broken)?;
-    let parts = read.parts.unwrap_or_default().into_iter();
-    let calls = parts.filter_map(|part| part.function_call).map(call);
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(content.get()) else {
+        return Err(broken());
+    };
+    let parts = match fields.remove("parts") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(parts)) => parts,
+        Some(_) => return Err(broken()),
+    };
+    let calls = parts.into_iter().filter_map(|part| call(part).transpose());
     Ok(Turn {
         calls: calls.collect::<Result<_, _>>()?,
         content: content.to_owned(),
     })
 }
 
-fn call(call: FunctionCall) -> Result<Call, Error> {
-    let text = |value| match value {
-        Value::String(text) if !text.is_empty() => Some(text),
+/// The call that a part holds, if it does.
+fn call(part: Value) -> Result<Option<Call>, Error> {
+    let Value::Object(mut part) = part else {
+        return Err(broken());
+    };
+    let mut call = match part.remove("functionCall") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(call)) => call,
+        Some(_) => return Err(broken()),
+    };
+    let mut text = |name: &str| match call.remove(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
         _ => None,
     };
-    Ok(Call {
-        id: text(call.id),
-        name: text(call.name).ok_or_else(broken)?,
-        args: match call.args {
-            Value::Object(args) => args,
+    Ok(Some(Call {
+        id: text("id"),
+        name: text("name").ok_or_else(broken)?,
+        args: match call.remove("args") {
+            Some(Value::Object(args)) => args,
             _ => Map::new(),
         },
-    })
+    }))
 }
 
 /// Named like Google's own words for it, which are worth the same retries.
@@ -325,6 +318,10 @@ mod tests {
         let content = |content: &Value| {
             verdict_of(&json!({ "candidates": [{ "finishReason": "STOP", "content": content }] }))
         };
+        let mut deep = json!(0);
+        for _ in 0..200 {
+            deep = json!([deep]);
+        }
         for broken in [
             json!(5),
             json!([]),
@@ -337,6 +334,7 @@ mod tests {
             json!({ "parts": [call(json!({ "name": 5 }))] }),
             // The turn goes back whole: a good call does not save it.
             json!({ "parts": [good, call(json!([]))] }),
+            json!({ "parts": [good, { "deeper than a reader goes": deep }] }),
         ] {
             let error = content(&broken).unwrap_err();
             assert_eq!(error, malformed("MALFORMED_CONTENT"), "{broken}");
