@@ -7,7 +7,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-use crate::domain::{Context, Frame, PastTask, Shelf, plain_bytes};
+use crate::domain::{Context, Frame, PastTask, Shelf};
 
 /// A capture time further than this from our clock is not believed.
 const BELIEVABLE_HOURS: i64 = 26;
@@ -170,6 +170,17 @@ fn consists_of(text: &str, keep: impl Fn(char) -> bool) -> bool {
     }
 }
 
+/// How many of the first bytes are plain. Fast where most are: a block without an
+/// early end is a few vector instructions.
+fn plain_bytes(text: &str, plain: impl Fn(u8) -> bool) -> usize {
+    const BLOCK: usize = 16;
+    let bytes = text.as_bytes();
+    let all = |block: &&[u8]| block.iter().fold(true, |all, byte| all & plain(*byte));
+    let start = BLOCK * bytes.chunks_exact(BLOCK).take_while(all).count();
+    let rest = bytes[start..].iter().take_while(|byte| plain(**byte));
+    start + rest.count()
+}
+
 fn harmless(c: char) -> bool {
     !matches!(c,
         '⟦' | '⟧'
@@ -197,6 +208,15 @@ mod tests {
             captured_at: None,
             utc_offset: None,
             context: None,
+        }
+    }
+
+    #[test]
+    fn plain_bytes_are_counted_up_to_the_first_other() {
+        for length in [0, 1, 15, 16, 17, 100] {
+            let text = "x".repeat(length);
+            assert_eq!(plain_bytes(&text, |byte| byte == b'x'), length);
+            assert_eq!(plain_bytes(&(text + "yx"), |byte| byte == b'x'), length);
         }
     }
 
