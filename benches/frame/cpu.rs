@@ -100,11 +100,7 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
         report.fact("ours, 10 sessions", ours.cost().with("µs"));
         report.fact("ours, 1,000 sessions", many.cost().with("µs"));
         for (name, other) in [("ours / bare", &bare), ("ours / lean", &lean)] {
-            match line {
-                Line::Tls => report.bound(name, ours.over(other), MOST_OVER_BARE),
-                // No deployment asks Google in plain text: told, not judged.
-                Line::Plain => report.fact(name, ours.over(other).with("")),
-            }
+            report.bound(name, ours.over(other), MOST_OVER_BARE);
         }
         report.bound("1,000 / 10 sessions", many.over(&ours), MOST_GROWTH);
     }
