@@ -109,9 +109,7 @@ impl<'a> Deliberation<'a> {
                 Step::Answer(answers) => self.conversation.answer(&turn, &answers),
             }
         }
-        Ok(self.nothing(format!(
-            "The model came to no decision within {turns} turns."
-        )))
+        Ok(self.undecided())
     }
 
     async fn ask(&mut self, iteration: u32, last: bool) -> Result<Turn, FrameFault> {
