@@ -7,13 +7,23 @@ use proactive::domain::FrameFaultCode;
 use proactive::session::{ServerMessage, Version};
 use proactive::telemetry::SessionEnd;
 
-use super::support::{Core, Since, context, extract, nothing, similar, turn};
+use super::support::{Core, Desk, Since, context, extract, nothing, similar, turn};
 
 fn slow() -> Core {
     Core::new().model(|_| async {
         tokio::time::sleep(Duration::from_secs(5)).await;
         turn([nothing()])
     })
+}
+
+/// A 1.0 session that has begun to drain, this frame of it being analysed.
+async fn draining(frame: &str) -> Desk {
+    let mut desk = slow().greeted().await;
+    desk.frame(frame).await;
+    desk.settle().await;
+    desk.stop.soft.cancel();
+    desk.settle().await;
+    desk
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,11 +69,7 @@ async fn a_drain_is_not_announced_to_1_0_and_searches_still_work() {
 
 #[tokio::test(start_paused = true)]
 async fn who_says_hello_during_a_drain_is_told_of_it() {
-    let mut desk = slow().greeted().await;
-    desk.frame("f").await;
-    desk.settle().await;
-    desk.stop.soft.cancel();
-    desk.settle().await;
+    let mut desk = draining("f").await;
     desk.hello(Version::V1_1, "v1", Some(context("v1", "x")))
         .await;
     desk.ready().await;
@@ -118,11 +124,7 @@ async fn a_hard_stop_answers_every_frame_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hello_during_a_drain_is_told_the_time_that_is_really_left() {
-    let mut desk = slow().greeted().await;
-    desk.frame("running").await;
-    desk.settle().await;
-    desk.stop.soft.cancel();
-    desk.settle().await;
+    let mut desk = draining("running").await;
     tokio::time::advance(Duration::from_secs(2)).await;
     desk.hello(Version::V1_1, "v", None).await;
     desk.ready().await;
