@@ -18,7 +18,7 @@ fn slow() -> Core {
 
 /// A 1.0 session that has begun to drain, this frame of it being analysed.
 async fn draining(frame: &str) -> Desk {
-    let mut desk = slow().greeted().await;
+    let desk = slow().greeted().await;
     desk.frame(frame).await;
     desk.settle().await;
     desk.stop.soft.cancel();
