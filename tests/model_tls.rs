@@ -15,7 +15,7 @@ use futures::future::join_all;
 use proactive::app;
 use proactive::gemini::{
     Ask, Brief, Client, Conversation, Error, MediaResolution, Model, Options, Pool, Prices, Spent,
-    Turn,
+    TextPart, Turn,
 };
 use proactive::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -104,7 +104,8 @@ fn answer() -> Json<Value> {
 }
 
 async fn ask(client: &Client, within: Duration) -> (Result<Turn, Error>, Spent) {
-    let conversation = Conversation::new(&Brief::new("x", &json!([])), "a", None, "b");
+    let conversation =
+        Conversation::new(&Brief::new("x", &json!([])), &TextPart::new("a"), None, "b");
     let mut spent = Spent::default();
     let ask = Ask {
         conversation: &conversation,

@@ -5,7 +5,7 @@ pub(super) const TEXT: &str = "\
 You look over the shoulder of one user at one moment of their screen, and decide whether somebody \
 asks this user to do something that is worth keeping as a task.
 
-You are given today's date; the user's tasks and goals; the screenshot; and the application, the \
+You are given the user's tasks and goals; the screenshot; today's date; and the application, the \
 window title and the text recognised on the screen.
 
 What counts as a request

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome, ScreenText};
-use crate::gemini::{Brief, Conversation, Model};
+use crate::gemini::{Brief, Conversation, Model, TextPart};
 use crate::telemetry::Metrics;
 use crate::tools::Desk;
 use crate::world::World;
@@ -42,6 +42,24 @@ impl Default for Options {
             tool_timeout: Duration::from_secs(10),
             frame_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+/// What the model is told of a user, whatever the screen shows. Made once for all
+/// frames that share a context.
+#[derive(Clone, Debug)]
+pub struct Background {
+    /// The client's name for the context.
+    pub version: String,
+    part: TextPart,
+}
+
+impl Background {
+    /// What this context says.
+    pub fn new(context: Context) -> Self {
+        let part = TextPart::new(&prompt::about_user(&context));
+        let version = context.version;
+        Self { version, part }
     }
 }
 
@@ -83,18 +101,19 @@ impl Analyst {
     pub async fn analyse(
         &self,
         mut frame: Frame,
-        context: Arc<Context>,
+        background: &Background,
         desk: &Desk,
         accepted: Instant,
     ) -> Result<Outcome, FrameFault> {
         let inner = &*self.0;
         let budget = Budget::new(inner.options, accepted);
         let image = frame.image.take();
+        let now = inner.world.now();
         let conversation = Conversation::new(
             &inner.brief,
-            &prompt::about_user(&context, inner.world.now(), &frame),
+            &background.part,
             image,
-            &prompt::about_frame(&frame),
+            &prompt::about_frame(&frame, now),
         );
         // The conversation has it now; a frame may be in flight for long.
         frame.ocr = ScreenText::default();

@@ -1,7 +1,6 @@
 //! One look at a user's screen.
 
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -27,7 +26,7 @@ pub struct Frame {
     /// How far the client's clock is from UTC, if it said so.
     pub utc_offset: Option<Offset>,
     /// The context that the client sent along, if any.
-    pub context: Option<Arc<Context>>,
+    pub context: Option<Box<Context>>,
 }
 
 /// Text recognised on a screen. Private: its `Debug` shows only the length.

@@ -27,6 +27,8 @@ const PIECE: usize = ((16 << 10) - 9) & !3;
 /// An image is held in blocks of so many pieces: they fill 128 KiB, which is a
 /// size that allocators have. One block for all would be rounded up by a fifth.
 const BLOCK: usize = 8 * PIECE;
+const IMAGE_OPENING: &[u8] = br#",{"inlineData":{"mimeType":"image/jpeg","data":""#;
+const IMAGE_END: &[u8] = br#""}}"#;
 /// Room for the JSON around a text, and for what needs escaping in it.
 const ROOM: usize = 512;
 
@@ -47,11 +49,27 @@ impl Brief {
     }
 }
 
+/// A text as one part of a request. Encoded once, however many requests begin with
+/// it.
+#[derive(Clone, Debug)]
+pub struct TextPart(Bytes);
+
+impl TextPart {
+    /// The part that is this text.
+    pub fn new(text: &str) -> Self {
+        let mut part = Vec::with_capacity(text.len() + ROOM);
+        write(&mut part, &Text { text });
+        part.shrink_to_fit();
+        Self(part.into())
+    }
+}
+
 /// A conversation about one frame.
 pub struct Conversation {
     brief: Bytes,
-    /// The text before the image, and the image's JSON up to its data.
-    opening: Bytes,
+    background: Bytes,
+    /// The image's JSON up to its data; empty if there is none.
+    image_opening: &'static [u8],
     /// In base64: first what fills up the piece that the text before it began,
     /// then blocks.
     image: Vec<Bytes>,
@@ -119,24 +137,25 @@ fn write(to: &mut Vec<u8>, value: &impl Serialize) {
 
 impl Conversation {
     /// Opens with the user's turn: stable text, image, text of this frame.
-    pub fn new(brief: &Brief, before: &str, image: Option<Image>, after: &str) -> Self {
-        let mut opening = Vec::with_capacity(before.len() + ROOM);
-        let mut tail = Vec::with_capacity(after.len() + ROOM);
-        write(&mut opening, &Text { text: before });
-        let image = match image {
-            Some(image) => {
-                opening.extend_from_slice(br#",{"inlineData":{"mimeType":"image/jpeg","data":""#);
-                tail.extend_from_slice(br#""}}"#);
-                encode(image.bytes(), brief.0.len() + opening.len())
-            }
-            None => Vec::new(),
-        };
+    pub fn new(brief: &Brief, background: &TextPart, image: Option<Image>, frame: &str) -> Self {
+        let (Brief(brief), TextPart(background)) = (brief.clone(), background.clone());
+        let mut tail = Vec::with_capacity(frame.len() + ROOM);
+        let mut image_opening: &[u8] = b"";
+        let image = image.map_or_else(Vec::new, |image| {
+            image_opening = IMAGE_OPENING;
+            tail.extend_from_slice(IMAGE_END);
+            encode(
+                image.bytes(),
+                brief.len() + background.len() + image_opening.len(),
+            )
+        });
         tail.push(b',');
-        write(&mut tail, &Text { text: after });
+        write(&mut tail, &Text { text: frame });
         tail.extend_from_slice(b"]}");
         Self {
-            brief: brief.0.clone(),
-            opening: opening.into(),
+            brief,
+            background,
+            image_opening,
             image,
             tail,
             turns: 0,
@@ -175,7 +194,8 @@ impl Conversation {
         let mut image = self.image.iter().cloned();
         let first = image.next().unwrap_or_default();
         let mut chunks = VecDeque::with_capacity(self.image.len() + 2);
-        chunks.push_back([&self.brief[..], &self.opening, &first].concat().into());
+        let head = [&self.brief, &self.background, self.image_opening, &first];
+        chunks.push_back(head.concat().into());
         chunks.extend(image);
         let last = chunks.back_mut().expect("there is a first one");
         let last = last.split_off(last.len() / PIECE * PIECE);
@@ -188,8 +208,14 @@ impl Conversation {
     /// The body as one text, for tests.
     pub(super) fn text(&self) -> String {
         let image = self.image.concat();
-        let text = [&self.brief[..], &self.opening, &image, &self.tail].concat();
-        String::from_utf8_lossy(&text).into_owned()
+        let text = [
+            &self.brief,
+            &self.background,
+            self.image_opening,
+            &image,
+            &self.tail,
+        ];
+        String::from_utf8_lossy(&text.concat()).into_owned()
     }
 }
 
@@ -199,7 +225,7 @@ fn encode(jpeg: &[u8], text: usize) -> Vec<Bytes> {
     let room = text.next_multiple_of(PIECE) - text;
     // Three bytes become four.
     let (first, rest) = jpeg.split_at(jpeg.len().min(room / 4 * 3));
-    let mut scratch = [0; 4096];
+    let mut scratch = [0; PIECE];
     let encode = |bytes: &[u8]| {
         let mut block = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
         for bytes in bytes.chunks(scratch.len() / 4 * 3) {
@@ -261,6 +287,10 @@ mod tests {
         iter::from_fn(&mut next).collect()
     }
 
+    fn without_image() -> Conversation {
+        Conversation::new(&Brief::new("x", &json!([])), &TextPart::new("a"), None, "b")
+    }
+
     fn whole(chunks: Chunks) -> Value {
         let hint = chunks.size_hint().exact().unwrap();
         let bytes = pieces(chunks).concat();
@@ -273,7 +303,8 @@ mod tests {
         let brief = Brief::new("Be \"good\".", &json!([{ "name": "f" }]));
         let jpeg = [0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xD9];
         let image = Image::jpeg(Bytes::copy_from_slice(&jpeg)).unwrap();
-        let conversation = Conversation::new(&brief, "be\nfore", Some(image), "af\"ter");
+        let conversation =
+            Conversation::new(&brief, &TextPart::new("be\nfore"), Some(image), "af\"ter");
         let body = whole(conversation.body(r#""toolConfig":{}"#));
         assert_eq!(
             body["systemInstruction"]["parts"][0]["text"],
@@ -296,7 +327,8 @@ mod tests {
             let image = Image::jpeg(Bytes::copy_from_slice(&jpeg)).unwrap();
             for before in [0, 9_000, PIECE, 20_001] {
                 let brief = Brief::new(&"x".repeat(before), &json!([]));
-                let conversation = Conversation::new(&brief, "b", Some(image.clone()), "a");
+                let text = TextPart::new("b");
+                let conversation = Conversation::new(&brief, &text, Some(image.clone()), "a");
                 let chunks = conversation.body(r#""x":1"#);
                 let body = whole(chunks.clone());
                 let sent = &body["contents"][0]["parts"][1]["inlineData"]["data"];
@@ -313,7 +345,7 @@ mod tests {
 
     #[test]
     fn a11_a_frame_without_an_image_is_two_texts() {
-        let conversation = Conversation::new(&Brief::new("x", &json!([])), "a", None, "b");
+        let conversation = without_image();
         let parts = &whole(conversation.body(r#""x":1"#))["contents"][0]["parts"];
         assert_eq!(*parts, json!([{ "text": "a" }, { "text": "b" }]));
     }
@@ -323,7 +355,7 @@ mod tests {
         let raw = r#"{"role":"model", "parts":[{"text":"hm"},{"functionCall":{"id":"1","name":"f","args":{"b":1,"a":2}},"thoughtSignature":"c2ln","new":[1.50]},{"functionCall":{"name":"g"}}]}"#;
         let body = format!(r#"{{"candidates":[{{"content":{raw},"finishReason":"STOP"}}]}}"#);
         let turn = super::super::wire::read(body.as_bytes()).verdict.unwrap();
-        let mut conversation = Conversation::new(&Brief::new("x", &json!([])), "a", None, "b");
+        let mut conversation = without_image();
         let answers = [
             Answer::output(&turn.calls[0], json!(7)),
             Answer::error(&turn.calls[1], "no"),

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::domain::Usage;
 
 pub use client::{Client, MediaResolution, Options, ThinkingLevel};
-pub use conversation::{Answer, Brief, Chunks, Conversation};
+pub use conversation::{Answer, Brief, Chunks, Conversation, TextPart};
 pub use error::Error;
 pub use pool::Pool;
 pub use prices::{Price, Prices};

@@ -26,6 +26,7 @@ use super::{
     Caller, ClientMessage, GoAway, Hello, Input, Options, Ready, Refusal, RefusalCode,
     ServerMessage, Stop, Tools, Version,
 };
+use crate::analysis::Background;
 use crate::domain::{
     Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, RequestId, SearchKind, SessionId,
 };
@@ -44,7 +45,7 @@ pub struct Session {
     tools: Tools,
     stop: Stop,
     version: Version,
-    context: Option<Arc<Context>>,
+    background: Option<Arc<Background>>,
     frames: Frames,
     pending: Pending,
     errands: mpsc::Receiver<Box<Errand>>,
@@ -86,7 +87,7 @@ impl Session {
             caller,
             options,
             version: Version::default(),
-            context: None,
+            background: None,
             frames: Frames::new(
                 options.frames_at_once,
                 tools.clone(),
@@ -220,11 +221,11 @@ impl Session {
             beat
         });
         // A hello without tasks keeps those it names by their version.
-        let known = self
-            .context
-            .as_ref()
-            .filter(|known| known.version == hello.context_version);
-        self.context = hello.context.or_else(|| known.cloned());
+        let known = self.background.take();
+        self.background = match hello.context {
+            Some(context) => Some(Arc::new(Background::new(*context))),
+            None => known.filter(|known| known.version == hello.context_version),
+        };
         self.outbox.push(ServerMessage::Ready(Box::new(Ready {
             session: self.id.clone(),
             version: hello.version,
@@ -252,13 +253,13 @@ impl Session {
         if self.drain_ends.is_some() {
             return self.answer(id, Err(going_away()));
         }
-        let Some(context) = self.context.clone() else {
+        let Some(background) = self.background.clone() else {
             let message = "No task context has come yet: send a session_context with the hello or \
                            with the frame.";
             let fault = FrameFault::new(FrameFaultCode::NoContext, message, true);
             return self.answer(id, Err(fault));
         };
-        if let Some(older) = self.frames.admit(frame, context) {
+        if let Some(older) = self.frames.admit(frame, background) {
             let message = "A newer frame took this one's place in the queue.";
             let fault = FrameFault::new(FrameFaultCode::Superseded, message, true);
             self.answer(older, Err(fault));
@@ -266,10 +267,10 @@ impl Session {
     }
 
     /// Replaces the context by one of another version.
-    fn adopt(&mut self, brought: Option<Arc<Context>>) {
-        let known = self.context.as_ref().map(|context| &context.version);
+    fn adopt(&mut self, brought: Option<Box<Context>>) {
+        let known = self.background.as_ref().map(|known| &known.version);
         if let Some(context) = brought.filter(|new| known != Some(&new.version)) {
-            self.context = Some(context);
+            self.background = Some(Arc::new(Background::new(*context)));
         }
     }
 

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Tools;
-use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome};
+use crate::analysis::Background;
+use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome};
 use crate::telemetry::{Metrics, frame_span};
 use crate::tools::{Desk, Errand, Pending};
 
@@ -29,7 +30,7 @@ pub(super) struct Frames {
 
 struct Waiting {
     frame: Frame,
-    context: Arc<Context>,
+    background: Arc<Background>,
     accepted: Instant,
 }
 
@@ -62,10 +63,10 @@ impl Frames {
 
     /// Takes a frame that is not contained yet. The one it pushes out of the
     /// waiting place is returned: the caller must answer it.
-    pub(super) fn admit(&mut self, frame: Frame, context: Arc<Context>) -> Option<FrameId> {
+    pub(super) fn admit(&mut self, frame: Frame, background: Arc<Background>) -> Option<FrameId> {
         let frame = Waiting {
             frame,
-            context,
+            background,
             accepted: Instant::now(),
         };
         let pushed_out = self.waiting.replace(frame);
@@ -144,7 +145,7 @@ impl Frames {
         }
         let Some(Waiting {
             frame,
-            context,
+            background,
             accepted,
         }) = self.waiting.take()
         else {
@@ -166,7 +167,7 @@ impl Frames {
         let span = frame_span(&id);
         let analysis = async move {
             let _in_flight = InFlight::new(metrics);
-            analyst.analyse(frame, context, &desk, accepted).await
+            analyst.analyse(frame, &background, &desk, accepted).await
         };
         self.running
             .insert(id, self.tasks.spawn(analysis.instrument(span)));

@@ -46,7 +46,7 @@ pub struct Hello {
     /// The client's name for the state of its tasks.
     pub context_version: String,
     /// Its tasks.
-    pub context: Option<Arc<Context>>,
+    pub context: Option<Box<Context>>,
     /// How far its clock is from UTC, if it said so.
     pub utc_offset: Option<Offset>,
 }
@@ -95,7 +95,7 @@ pub struct Refusal {
     /// The frame it was about, if that is known.
     pub frame: Option<FrameId>,
     /// The context it brought, which counts all the same.
-    pub context: Option<Arc<Context>>,
+    pub context: Option<Box<Context>>,
 }
 
 /// The codes of ServerError about single events, as the wire contract lists

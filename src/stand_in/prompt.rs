@@ -66,6 +66,7 @@ impl<'a> Prompt<'a> {
             window: last("window").unwrap_or_default().trim(),
             today: said
                 .iter()
+                .rev()
                 .find_map(|text| today(text))
                 .unwrap_or_else(|| world.now().to_zoned(jiff::tz::TimeZone::UTC).date()),
             callable: callable(request),

@@ -14,8 +14,6 @@
 //! | unknown enum values | as if absent |
 //! | any list | over 10,000 entries: INVALID_EVENT, before it is built, see `weigh` |
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -143,7 +141,7 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
     })
 }
 
-fn context(version: &str, tasks: proto::SessionContext) -> Arc<Context> {
+fn context(version: &str, tasks: proto::SessionContext) -> Box<Context> {
     let proto::SessionContext {
         active_tasks,
         completed_tasks,
@@ -190,7 +188,7 @@ fn context(version: &str, tasks: proto::SessionContext) -> Arc<Context> {
         Goal { title, description }
     });
     let (completed, deleted) = (past(completed_tasks), past(deleted_tasks));
-    Arc::new(Context::bounded(
+    Box::new(Context::bounded(
         version,
         active.collect(),
         completed,

@@ -300,7 +300,7 @@ impl Stream for Mouth {
 
 fn input(deed: Deed) -> Input {
     let context = |name: &str| {
-        Arc::new(Context {
+        Box::new(Context {
             version: name.into(),
             ..Context::default()
         })

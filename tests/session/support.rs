@@ -181,7 +181,7 @@ impl Desk {
         self.input(Input::Message(message)).await;
     }
 
-    pub(crate) async fn hello(&self, version: Version, name: &str, context: Option<Arc<Context>>) {
+    pub(crate) async fn hello(&self, version: Version, name: &str, context: Option<Box<Context>>) {
         let context_version = name.to_owned();
         self.say(ClientMessage::Hello(Hello {
             version,
@@ -197,7 +197,7 @@ impl Desk {
         self.say(ClientMessage::Frame(Box::new(frame(id)))).await;
     }
 
-    pub(crate) async fn frame_with(&self, id: &str, context: Arc<Context>) {
+    pub(crate) async fn frame_with(&self, id: &str, context: Box<Context>) {
         let mut frame = frame(id);
         frame.context = Some(context);
         self.say(ClientMessage::Frame(Box::new(frame))).await;
@@ -376,7 +376,7 @@ pub(crate) fn shows(view: &View, id: &str) -> bool {
 }
 
 /// A context with one task.
-pub(crate) fn context(version: &str, task: &str) -> Arc<Context> {
+pub(crate) fn context(version: &str, task: &str) -> Box<Context> {
     let task = ActiveTask {
         id: 1,
         description: task.into(),
@@ -384,7 +384,7 @@ pub(crate) fn context(version: &str, task: &str) -> Arc<Context> {
         score: Some(1),
         staged: false,
     };
-    Arc::new(Context::bounded(
+    Box::new(Context::bounded(
         version,
         vec![task],
         vec![],
