@@ -160,7 +160,7 @@ pub(super) fn neutral(text: &str, lines: Lines) -> Cow<'_, str> {
 /// screens consist, is kept without being asked about.
 fn consists_of(text: &str, keep: impl Fn(char) -> bool) -> bool {
     let newline = keep('\n');
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') || (newline && byte == b'\n');
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') | (newline & (byte == b'\n'));
     let mut rest = text;
     loop {
         let mut chars = rest[plain_bytes(rest, plain)..].chars();
@@ -173,7 +173,7 @@ fn consists_of(text: &str, keep: impl Fn(char) -> bool) -> bool {
 }
 
 /// How many of the first bytes are plain. Fast where most are: a block without an
-/// early end is a few vector instructions.
+/// early end is a few vector instructions, if `plain` does not branch.
 fn plain_bytes(text: &str, plain: impl Fn(u8) -> bool) -> usize {
     const BLOCK: usize = 16;
     let bytes = text.as_bytes();
