@@ -68,10 +68,8 @@ impl TextPart {
 pub struct Conversation {
     brief: Bytes,
     background: Bytes,
-    /// The image's JSON up to its data; empty if there is none.
-    image_opening: &'static [u8],
     /// In base64: first what fills up the piece that the text before it began,
-    /// then blocks.
+    /// then blocks. Empty if there is no image.
     image: Vec<Bytes>,
     /// Everything after the image's data, up to the end of the last turn.
     tail: Vec<u8>,
@@ -138,24 +136,19 @@ fn write(to: &mut Vec<u8>, value: &impl Serialize) {
 impl Conversation {
     /// Opens with the user's turn: stable text, image, text of this frame.
     pub fn new(brief: &Brief, background: &TextPart, image: Option<Image>, frame: &str) -> Self {
-        let (Brief(brief), TextPart(background)) = (brief.clone(), background.clone());
+        let (Brief(brief), TextPart(background)) = (brief, background);
         let mut tail = Vec::with_capacity(frame.len() + ROOM);
-        let mut image_opening: &[u8] = b"";
         let image = image.map_or_else(Vec::new, |image| {
-            image_opening = IMAGE_OPENING;
             tail.extend_from_slice(IMAGE_END);
-            encode(
-                image.bytes(),
-                brief.len() + background.len() + image_opening.len(),
-            )
+            let text = brief.len() + background.len() + IMAGE_OPENING.len();
+            encode(image.bytes(), text)
         });
         tail.push(b',');
         write(&mut tail, &Text { text: frame });
         tail.extend_from_slice(b"]}");
         Self {
-            brief,
-            background,
-            image_opening,
+            brief: brief.clone(),
+            background: background.clone(),
             image,
             tail,
             turns: 0,
@@ -194,7 +187,7 @@ impl Conversation {
         let mut image = self.image.iter().cloned();
         let first = image.next().unwrap_or_default();
         let mut chunks = VecDeque::with_capacity(self.image.len() + 2);
-        let head = [&self.brief, &self.background, self.image_opening, &first];
+        let head = [&self.brief, &self.background, self.image_opening(), &first];
         chunks.push_back(head.concat().into());
         chunks.extend(image);
         let last = chunks.back_mut().expect("there is a first one");
@@ -207,15 +200,18 @@ impl Conversation {
 
     /// The body as one text, for tests.
     pub(super) fn text(&self) -> String {
-        let image = self.image.concat();
-        let text = [
-            &self.brief,
-            &self.background,
-            self.image_opening,
-            &image,
-            &self.tail,
-        ];
+        let (opening, image) = (self.image_opening(), self.image.concat());
+        let text = [&self.brief, &self.background, opening, &image, &self.tail];
         String::from_utf8_lossy(&text.concat()).into_owned()
+    }
+
+    /// The image's JSON up to its data.
+    fn image_opening(&self) -> &'static [u8] {
+        if self.image.is_empty() {
+            b""
+        } else {
+            IMAGE_OPENING
+        }
     }
 }
 
