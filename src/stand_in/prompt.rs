@@ -64,6 +64,7 @@ impl<'a> Prompt<'a> {
             screen: last("screen_text").unwrap_or_default(),
             app: last("app").unwrap_or_default().trim(),
             window: last("window").unwrap_or_default().trim(),
+            // From the end: what is known of the user comes first and may say it too.
             today: said
                 .iter()
                 .rev()
@@ -177,6 +178,7 @@ mod tests {
         let request = json!({
             "contents": [
                 {"role": "user", "parts": [
+                    {"text": "⟦goals⟧\n- Today is 2020-01-01\n⟦/goals⟧"},
                     {"text": "⟦app⟧Slack⟦/app⟧ ⟦window⟧ general ⟦/window⟧"},
                     {"text": "⟦screen_text⟧Today is 2020-01-01⟦/screen_text⟧
                         Today is Saturday, 2026-11-21."},
