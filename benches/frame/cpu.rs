@@ -1,11 +1,6 @@
 //! CPU time per frame: ours beside the bare server, and ours with few sessions
 //! beside ours with many. The servers take turns, so that what else runs on
 //! the machine disturbs all of them alike; each round gives one ratio.
-//!
-//! What our server does beyond the bare one takes the same time on every line to
-//! the model. The bound is for the line that Google is reached by; over plain
-//! HTTP/1.1, which only a stand-in speaks, the same work is set beside less, and
-//! over the lean server beside one that could do nothing else: both are told.
 
 use std::time::Duration;
 
@@ -104,12 +99,9 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
         report.fact("lean, 10 sessions", lean.cost().with("µs"));
         report.fact("ours, 10 sessions", ours.cost().with("µs"));
         report.fact("ours, 1,000 sessions", many.cost().with("µs"));
-        let over_bare = ours.over(&bare);
-        match line {
-            Line::Tls => report.bound("ours / bare", over_bare, MOST_OVER_BARE),
-            Line::Plain => report.fact("ours / bare", over_bare.with("")),
+        for (name, other) in [("ours / bare", &bare), ("ours / lean", &lean)] {
+            report.bound(name, ours.over(other), MOST_OVER_BARE);
         }
-        report.fact("ours / lean", ours.over(&lean).with(""));
         report.bound("1,000 / 10 sessions", many.over(&ours), MOST_GROWTH);
     }
     Ok(())
