@@ -1,12 +1,14 @@
 //! The `proactive` command.
 
-use std::io::{stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings};
+use proactive::dev::Trial;
 use proactive::embedded::Embedded;
 use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
@@ -59,6 +61,16 @@ struct Serve {
     /// Prints the configuration in force, secrets masked, and leaves.
     #[arg(long)]
     check_config: bool,
+    /// To try it, without any account: keys of its own, a stand-in for Gemini if
+    /// there is no key for it, and a page on standard output with a token and
+    /// grpcurl commands to paste. Listens on 127.0.0.1 alone, without TLS, unless
+    /// BIND_ADDRESS is given. Never in production.
+    #[arg(long)]
+    dev: bool,
+    /// With --dev: writes the token to this file, too, made anew every half hour
+    /// and removed at the end. Only its owner can read it.
+    #[arg(long, value_name = "FILE", requires = "dev")]
+    dev_token_file: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -142,7 +154,12 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: Serve) -> Result<ExitCode, Failure> {
-    let (config, log) = match (args.settings.check(), args.log.check(SERVER_LOG)) {
+    let stand_in = args.dev && !args.settings.has_key();
+    let settings = match args.dev {
+        true => args.settings.dev(),
+        false => args.settings,
+    };
+    let (config, log) = match (settings.check(), args.log.check(SERVER_LOG)) {
         (Ok(config), Ok(log)) => (config, log),
         (config, log) => {
             let wrong = [config.err(), log.err()].into_iter().flatten();
@@ -156,15 +173,40 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
     let (format, filter) = log;
     telemetry::init(format, filter, args.log.colour(&stderr()));
     let mut signals = Signals::listen().map_err(Failure::new)?;
+    if args.dev {
+        let mut trial = Trial::start(config, stand_in, args.dev_token_file)
+            .await
+            .map_err(Failure::new)?;
+        // Nobody reads a closed terminal.
+        let _ = write!(stdout(), "{}", trial.page());
+        until_stopped(&mut signals, trial.failed()).await?;
+        return leave(signals, trial.stop()).await;
+    }
     let mut running = app::start(config, World::real())
         .await
         .map_err(Failure::new)?;
+    until_stopped(&mut signals, running.failed()).await?;
+    leave(signals, running.stop()).await
+}
+
+/// Waits for the order to stop.
+async fn until_stopped(
+    signals: &mut Signals,
+    failed: impl Future<Output = app::Error>,
+) -> Result<(), Failure> {
     tokio::select! {
-        order = signals.next() => tracing::info!(?order, "told to stop"),
-        error = running.failed() => return Err(Failure::new(error)),
+        order = signals.next() => {
+            tracing::info!(?order, "told to stop");
+            Ok(())
+        }
+        error = failed => Err(Failure::new(error)),
     }
+}
+
+/// Drains; a second order ends that, too.
+async fn leave(mut signals: Signals, stop: impl Future<Output = ()>) -> Result<ExitCode, Failure> {
     tokio::select! {
-        () = running.stop() => Ok(ExitCode::SUCCESS),
+        () = stop => Ok(ExitCode::SUCCESS),
         order = signals.next() => {
             tracing::warn!(?order, "told to stop again: leaving at once");
             Ok(ExitCode::from(order.exit_code()))

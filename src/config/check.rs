@@ -29,7 +29,8 @@ impl Settings {
     pub fn check(&self) -> Result<Config, Mistakes> {
         let mut wrong = Vec::new();
         let w = &mut wrong;
-        let bind = address(w, "BIND_ADDRESS", &self.bind_address);
+        let bind = given(&self.bind_address).unwrap_or("0.0.0.0");
+        let bind = address(w, "BIND_ADDRESS", bind);
         let grpc_port = port(w, "GRPC_PORT", &self.grpc_port);
         let admin_port = port(w, "ADMIN_PORT", &self.admin_port);
         if grpc_port == admin_port && grpc_port != 0 {
@@ -405,7 +406,7 @@ mod tests {
     fn all_mistakes_are_told_at_once_each_by_its_variable() {
         let wrong = mistakes(|set| {
             set.grpc_port = "70000".into();
-            set.bind_address = "localhost".into();
+            set.bind_address = Some("localhost".into());
             set.gemini_model = "a/../b".into();
             set.google_gemini_base_url = "ftp://x".into();
             set.gemini_prices = "free".into();

@@ -229,15 +229,15 @@ pub struct Settings {
         help_heading = "Authentication"
     )]
     pub firebase_keys_max_stale: String,
-    /// The address to listen on.
+    /// The address to listen on [default: 0.0.0.0]. With --dev it is 127.0.0.1,
+    /// unless this is given.
     #[arg(
         long,
         env = "BIND_ADDRESS",
-        default_value = "0.0.0.0",
         value_name = "IP",
         help_heading = "Listening"
     )]
-    pub bind_address: String,
+    pub bind_address: Option<String>,
     /// gRPC; 0 means any free port, told in the log.
     #[arg(
         long,
@@ -301,7 +301,7 @@ impl Settings {
     /// there is none, for a stand-in does not need one.
     #[must_use]
     pub fn embedded(mut self) -> Self {
-        self.bind_address = "127.0.0.1".to_owned();
+        self.bind_address = Some("127.0.0.1".to_owned());
         self.grpc_port = "0".to_owned();
         self.admin_port = "0".to_owned();
         self.tls_cert_file = None;
@@ -312,6 +312,22 @@ impl Settings {
             self.gemini_api_key = Some("no-key".into());
         }
         self
+    }
+
+    /// For `serve --dev`: embedded, but on the ports that are asked for, and on
+    /// another address than loopback if that is given.
+    #[must_use]
+    pub fn dev(self) -> Self {
+        let address = self.bind_address.clone();
+        let address = address.filter(|address| !address.trim().is_empty());
+        let ports = (self.grpc_port.clone(), self.admin_port.clone());
+        let embedded = self.embedded();
+        Self {
+            bind_address: address.or(embedded.bind_address.clone()),
+            grpc_port: ports.0,
+            admin_port: ports.1,
+            ..embedded
+        }
     }
 
     /// Whether there is a Gemini key.
