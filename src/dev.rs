@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::app;
@@ -44,7 +44,7 @@ pub enum Error {
 pub struct Trial {
     service: Embedded,
     stand_in: bool,
-    file: Option<TokenFile>,
+    token_file: Option<PathBuf>,
 }
 
 impl Trial {
@@ -73,12 +73,16 @@ impl Trial {
         let model = stand_in.then(|| StandIn::new(stand_in::Options::default(), world.clone()));
         let service = Embedded::start(config, model, world).await?;
         service.ready().await;
-        let write = |path| TokenFile::new(path, &service.token(USER));
-        let file = token_file.map(write).transpose()?;
+        if let Some(path) = &token_file {
+            write_token(path, &service.token(USER)).map_err(|cause| Error::TokenFile {
+                path: path.clone(),
+                cause,
+            })?;
+        }
         Ok(Self {
             service,
             stand_in,
-            file,
+            token_file,
         })
     }
 
@@ -99,8 +103,10 @@ impl Trial {
                 error = self.service.server.failed() => return error,
                 () = tokio::time::sleep(RENEWAL) => {}
             }
-            let token = self.service.token(USER);
-            if let Some(Err(error)) = self.file.as_ref().map(|file| file.renew(&token)) {
+            let Some(path) = &self.token_file else {
+                continue;
+            };
+            if let Err(error) = write_token(path, &self.service.token(USER)) {
                 tracing::warn!(%error, "the token in --dev-token-file could not be renewed");
             }
         }
@@ -210,43 +216,20 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The file that holds the token, for nobody else to read; removed when dropped.
-struct TokenFile(PathBuf);
-
-impl TokenFile {
-    fn new(path: PathBuf, token: &str) -> Result<Self, Error> {
-        let file = Self(path);
-        match file.renew(token) {
-            Ok(()) => Ok(file),
-            Err(cause) => Err(Error::TokenFile {
-                path: file.0.clone(),
-                cause,
-            }),
-        }
-    }
-
-    /// Replaces the token, whole: no reader finds half of one.
-    fn renew(&self, token: &str) -> io::Result<()> {
-        let mut name = self.0.clone().into_os_string();
-        name.push(".new");
-        let next = PathBuf::from(name);
-        // Left by a process that was killed; its mode is not known.
-        let _ = fs::remove_file(&next);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&next)?;
-        writeln!(file, "{token}")?;
-        fs::rename(&next, &self.0)
-    }
-}
-
-impl Drop for TokenFile {
-    fn drop(&mut self) {
-        // The token is of no use to anybody any more.
-        let _ = fs::remove_file(&self.0);
-    }
+/// Writes the token to a file of nobody else's, whole: no reader finds half of
+/// one. It stays when the server ends, and is worth nothing then.
+fn write_token(path: &Path, token: &str) -> io::Result<()> {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".new");
+    // Left by a process that was killed; its mode is not known.
+    let _ = fs::remove_file(&next);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&next)?;
+    writeln!(file, "{token}")?;
+    fs::rename(&next, path)
 }
 
 #[cfg(test)]
@@ -257,6 +240,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::config::Settings;
     use crate::domain::Image;
 
     #[test]
@@ -277,16 +261,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_token_file_is_for_its_owner_alone_and_goes_with_the_server() {
+    #[tokio::test]
+    async fn the_token_file_is_for_its_owner_alone_and_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let file = TokenFile::new(path.clone(), "one").unwrap();
-        file.renew("two").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        let mut settings = Settings::defaults().dev();
+        settings.grpc_port = "0".into();
+        settings.admin_port = "0".into();
+        let config = settings.check().unwrap();
+        let trial = Trial::start(config, true, Some(path.clone())).await;
+        let mut trial = trial.unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        drop(file);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(&path, "expired").unwrap();
+        tokio::time::pause();
+        tokio::select! {
+            error = trial.failed() => panic!("{error}"),
+            () = tokio::time::sleep(RENEWAL * 3 / 2) => {}
+        }
+        let token = fs::read_to_string(&path).unwrap();
+        assert!(token.starts_with("eyJ") && token.ends_with('\n'), "{token}");
+        trial.stop().await;
     }
 }

@@ -59,7 +59,7 @@ enum Verb {
 #[derive(Args)]
 struct Serve {
     /// Prints the configuration in force, secrets masked, and leaves.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dev")]
     check_config: bool,
     /// To try it, without any account: keys of its own, a stand-in for Gemini if
     /// there is no key for it, and a page on standard output with a token and
@@ -67,8 +67,8 @@ struct Serve {
     /// BIND_ADDRESS is given. Never in production.
     #[arg(long)]
     dev: bool,
-    /// With --dev: writes the token to this file, too, made anew every half hour
-    /// and removed at the end. Only its owner can read it.
+    /// With --dev: writes the token to this file, too, anew every half hour. Only
+    /// its owner can read it.
     #[arg(long, value_name = "FILE", requires = "dev")]
     dev_token_file: Option<PathBuf>,
     #[command(flatten)]

@@ -212,38 +212,42 @@ function connect(ProactiveAI, args) {
   return new ProactiveAI(args.addr, credentials, options);
 }
 
-/** A token for the next stream: they last an hour, so it is asked for anew. */
+/** A token for the next stream, or null: they last an hour, so it is asked for anew. */
 function token(args) {
   if (args.token) return args.token;
   try {
     return execSync(args["token-command"], { stdio: ["ignore", "pipe", "inherit"] }).toString().trim();
   } catch (error) {
-    throw new Fatal(`--token-command: ${error.message}`);
+    say(`--token-command ended with ${error.status}`);
+    return null;
   }
 }
 
 /** Opens one stream after the other until the frame is answered. */
 async function show(ProactiveAI, args, frame) {
-  let failures = 0;
-  let refused = false;
+  let [failures, refused] = [0, false];
   for (;;) {
-    const client = connect(ProactiveAI, args);
-    const session = new Session(client, token(args), frame);
-    const status = await session.hold();
-    client.close();
-    if (frame.answer) return;
-    say(`the stream ended: ${grpc.status[status.code]}: ${status.details}`);
-    if (status.code === grpc.status.UNIMPLEMENTED) throw new Fatal("there is no ProactiveAI at this address");
-    if (session.ready) [failures, refused] = [0, false];
-    if (status.code === grpc.status.UNAUTHENTICATED) {
+    let [status, ready, delay] = [null, false, null];
+    const credential = token(args);
+    if (credential) {
+      const client = connect(ProactiveAI, args);
+      const session = new Session(client, credential, frame);
+      status = await session.hold();
+      client.close();
+      if (frame.answer) return;
+      say(`the stream ended: ${grpc.status[status.code]}: ${status.details}`);
+      [ready, delay] = [session.ready, session.reconnectDelayMs];
+    }
+    if (status?.code === grpc.status.UNIMPLEMENTED) throw new Fatal("there is no ProactiveAI at this address");
+    if (ready) [failures, refused] = [0, false];
+    if (status?.code === grpc.status.UNAUTHENTICATED) {
       if (refused) throw new Fatal("a fresh token is refused, too: sign in again");
       refused = true;
     }
     failures += 1;
     // Full jitter: clients that were cut off together do not come back together.
-    const most = Math.min(MOST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - 1));
-    const delay = session.reconnectDelayMs ?? Math.random() * most;
-    say(`reconnecting in ${(delay / 1000).toFixed(1)} s`);
+    delay ??= Math.random() * Math.min(MOST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - 1));
+    say(`trying again in ${(delay / 1000).toFixed(1)} s`);
     await sleep(delay);
   }
 }

@@ -243,44 +243,50 @@ def channel(args):
 
 
 def token(args):
-    """A token for the next stream: they last an hour, so it is asked for anew."""
+    """A token for the next stream, or None: they last an hour, so it is asked for anew."""
     if args.token:
         return args.token
     done = subprocess.run(args.token_command, shell=True, stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        raise Fatal(f"--token-command ended with {done.returncode}")
+        say(f"--token-command ended with {done.returncode}")
+        return None
     return done.stdout.decode().strip()
 
 
 async def show(args, frame):
     """Opens one stream after the other until the frame is answered."""
     failures, refused = 0, False
-    while frame.answer is None:
-        async with channel(args) as line:
-            stub = proactive_pb2_grpc.ProactiveAIStub(line)
-            session = Session(stub, token(args), frame)
-            try:
-                await session.hold()
-            except TimeoutError:
-                say("the server is silent")
-            except grpc.aio.AioRpcError as error:
-                say(f"the stream ended: {error.code().name}: {error.details()}")
-                if error.code() == grpc.StatusCode.UNIMPLEMENTED:
-                    raise Fatal("there is no ProactiveAI at this address") from error
-                if error.code() == grpc.StatusCode.UNAUTHENTICATED:
-                    if refused:
-                        raise Fatal("a fresh token is refused, too: sign in again") from error
-                    refused = True
+    while True:
+        status, ready, delay = None, False, None
+        credential = token(args)
+        if credential:
+            async with channel(args) as line:
+                stub = proactive_pb2_grpc.ProactiveAIStub(line)
+                session = Session(stub, credential, frame)
+                try:
+                    await session.hold()
+                except TimeoutError:
+                    say("the server is silent")
+                except grpc.aio.AioRpcError as error:
+                    status = error.code()
+                    say(f"the stream ended: {status.name}: {error.details()}")
+            ready, delay = session.ready, session.reconnect_delay_s
         if frame.answer is not None:
             return
-        if session.ready:
+        if status == grpc.StatusCode.UNIMPLEMENTED:
+            raise Fatal("there is no ProactiveAI at this address")
+        if ready:
             failures, refused = 0, False
+        if status == grpc.StatusCode.UNAUTHENTICATED:
+            if refused:
+                raise Fatal("a fresh token is refused, too: sign in again")
+            refused = True
         failures += 1
-        # Full jitter: clients that were cut off together do not come back together.
-        most = min(MOST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
-        delay = session.reconnect_delay_s
-        delay = random.uniform(0, most) if delay is None else delay
-        say(f"reconnecting in {delay:.1f} s")
+        if delay is None:
+            # Full jitter: clients that were cut off together do not come back together.
+            most = min(MOST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
+            delay = random.uniform(0, most)
+        say(f"trying again in {delay:.1f} s")
         await asyncio.sleep(delay)
 
 
