@@ -141,7 +141,7 @@ class Session:
     async def hold(self):
         """Returns when the stream has ended, or the server is taken for gone."""
         try:
-            await self.write(client_hello=hello())
+            self.start(self.write(client_hello=hello()))
             self.start(self.beat())
             silence = HANDSHAKE_S
             while True:
@@ -149,7 +149,7 @@ class Session:
                     event = await self.call.read()
                 if event is grpc.aio.EOF:
                     return
-                await self.take(event)
+                self.take(event)
                 if event.WhichOneof("event") == "session_ready":
                     every_ms = event.session_ready.heartbeat_interval_ms
                     # A server of 1.0 sends none; then only the transport tells.
@@ -159,12 +159,13 @@ class Session:
                 task.cancel()
             self.call.cancel()
 
-    async def take(self, event):
+    def take(self, event):
+        """Never waits: what is to be sent is sent by tasks, while reading goes on."""
         kind = event.WhichOneof("event")
         if kind == "session_ready":
             self.ready = True
             say(f"session {event.session_ready.session_id}")
-            await self.show()
+            self.start(self.show())
         elif kind == "tool_call_request":
             call = event.tool_call_request
             # Within call.deadline_ms; a search that fails is answered with `error`.
@@ -173,22 +174,22 @@ class Session:
             result = pb.ToolResult(
                 request_id=call.request_id, frame_id=call.frame_id, result=found
             )
-            await self.write(tool_result=result)
+            self.start(self.write(tool_result=result))
         elif kind == "cancel_tool_request":
             # A search that takes its time would be stopped here.
             say(f"search called off: {event.cancel_tool_request.reason}")
         elif kind == "analysis_outcome":
             if event.analysis_outcome.frame_id == self.frame.id:
                 # A task that was extracted would be saved here, and CONTEXT_VERSION changed.
-                await self.answered(event.analysis_outcome)
+                self.answered(event.analysis_outcome)
         elif kind == "server_error":
-            await self.error(event.server_error)
+            self.error(event.server_error)
         elif kind == "go_away":
             self.reconnect_delay_s = event.go_away.reconnect_delay_ms / 1000
             say(f"the server goes away: {event.go_away.reason}")
         # Heartbeats have done their work by coming; what is unknown is ignored.
 
-    async def error(self, error):
+    def error(self, error):
         say(f"{error.code}: {error.message}")
         if error.frame_id != self.frame.id:
             return
@@ -196,15 +197,14 @@ class Session:
             return  # the frame is shown on the next stream
         self.frame.failures += 1
         if not error.retryable or self.frame.failures >= TRIES:
-            await self.answered(error)
+            self.answered(error)
             return
         pause = 30 if error.code == "RATE_LIMITED" else FIRST_DELAY_S
         self.start(self.show(pause * 2 ** (self.frame.failures - 1)))
 
-    async def answered(self, answer):
+    def answered(self, answer):
         self.frame.answer = answer
-        async with self.writing:
-            await self.call.done_writing()  # the server ends the stream then
+        self.start(self.close())
 
     async def show(self, after_s=0):
         await asyncio.sleep(after_s)
@@ -221,6 +221,12 @@ class Session:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             async with self.writing:
                 await self.call.write(pb.ClientEvent(**event))
+
+    async def close(self):
+        """Says that nothing more will come; the server ends the stream then."""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            async with self.writing:
+                await self.call.done_writing()
 
     def start(self, work):
         task = asyncio.create_task(work)
