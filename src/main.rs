@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
 /// pays for the next in page faults. This one gives it back after ten seconds.
-#[cfg(not(target_env = "msvc"))]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -47,7 +47,6 @@ impl Default for Options {
 
 /// What the model is told of a user, whatever the screen shows. Made once for all
 /// frames that share a context.
-#[derive(Debug)]
 pub struct Background {
     /// The client's name for the context.
     pub version: String,
