@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings};
+use proactive::config::{Config, EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings};
 use proactive::embedded::Embedded;
 use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
+use proactive::telemetry::Traces;
 use proactive::world::World;
 use proactive::{app, demo, telemetry};
 use tokio::net::TcpListener;
@@ -61,6 +62,8 @@ struct Serve {
     check_config: bool,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    traces: TraceSettings,
     #[command(flatten)]
     log: LogSettings,
 }
@@ -142,19 +145,37 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: Serve) -> Result<ExitCode, Failure> {
-    let (config, log) = match (args.settings.check(), args.log.check(SERVER_LOG)) {
-        (Ok(config), Ok(log)) => (config, log),
-        (config, log) => {
-            let wrong = [config.err(), log.err()].into_iter().flatten();
+    let checked = (
+        args.settings.check(),
+        args.traces.check(),
+        args.log.check(SERVER_LOG),
+    );
+    let (config, traces, log) = match checked {
+        (Ok(config), Ok(traces), Ok(log)) => (config, traces, log),
+        (config, traces, log) => {
+            let wrong = [config.err(), traces.err(), log.err()];
+            let wrong = wrong.into_iter().flatten();
             return Err(Mistakes(wrong.flat_map(|mistakes| mistakes.0).collect()).into());
         }
     };
     if args.check_config {
-        print!("{}{}", config.show(), args.log.show(SERVER_LOG));
+        let (traces, log) = (args.traces.show(), args.log.show(SERVER_LOG));
+        print!("{}{traces}{log}", config.show());
         return Ok(ExitCode::SUCCESS);
     }
+    let traces = traces.as_ref().map(Traces::new).transpose();
+    let traces = traces.map_err(Failure::new)?;
     let (format, filter) = log;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    let colour = args.log.colour(&stderr());
+    telemetry::init(format, filter, colour, traces.as_ref());
+    let code = serve_until_told(config).await;
+    if let Some(traces) = traces {
+        traces.flush().await;
+    }
+    code
+}
+
+async fn serve_until_told(config: Config) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen().map_err(Failure::new)?;
     let mut running = app::start(config, World::real())
         .await
@@ -174,7 +195,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
 
 async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let (format, filter) = args.log.check("error")?;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
     let told = |error: demo::Error| Failure {
         code: error.exit_code(),
         ..Failure::new(error)
@@ -205,7 +226,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
 
 async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {
     let (format, filter) = args.log.check(SERVER_LOG)?;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let listener = TcpListener::bind(address)
         .await

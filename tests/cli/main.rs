@@ -11,3 +11,4 @@ mod log;
 mod process;
 mod serve;
 mod settings;
+mod traces;
