@@ -179,6 +179,7 @@ impl Metrics {
             ),
             registry,
         };
+        inner.begin_at_zero();
         Self(Arc::new(inner))
     }
 
@@ -287,6 +288,28 @@ impl Metrics {
     }
 }
 
+impl Inner {
+    /// A counter that appears with its first count has not increased, as Prometheus
+    /// sees it. Calls to the model are named by what servers answer, which nobody
+    /// knows beforehand.
+    fn begin_at_zero(&self) {
+        for &end in SessionEnd::ALL {
+            let _ = self.session_ends.get_or_create(&EndLabels { end });
+        }
+        for &result in FrameResult::ALL {
+            let _ = self.frames.get_or_create(&FrameLabels { result });
+        }
+        for &result in AuthResult::ALL {
+            let _ = self.auth.get_or_create(&AuthLabels { result });
+        }
+        for &tool in ToolLabel::ALL {
+            for &result in ToolResult::ALL {
+                let _ = self.tools.get_or_create(&ToolLabels { tool, result });
+            }
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -310,6 +333,19 @@ fn put_seconds(registry: &mut Registry, name: &str, help: &str, buckets: &[f64])
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_counted_is_there_from_the_start() {
+        let page = Metrics::new().render();
+        for line in [
+            "proactive_sessions_ended_total{end=\"crashed\"} 0",
+            "proactive_frames_total{result=\"internal\"} 0",
+            "proactive_stream_auth_total{result=\"unavailable\"} 0",
+            "proactive_tool_calls_total{tool=\"search_keywords\",result=\"timeout\"} 0",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
 
     #[test]
     fn the_page_names_every_metric_with_its_labels() {

@@ -25,6 +25,11 @@ pub fn buf() -> Option<OsString> {
     find("BUF", "buf", &["--version"])
 }
 
+/// Prometheus' own judge: PROMTOOL, else the one on the PATH.
+pub fn promtool() -> Option<OsString> {
+    find("PROMTOOL", "promtool", &["--version"])
+}
+
 /// The program that the variable names, else that name on the PATH, if it runs
 /// with these arguments.
 fn find(name: &str, usual: &str, tried: &[&str]) -> Option<OsString> {
