@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use proactive::config::{Config, EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings};
+use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings};
 use proactive::embedded::Embedded;
 use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
@@ -168,14 +168,6 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
     let (format, filter) = log;
     let colour = args.log.colour(&stderr());
     telemetry::init(format, filter, colour, traces.as_ref());
-    let code = serve_until_told(config).await;
-    if let Some(traces) = traces {
-        traces.flush().await;
-    }
-    code
-}
-
-async fn serve_until_told(config: Config) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen().map_err(Failure::new)?;
     let mut running = app::start(config, World::real())
         .await
@@ -184,8 +176,14 @@ async fn serve_until_told(config: Config) -> Result<ExitCode, Failure> {
         order = signals.next() => tracing::info!(?order, "told to stop"),
         error = running.failed() => return Err(Failure::new(error)),
     }
+    let stopped = async {
+        running.stop().await;
+        if let Some(traces) = traces {
+            traces.flush().await;
+        }
+    };
     tokio::select! {
-        () = running.stop() => Ok(ExitCode::SUCCESS),
+        () = stopped => Ok(ExitCode::SUCCESS),
         order = signals.next() => {
             tracing::warn!(?order, "told to stop again: leaving at once");
             Ok(ExitCode::from(order.exit_code()))
