@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings};
+use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings};
 use proactive::dev::Trial;
 use proactive::embedded::Embedded;
 use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
+use proactive::telemetry::Traces;
 use proactive::world::World;
 use proactive::{app, demo, telemetry};
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
 /// pays for the next in page faults. This one gives it back after ten seconds.
-#[cfg(not(target_env = "msvc"))]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -73,6 +74,8 @@ struct Serve {
     dev_token_file: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    traces: TraceSettings,
     #[command(flatten)]
     log: LogSettings,
 }
@@ -159,19 +162,29 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         true => args.settings.dev(),
         false => args.settings,
     };
-    let (config, log) = match (settings.check(), args.log.check(SERVER_LOG)) {
-        (Ok(config), Ok(log)) => (config, log),
-        (config, log) => {
-            let wrong = [config.err(), log.err()].into_iter().flatten();
+    let checked = (
+        settings.check(),
+        args.traces.check(),
+        args.log.check(SERVER_LOG),
+    );
+    let (config, traces, log) = match checked {
+        (Ok(config), Ok(traces), Ok(log)) => (config, traces, log),
+        (config, traces, log) => {
+            let wrong = [config.err(), traces.err(), log.err()];
+            let wrong = wrong.into_iter().flatten();
             return Err(Mistakes(wrong.flat_map(|mistakes| mistakes.0).collect()).into());
         }
     };
     if args.check_config {
-        print!("{}{}", config.show(), args.log.show(SERVER_LOG));
+        let (traces, log) = (args.traces.show(), args.log.show(SERVER_LOG));
+        print!("{}{traces}{log}", config.show());
         return Ok(ExitCode::SUCCESS);
     }
+    let traces = traces.as_ref().map(Traces::new).transpose();
+    let traces = traces.map_err(Failure::new)?;
     let (format, filter) = log;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    let colour = args.log.colour(&stderr());
+    telemetry::init(format, filter, colour, traces.as_ref());
     let mut signals = Signals::listen().map_err(Failure::new)?;
     if args.dev {
         let mut trial = Trial::start(config, stand_in, args.dev_token_file)
@@ -180,13 +193,13 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         // Nobody reads a closed terminal.
         let _ = write!(stdout(), "{}", trial.page());
         until_stopped(&mut signals, trial.failed()).await?;
-        return leave(signals, trial.stop()).await;
+        return leave(signals, trial.stop(), traces).await;
     }
     let mut running = app::start(config, World::real())
         .await
         .map_err(Failure::new)?;
     until_stopped(&mut signals, running.failed()).await?;
-    leave(signals, running.stop()).await
+    leave(signals, running.stop(), traces).await
 }
 
 /// Waits for the order to stop.
@@ -203,10 +216,20 @@ async fn until_stopped(
     }
 }
 
-/// Drains; a second order ends that, too.
-async fn leave(mut signals: Signals, stop: impl Future<Output = ()>) -> Result<ExitCode, Failure> {
+/// Drains, and sends off what there is of traces; a second order ends that, too.
+async fn leave(
+    mut signals: Signals,
+    stop: impl Future<Output = ()>,
+    traces: Option<Traces>,
+) -> Result<ExitCode, Failure> {
+    let stopped = async {
+        stop.await;
+        if let Some(traces) = traces {
+            traces.flush().await;
+        }
+    };
     tokio::select! {
-        () = stop => Ok(ExitCode::SUCCESS),
+        () = stopped => Ok(ExitCode::SUCCESS),
         order = signals.next() => {
             tracing::warn!(?order, "told to stop again: leaving at once");
             Ok(ExitCode::from(order.exit_code()))
@@ -216,7 +239,7 @@ async fn leave(mut signals: Signals, stop: impl Future<Output = ()>) -> Result<E
 
 async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let (format, filter) = args.log.check("error")?;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
     let told = |error: demo::Error| Failure {
         code: error.exit_code(),
         ..Failure::new(error)
@@ -247,7 +270,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
 
 async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {
     let (format, filter) = args.log.check(SERVER_LOG)?;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let listener = TcpListener::bind(address)
         .await

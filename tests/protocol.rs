@@ -217,3 +217,42 @@ fn every_status_that_a_stream_ends_with_stands_in_the_page() {
     let missing: Vec<_> = used.difference(&listed).collect();
     assert!(missing.is_empty(), "{missing:?} are not in {listed:?}");
 }
+
+/// The version that a comment begins with, if it is about an addition.
+fn since(comment: &str) -> Option<&str> {
+    let rest = comment.strip_prefix("Since ")?;
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap();
+    Some(rest[..end].trim_end_matches('.'))
+}
+
+#[test]
+fn every_addition_stands_in_the_table_of_versions() {
+    let contract = Contract::read();
+    let mut added = Vec::new();
+    for (at, message) in (0..).zip(&contract.file.message_type) {
+        let name = message.name();
+        if let Some(version) = since(contract.comment(&[MESSAGES, at])) {
+            added.push((version, name.to_owned()));
+            continue;
+        }
+        for (number, field) in (0..).zip(&message.field) {
+            let comment = contract.comment(&[MESSAGES, at, FIELDS, number]);
+            // An event is named by its message.
+            if let Some(version) = since(comment).filter(|_| !name.ends_with("Event")) {
+                added.push((version, format!("`{name}.{}`", field.name())));
+            }
+        }
+    }
+    assert!(added.contains(&("1.1", "GoAway".to_owned())), "{added:?}");
+    let page = page();
+    for (version, name) in added {
+        let row = format!("| {version} | ");
+        let row = page.lines().find_map(|line| line.strip_prefix(&row));
+        assert!(
+            row.is_some_and(|row| row.contains(&name)),
+            "{version} {name}"
+        );
+    }
+}

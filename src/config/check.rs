@@ -271,7 +271,7 @@ fn secret(value: &Option<SecretString>) -> Option<&str> {
 
 /// A value that says something: variables without a default that are set but
 /// empty count as not set.
-fn given(value: &Option<String>) -> Option<&str> {
+pub(super) fn given(value: &Option<String>) -> Option<&str> {
     value
         .as_deref()
         .map(str::trim)
@@ -329,7 +329,7 @@ fn duration(
     take(wrong, name, value).unwrap_or(*range.end())
 }
 
-fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
+pub(super) fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     let text = text.trim();
     // Never shown here: a part that is refused may be a secret.
     match reqwest::Url::parse(text) {

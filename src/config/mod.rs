@@ -4,6 +4,7 @@
 mod check;
 mod settings;
 mod show;
+mod traces;
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -15,6 +16,7 @@ use crate::transport::grpc;
 use crate::{analysis, auth, gemini, session};
 
 pub use settings::Settings;
+pub use traces::TraceSettings;
 
 /// The exit code for a configuration that cannot be used (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;

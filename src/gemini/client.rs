@@ -13,10 +13,11 @@ use reqwest::{Method, Request, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Span;
 
 use super::wire::Reading;
 use super::{Ask, Chunks, Error, Model, Pool, Prices, Spent, Turn, google_error, wire};
-use crate::telemetry::{Metrics, ModelCode};
+use crate::telemetry::{Metrics, ModelCode, model_answered, span_failed};
 
 /// An answer is a few kilobytes; more than this is not one.
 const MAX_ANSWER: usize = 4 << 20;
@@ -253,6 +254,7 @@ impl Client {
         let price = self.prices.of(&model_version, &self.model);
         let cost = price.map_or(0.0, |price| price.micro_usd(usage));
         self.metrics.model_billed(&self.model, usage, cost);
+        model_answered(&self.model, &model_version, usage);
         spent.usage += usage;
         spent.cost_micro_usd += cost;
         spent.model_answered = model_version;
@@ -314,6 +316,9 @@ impl Model for Client {
             let started = Instant::now();
             let turn = self.ask(ask, spent).await;
             spent.time += started.elapsed();
+            if let Err(error) = &turn {
+                span_failed(&Span::current(), &error.to_string());
+            }
             turn
         }
         .boxed()

@@ -11,6 +11,9 @@ macro_rules! label {
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
+            /// Every one there is.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
             /// The label's value.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $value),+ }

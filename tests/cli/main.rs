@@ -12,3 +12,4 @@ mod log;
 mod process;
 mod serve;
 mod settings;
+mod traces;

@@ -8,7 +8,7 @@ const KEY: &str = "AIza-a-key-that-nobody-may-see";
 const ACCOUNT: &str = r#"{"project_id": "from-account", "private_key": "MIIE-nobody-may-see"}"#;
 
 /// Every setting and its default; empty if it has none.
-const SETTINGS: [(&str, &str); 33] = [
+const SETTINGS: [(&str, &str); 37] = [
     ("GEMINI_API_KEY", ""),
     ("GOOGLE_API_KEY", ""),
     ("GEMINI_MODEL", "gemini-3.5-flash-lite"),
@@ -51,6 +51,10 @@ const SETTINGS: [(&str, &str); 33] = [
     ("RUST_LOG", ""),
     ("LOG_FORMAT", "text"),
     ("NO_COLOR", ""),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ("OTEL_SERVICE_NAME", "proactive"),
+    ("OTEL_SDK_DISABLED", ""),
 ];
 
 /// The lines of `serve --check-config`, which must be content.

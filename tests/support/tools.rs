@@ -46,6 +46,11 @@ pub fn node_with(packages: [&str; 2]) -> Option<Command> {
     None
 }
 
+/// Prometheus' own judge: PROMTOOL, else the one on the PATH.
+pub fn promtool() -> Option<OsString> {
+    find("PROMTOOL", "promtool", &["--version"])
+}
+
 /// The program that the variable names, else that name on the PATH, if it runs
 /// with these arguments.
 fn find(name: &str, usual: &str, tried: &[&str]) -> Option<OsString> {
