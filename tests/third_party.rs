@@ -198,7 +198,7 @@ fn buf_in(folder: &Path, buf: &OsStr, arguments: &[&str]) -> Command {
 
 /// What was released, oldest first: one folder a version.
 fn released() -> Vec<PathBuf> {
-    let folder = Path::new(ROOT).join("proto-released");
+    let folder = Path::new(ROOT).join("docs/contract");
     let entries = fs::read_dir(folder).unwrap();
     let mut released: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     released.sort();
