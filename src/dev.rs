@@ -138,7 +138,7 @@ impl fmt::Display for Page {
             true => {
                 "a stand-in that decides by simple rules; set GEMINI_API_KEY to ask the real one"
             }
-            false => "Gemini, by the key in the environment; frames cost what they cost",
+            false => "Gemini, as the environment says; frames cost what they cost",
         };
         let call = r#"grpcurl -plaintext -H "authorization: Bearer $TOKEN""#;
         let session = format!("{grpc} {SERVICE}/Session");

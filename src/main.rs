@@ -46,9 +46,9 @@ enum Verb {
     ///
     /// Without arguments it plays three bundled screens: a new request, the same
     /// request already tracked, and a screen without one. Gemini is asked if
-    /// GEMINI_API_KEY (or GOOGLE_API_KEY) is set; otherwise a stand-in decides by
-    /// simple rules over the text. A picture given with --frame is sent to whichever
-    /// of them is asked.
+    /// GEMINI_API_KEY (or GOOGLE_API_KEY) or GOOGLE_GENAI_USE_VERTEXAI is set;
+    /// otherwise a stand-in decides by simple rules over the text. A picture given
+    /// with --frame is sent to whichever of them is asked.
     Demo(Demo),
     /// Serves a stand-in for Gemini, for tests and benchmarks: simple rules
     /// over the screen's text, no model.
@@ -63,7 +63,7 @@ struct Serve {
     #[arg(long, conflicts_with = "dev")]
     check_config: bool,
     /// To try it, without any account: keys of its own, a stand-in for Gemini if
-    /// there is no key for it, and a page on standard output with a token and
+    /// none is to be asked, and a page on standard output with a token and
     /// grpcurl commands to paste. Listens on 127.0.0.1 alone, without TLS, unless
     /// BIND_ADDRESS is given. Never in production.
     #[arg(long)]
@@ -157,7 +157,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: Serve) -> Result<ExitCode, Failure> {
-    let stand_in = args.dev && !args.settings.has_key();
+    let stand_in = args.dev && !args.settings.has_model();
     let settings = match args.dev {
         true => args.settings.dev(),
         false => args.settings,
@@ -176,8 +176,9 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         }
     };
     if args.check_config {
+        let config = config.show(&settings);
         let (traces, log) = (args.traces.show(), args.log.show(SERVER_LOG));
-        print!("{}{traces}{log}", config.show());
+        print!("{config}{traces}{log}");
         return Ok(ExitCode::SUCCESS);
     }
     let traces = traces.as_ref().map(Traces::new).transpose();
@@ -248,7 +249,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let settings = Settings::from_environment()?;
     let world = World::real();
     let stand_in =
-        (!settings.has_key()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
+        (!settings.has_model()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
     let by_stand_in = stand_in.is_some();
     let config = settings.embedded().check()?;
     let service = Embedded::start(config, stand_in, world.clone())

@@ -130,7 +130,7 @@ impl Metrics {
             model_calls: put(
                 r,
                 "model_calls",
-                "Calls sent to the model, retries included, by HTTP status or fault",
+                "Calls to the model, retries included, by HTTP status or fault",
                 Family::default(),
             ),
             tokens: put(

@@ -13,3 +13,4 @@ mod process;
 mod serve;
 mod settings;
 mod traces;
+mod vertex;
