@@ -19,44 +19,44 @@ use crate::transport::proto::{
 };
 
 /// The server's side of one stream, as a script handles it.
-pub(super) struct Peer {
-    pub(super) header: String,
-    pub(super) events: Streaming<ClientEvent>,
-    pub(super) answers: mpsc::Sender<Result<ServerEvent, Status>>,
+pub(crate) struct Peer {
+    pub(crate) header: String,
+    pub(crate) events: Streaming<ClientEvent>,
+    pub(crate) answers: mpsc::Sender<Result<ServerEvent, Status>>,
 }
 
 impl Peer {
-    pub(super) async fn next(&mut self) -> client_event::Event {
+    pub(crate) async fn next(&mut self) -> client_event::Event {
         self.events.message().await.unwrap().unwrap().event.unwrap()
     }
 
-    pub(super) async fn hello(&mut self) -> ClientHello {
+    pub(crate) async fn hello(&mut self) -> ClientHello {
         match self.next().await {
             client_event::Event::ClientHello(hello) => hello,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) async fn frame(&mut self) -> FrameEvent {
+    pub(crate) async fn frame(&mut self) -> FrameEvent {
         match self.next().await {
             client_event::Event::FrameEvent(frame) => frame,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) async fn result(&mut self) -> ToolResult {
+    pub(crate) async fn result(&mut self) -> ToolResult {
         match self.next().await {
             client_event::Event::ToolResult(result) => result,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) async fn say(&self, event: server_event::Event) {
+    pub(crate) async fn say(&self, event: server_event::Event) {
         let event = ServerEvent { event: Some(event) };
         self.answers.send(Ok(event)).await.unwrap();
     }
 
-    pub(super) async fn ready(&mut self, heartbeat_interval_ms: i64) {
+    pub(crate) async fn ready(&mut self, heartbeat_interval_ms: i64) {
         self.hello().await;
         self.say(server_event::Event::SessionReady(SessionReady {
             session_id: "s".into(),
@@ -108,13 +108,13 @@ impl ProactiveAi for Fake {
 }
 
 /// A server at work; it ends with this.
-pub(super) struct Running {
-    pub(super) address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     _server: JoinSet<()>,
 }
 
 /// Starts a server that plays a script.
-pub(super) async fn serve<F>(script: impl FnOnce(Peer) -> F + Send + 'static) -> Running
+pub(crate) async fn serve<F>(script: impl FnOnce(Peer) -> F + Send + 'static) -> Running
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -140,7 +140,7 @@ where
 }
 
 /// A decision without anything else.
-pub(super) fn outcome(frame_id: &str, kind: OutcomeKind) -> AnalysisOutcome {
+pub(crate) fn outcome(frame_id: &str, kind: OutcomeKind) -> AnalysisOutcome {
     AnalysisOutcome {
         frame_id: frame_id.into(),
         outcome_kind: kind as i32,
