@@ -6,10 +6,25 @@ use crate::world::World;
 
 /// 2 s doubling to 32 s, with full jitter: each wait is anything between nothing and
 /// that, so that many desktops do not come back as one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Backoff {
-    /// Failures in a row.
+    /// The bound of the first wait; the longest is 16 times that.
+    first: Duration,
+    /// In a row.
     failures: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::from(Self::FIRST)
+    }
+}
+
+impl From<Duration> for Backoff {
+    fn from(first: Duration) -> Self {
+        let failures = 0;
+        Self { first, failures }
+    }
 }
 
 impl Backoff {
@@ -20,9 +35,9 @@ impl Backoff {
 
     /// Counts a failure, and says how long to wait after it.
     pub fn after_failure(&mut self, world: &World) -> Duration {
-        let doubled = Self::FIRST * (1 << self.failures.min(4));
+        let bound = self.first * (1 << self.failures.min(4));
         self.failures = self.failures.saturating_add(1);
-        world.up_to(doubled.min(Self::MOST))
+        world.up_to(bound)
     }
 
     /// Starts anew.

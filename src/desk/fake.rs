@@ -1,5 +1,6 @@
 //! A server that follows a script, over real gRPC.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -68,11 +69,11 @@ impl Peer {
     }
 }
 
-type Script = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
+pub(crate) type Script = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 
-/// Plays its script to the first stream that opens.
+/// Plays its scripts, one to each stream that opens.
 struct Fake {
-    script: Mutex<Option<Script>>,
+    scripts: Mutex<VecDeque<Script>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -96,7 +97,7 @@ impl ProactiveAi for Fake {
             return Err(Status::unauthenticated("The token is not valid."));
         }
         let (answers, stream) = mpsc::channel(8);
-        let script = self.script.lock().unwrap().take().unwrap();
+        let script = self.scripts.lock().unwrap().pop_front().unwrap();
         let peer = Peer {
             header,
             events: request.into_inner(),
@@ -118,11 +119,23 @@ pub(crate) async fn serve<F>(script: impl FnOnce(Peer) -> F + Send + 'static) ->
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    serve_each([boxed(script)]).await
+}
+
+/// A script among others.
+pub(crate) fn boxed<F>(script: impl FnOnce(Peer) -> F + Send + 'static) -> Script
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Box::new(|peer| Box::pin(script(peer)))
+}
+
+/// Starts a server that plays a script to each stream, in this order.
+pub(crate) async fn serve_each(scripts: impl IntoIterator<Item = Script>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let script: Script = Box::new(|peer| Box::pin(script(peer)));
     let fake = Fake {
-        script: Mutex::new(Some(script)),
+        scripts: Mutex::new(scripts.into_iter().collect()),
         tasks: Mutex::default(),
     };
     let mut server = JoinSet::new();

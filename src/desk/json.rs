@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Step;
+use super::{Step, Sum};
 use crate::transport::proto::{
     Bill, ExtractedTask, MatchType, SearchResult, ServerError, TaskStatus, ToolKind,
 };
@@ -82,6 +82,16 @@ enum Line<'a> {
     Disconnected {
         reason: &'a str,
         reconnect_delay_ms: u128,
+    },
+    Done {
+        frames: usize,
+        extracted: usize,
+        rejected: usize,
+        without: usize,
+        failed: usize,
+        model_calls: i64,
+        tokens: i64,
+        cost_micro_usd: i64,
     },
 }
 
@@ -216,7 +226,25 @@ pub(crate) fn line(step: &Step) -> String {
             reconnect_delay_ms: again.as_millis(),
         },
     };
-    let json = serde_json::to_string(&line).expect("it has no maps, so no key can be refused");
+    written(&line)
+}
+
+/// What all frames came to, and a line feed.
+pub(crate) fn done(sum: &Sum) -> String {
+    written(&Line::Done {
+        frames: sum.frames,
+        extracted: sum.extracted,
+        rejected: sum.rejected,
+        without: sum.without,
+        failed: sum.failed,
+        model_calls: sum.model_calls,
+        tokens: sum.tokens,
+        cost_micro_usd: sum.cost_micro_usd,
+    })
+}
+
+fn written(line: &Line<'_>) -> String {
+    let json = serde_json::to_string(line).expect("it has no maps, so no key can be refused");
     json + "\n"
 }
 

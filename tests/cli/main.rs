@@ -7,6 +7,7 @@
 mod support;
 
 mod demo;
+mod desk;
 mod log;
 mod process;
 mod serve;
