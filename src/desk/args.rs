@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::address::{Unfit, UnfitRoots};
 use super::client::{Client, Place};
@@ -38,7 +38,7 @@ retry (sent again after delay_ms), skipped, warning, cancel_tool_request, go_awa
 
 Examples:
   proactive desk --store tasks.db --watch ~/Screenshots --addr desk.example.com \\
-      --token-command 'gcloud auth print-identity-token'
+      --token-command 'cat ~/.cache/desk-token'
   PROACTIVE_TOKEN=… proactive desk --store tasks.db --frame screen.jpg --ocr screen.txt
 
 Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error or the \
@@ -189,7 +189,8 @@ impl Args {
             Some(path) => Roots::read(path)?,
             None => Roots::System,
         };
-        let tokens = match (self.token_command, self.token) {
+        let token = self.token.filter(|token| !token.expose_secret().is_empty());
+        let tokens = match (self.token_command, token) {
             (Some(command), _) => TokenSource::Command(command),
             (None, Some(token)) => TokenSource::Fixed(token),
             (None, None) => return Err(Error::NoToken),

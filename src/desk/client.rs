@@ -91,8 +91,10 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
             let (why, again) = match self.session(&mut observe).await {
                 Ok(Left::Done) => return Ok(()),
                 Ok(Left::Until(then)) => {
-                    let why = "the server asked to come back later".to_owned();
-                    (why, then.saturating_duration_since(Instant::now()))
+                    let asked = then.saturating_duration_since(Instant::now());
+                    // One that sends everybody away at once is not asked all the time.
+                    let again = asked.max(self.backoff.after_failure(&self.world));
+                    ("the server asked to come back later".to_owned(), again)
                 }
                 Err(error) if self.is_fatal(&error) => return Err(error),
                 Err(error) => (error.to_string(), self.backoff.after_failure(&self.world)),
@@ -185,6 +187,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                     if let Some(ending) = desktop.act(event).await? {
                         self.backoff.reset();
                         if settle(ending, &mut desktop, held, world)? && leave.is_none() {
+                            // A server of protocol 1.0 does not say it otherwise.
                             leave = Some(leave_for(&GoAway::default()));
                         }
                     }

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
@@ -147,6 +148,10 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         request
             .metadata_mut()
             .insert("authorization", bearer(token)?);
+        let platform = AsciiMetadataValue::from_static(std::env::consts::OS);
+        request.metadata_mut().insert("x-app-platform", platform);
+        let version = AsciiMetadataValue::from_static(env!("CARGO_PKG_VERSION"));
+        request.metadata_mut().insert("x-app-version", version);
         let mut client = ProactiveAiClient::new(channel).max_decoding_message_size(MOST_BYTES);
         let answer = within(patience.handshake, "session", client.session(request)).await?;
         let mut desktop = Self {

@@ -1,17 +1,22 @@
 //! A server that follows a script, over real gRPC.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::transport::Server;
+use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
+use tower::service_fn;
 
 use crate::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use crate::transport::proto::{
@@ -74,7 +79,16 @@ pub(crate) type Script = Box<dyn FnOnce(Peer) -> BoxFuture<'static, ()> + Send>;
 /// Plays its scripts, one to each stream that opens.
 struct Fake {
     scripts: Mutex<VecDeque<Script>>,
-    tasks: Mutex<JoinSet<()>>,
+    playing: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl Fake {
+    fn new(scripts: impl IntoIterator<Item = Script>) -> Self {
+        Self {
+            scripts: Mutex::new(scripts.into_iter().collect()),
+            playing: Arc::default(),
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -103,7 +117,7 @@ impl ProactiveAi for Fake {
             events: request.into_inner(),
             answers,
         };
-        self.tasks.lock().unwrap().spawn(script(peer));
+        self.playing.lock().unwrap().spawn(script(peer));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
@@ -119,25 +133,9 @@ pub(crate) async fn serve<F>(script: impl FnOnce(Peer) -> F + Send + 'static) ->
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    serve_each([boxed(script)]).await
-}
-
-/// A script among others.
-pub(crate) fn boxed<F>(script: impl FnOnce(Peer) -> F + Send + 'static) -> Script
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    Box::new(|peer| Box::pin(script(peer)))
-}
-
-/// Starts a server that plays a script to each stream, in this order.
-pub(crate) async fn serve_each(scripts: impl IntoIterator<Item = Script>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let fake = Fake {
-        scripts: Mutex::new(scripts.into_iter().collect()),
-        tasks: Mutex::default(),
-    };
+    let fake = Fake::new([boxed(script)]);
     let mut server = JoinSet::new();
     server.spawn(async move {
         let router = Server::builder().add_service(ProactiveAiServer::new(fake));
@@ -151,6 +149,62 @@ pub(crate) async fn serve_each(scripts: impl IntoIterator<Item = Script>) -> Run
         _server: server,
     }
 }
+
+/// A script among others.
+pub(crate) fn boxed<F>(script: impl FnOnce(Peer) -> F + Send + 'static) -> Script
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Box::new(|peer| Box::pin(script(peer)))
+}
+
+/// A server without a network, so that tests can pause the time.
+pub(crate) struct InMemory {
+    connections: mpsc::Sender<DuplexStream>,
+    playing: Arc<Mutex<JoinSet<()>>>,
+    _server: JoinSet<()>,
+}
+
+impl InMemory {
+    /// Starts one that plays a script to each stream, in this order.
+    pub(crate) fn serve(scripts: impl IntoIterator<Item = Script>) -> Self {
+        let (connections, accepted) = mpsc::channel(1);
+        let fake = Fake::new(scripts);
+        let playing = fake.playing.clone();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let router = Server::builder().add_service(ProactiveAiServer::new(fake));
+            let accepted = ReceiverStream::new(accepted).map(Ok::<_, io::Error>);
+            router.serve_with_incoming(accepted).await.unwrap();
+        });
+        Self {
+            connections,
+            playing,
+            _server: server,
+        }
+    }
+
+    /// Connects to it.
+    pub(crate) async fn dial(&self) -> Channel {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        self.connections.send(theirs).await.unwrap();
+        let mut ours = Some(TokioIo::new(ours));
+        let connect = service_fn(move |_| std::future::ready(ours.take().ok_or(Gone)));
+        let endpoint = Endpoint::from_static("http://in.memory");
+        endpoint.connect_with_connector(connect).await.unwrap()
+    }
+
+    /// Waits for the scripts' ends; a panic in one of them is passed on.
+    pub(crate) async fn finish(self) {
+        let playing = std::mem::take(&mut *self.playing.lock().unwrap());
+        playing.join_all().await;
+    }
+}
+
+/// A connection in memory is not opened twice.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is gone")]
+struct Gone;
 
 /// A decision without anything else.
 pub(crate) fn outcome(frame_id: &str, kind: OutcomeKind) -> AnalysisOutcome {

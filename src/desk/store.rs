@@ -194,23 +194,23 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] only.
     pub fn frame_of(&mut self, source: &str, new: &str) -> Result<Option<String>, Error> {
-        let seen = self
-            .db
-            .query_row(
-                "SELECT frame_id, ending FROM frames WHERE source = ?1",
-                [source],
-                |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?)),
-            )
-            .optional()?;
-        match seen {
-            Some((_, Some(_))) => Ok(None),
-            Some((frame_id, None)) => Ok(Some(frame_id)),
+        let seen = |db: &Connection| {
+            let select = "SELECT frame_id, ending FROM frames WHERE source = ?1";
+            db.query_row(select, [source], |row| {
+                Ok((row.get(0)?, row.get::<_, Option<String>>(1)?))
+            })
+        };
+        let (frame_id, ending) = match seen(&self.db).optional()? {
+            Some(seen) => seen,
             None => {
-                let insert = "INSERT INTO frames (frame_id, source) VALUES (?1, ?2)";
+                // Another desk may have been quicker.
+                let insert = "INSERT INTO frames (frame_id, source) VALUES (?1, ?2)
+                    ON CONFLICT (source) DO NOTHING";
                 self.db.execute(insert, [new, source])?;
-                Ok(Some(new.to_owned()))
+                seen(&self.db)?
             }
-        }
+        };
+        Ok(ending.is_none().then_some(frame_id))
     }
 
     /// The name of the tasks' present state; it changes when they do, whoever

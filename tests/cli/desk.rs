@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use proactive::desk::Store;
+use proactive::transport::grpc::Tls;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
@@ -257,6 +258,56 @@ async fn a_refusal_for_good_ends_it_with_the_servers_sentence() {
         1,
         "one fresh token more"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_and_only_those_believed_who_should_be() {
+    let machine = Machine::new();
+    let [right, wrong] = [(); 2].map(|()| {
+        let names = ["localhost".to_owned()];
+        rcgen::generate_simple_self_signed(names).unwrap()
+    });
+    for (name, signed) in [("right.pem", &right), ("wrong.pem", &wrong)] {
+        fs::write(machine.path(name), signed.cert.pem()).unwrap();
+    }
+    let key = right.signing_key.serialize_pem();
+    let tls = Tls::new(right.cert.pem(), key.into()).unwrap();
+    let app = TestApp::new()
+        .tweak(move |config| config.grpc.tls = Some(tls))
+        .start()
+        .await;
+    machine.token(&app.service.token("desk-user"));
+    let addr = app.service.grpc_addr();
+    let over_tls = |ca: &str| {
+        let addr = format!("https://localhost:{}", addr.port());
+        let (ca, store) = (machine.path(ca), machine.path("tasks.db"));
+        let (ca, store) = (ca.to_str().unwrap(), store.to_str().unwrap());
+        let token = format!("cat '{}'", machine.path("token").display());
+        let server = ["--addr", &addr, "--ca", ca, "--token-command", &token];
+        let frame = ["--store", store, "--ocr", REQUESTS[0]];
+        proactive(&[&["desk"][..], &server, &frame].concat(), &[])
+    };
+    let believed = ended(over_tls("right.pem")).await;
+    assert_eq!(outcomes(&believed), ["EXTRACT_TASK"], "{believed:?}");
+
+    let mut desk = Running::start(over_tls("wrong.pem"));
+    let refused = spawn_blocking(move || {
+        desk.prints("invalid peer certificate", 2);
+        desk.signal("INT");
+        desk.end()
+    });
+    let refused = refused.await.unwrap();
+    assert_eq!(refused.code, Some(130), "its frame was not answered");
+    assert_eq!(outcomes(&refused), [""; 0]);
+
+    // Without TLS the same server is not spoken to, but tried again.
+    let mut desk = Running::start(machine.desk(addr, &["--ocr", REQUESTS[0]]));
+    let clear = spawn_blocking(move || {
+        desk.prints("disconnected", 1);
+        desk.signal("TERM");
+        desk.end()
+    });
+    assert_eq!(clear.await.unwrap().code, Some(143));
 }
 
 #[test]

@@ -7,21 +7,22 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use super::*;
-use crate::desk::fake::{self, Peer, Running, Script, boxed, outcome, serve_each};
+use crate::desk::fake::{InMemory, Peer, Script, boxed, outcome};
 use crate::desk::shots::Given;
 use crate::desk::tasks::TaskFile;
-use crate::desk::{Address, Roots};
 use crate::transport::proto::{
     AnalysisOutcome, ExtractedTask, FrameEvent, OutcomeKind, client_event,
 };
-
-/// Long enough for anything here.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
     let given = |text: &&str| Given {
         picture: None,
         text: Some((*text).to_owned()),
+    };
+    // A command takes real time, so that none can be paused.
+    let backoff = match tokens {
+        TokenSource::Command(_) => Backoff::from(Duration::from_millis(2)),
+        TokenSource::Fixed(_) => Backoff::default(),
     };
     Client {
         dial,
@@ -32,8 +33,8 @@ fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
         tells_tasks: false,
         patience: Patience::default(),
         world: World::fixed(Timestamp::UNIX_EPOCH, 1),
-        backoff: Backoff::default(),
-        held: Held::new(Backoff::from(Duration::from_millis(2))),
+        backoff,
+        held: Held::new(Backoff::default()),
         refusals: 0,
     }
 }
@@ -44,18 +45,17 @@ fn fixed() -> TokenSource {
 
 /// Runs a desktop with these frames against the server until it ends.
 async fn played(
-    server: &Running,
+    scripts: impl IntoIterator<Item = Script>,
     texts: &[&str],
     tokens: TokenSource,
 ) -> (Vec<Step>, Store, Result<(), Error>) {
-    let address = Address::from(server.address);
-    let dial = async || address.dial(&Roots::System, PATIENCE).await;
-    let mut client = client(dial, texts, tokens);
-    client.backoff = Backoff::from(Duration::from_millis(2));
+    let server = InMemory::serve(scripts);
+    let mut client = client(async || Ok(server.dial().await), texts, tokens);
     let mut steps = Vec::new();
-    let running = client.run(|step| steps.push(step));
-    let ended = tokio::time::timeout(PATIENCE, running).await.unwrap();
-    (steps, client.store, ended)
+    let ended = client.run(|step| steps.push(step)).await;
+    let store = client.store;
+    server.finish().await;
+    (steps, store, ended)
 }
 
 async fn decide(peer: &Peer, frame: &FrameEvent) {
@@ -190,33 +190,32 @@ async fn b07_a_token_that_is_not_taken_is_printed_once_more_and_then_it_stops() 
             "echo x >> '{log}'; set -- {tokens}; shift $(($(wc -l < '{log}') - 1)); echo $1"
         ))
     };
-    let server = serve_each([obliging()]).await;
-    let (steps, _, ended) = played(&server, &["x"], printing("wrong right")).await;
+    let (steps, _, ended) = played([obliging()], &["x"], printing("wrong right")).await;
     assert!(ended.is_ok());
     assert_eq!(named(&steps), "lost ready sent decided");
     let runs = || std::fs::read_to_string(&log).unwrap().lines().count();
     assert_eq!(runs(), 2, "once for each connection");
 
     std::fs::remove_file(&log).unwrap();
-    let (steps, _, ended) = played(&server, &["x"], printing("wrong wrong right")).await;
+    let (steps, _, ended) = played([], &["x"], printing("wrong wrong right")).await;
     assert_eq!(named(&steps), "lost");
     let told = ended.unwrap_err().to_string();
     assert!(told.contains("The token is not valid."), "{told}");
     assert_eq!(runs(), 2);
 
     let wrong = TokenSource::Fixed("wrong".into());
-    let (steps, _, ended) = played(&server, &["x"], wrong).await;
+    let (steps, _, ended) = played([], &["x"], wrong).await;
     assert!(
         ended.is_err() && steps.is_empty(),
         "there is no other token"
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b07_a_session_cut_in_the_middle_is_opened_anew_and_its_frames_are_sent_again() {
     let lost = Arc::new(Mutex::new(Vec::new()));
     let (first, second) = (lost.clone(), lost.clone());
-    let server = serve_each([
+    let scripts = [
         boxed(|mut peer| async move {
             peer.ready(0).await;
             let frames = [peer.frame().await, peer.frame().await];
@@ -240,9 +239,8 @@ async fn b07_a_session_cut_in_the_middle_is_opened_anew_and_its_frames_are_sent_
             }
             until_closed(&mut peer).await;
         }),
-    ])
-    .await;
-    let (steps, _, ended) = played(&server, &["one", "two", "three"], fixed()).await;
+    ];
+    let (steps, _, ended) = played(scripts, &["one", "two", "three"], fixed()).await;
     ended.unwrap();
     assert_eq!(
         named(&steps),
@@ -250,12 +248,12 @@ async fn b07_a_session_cut_in_the_middle_is_opened_anew_and_its_frames_are_sent_
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
     let left = Arc::new(Mutex::new(None));
     let (leaving, coming) = (left.clone(), left.clone());
     const DELAY: Duration = Duration::from_millis(300);
-    let server = serve_each([
+    let scripts = [
         boxed(|mut peer| async move {
             peer.ready(0).await;
             let frames = [peer.frame().await, peer.frame().await];
@@ -282,9 +280,8 @@ async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
             }
             until_closed(&mut peer).await;
         }),
-    ])
-    .await;
-    let (steps, _, ended) = played(&server, &["one", "two", "three"], fixed()).await;
+    ];
+    let (steps, _, ended) = played(scripts, &["one", "two", "three"], fixed()).await;
     ended.unwrap();
     assert_eq!(
         named(&steps),
@@ -292,9 +289,9 @@ async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_twice_is_kept_once() {
-    let server = serve_each([boxed(|mut peer| async move {
+    let scripts = [boxed(|mut peer| async move {
         peer.ready(0).await;
         let frame = peer.frame().await;
         for _ in 0..2 {
@@ -311,17 +308,16 @@ async fn an_answer_that_comes_twice_is_kept_once() {
         let other = peer.frame().await;
         decide(&peer, &other).await;
         until_closed(&mut peer).await;
-    })])
-    .await;
-    let (steps, store, ended) = played(&server, &["one", "two"], fixed()).await;
+    })];
+    let (steps, store, ended) = played(scripts, &["one", "two"], fixed()).await;
     ended.unwrap();
     assert_eq!(named(&steps).matches("decided").count(), 2);
     assert_eq!(store.count().unwrap(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
-    let server = serve_each([boxed(|mut peer| async move {
+    let scripts = [boxed(|mut peer| async move {
         peer.ready(0).await;
         for nth in 0..3 {
             let frame = peer.frame().await;
@@ -331,40 +327,37 @@ async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
             }
         }
         until_closed(&mut peer).await;
-    })])
-    .await;
-    let (steps, _, ended) = played(&server, &["x"], fixed()).await;
+    })];
+    let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     let twice_later = "ready sent postponed sent postponed sent decided";
     assert_eq!(named(&steps), twice_later);
 
-    let server = serve_each([boxed(|mut peer| async move {
+    let scripts = [boxed(|mut peer| async move {
         peer.ready(0).await;
         for _ in 0..5 {
             let frame = peer.frame().await;
             fail_frame(&peer, &frame, "GEMINI_ERROR", true).await;
         }
         until_closed(&mut peer).await;
-    })])
-    .await;
-    let (steps, _, ended) = played(&server, &["x"], fixed()).await;
+    })];
+    let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     let five = "ready sent postponed sent postponed sent postponed sent postponed sent failed";
     assert_eq!(named(&steps), five);
 
-    let server = serve_each([boxed(|mut peer| async move {
+    let scripts = [boxed(|mut peer| async move {
         peer.ready(0).await;
         let frame = peer.frame().await;
         fail_frame(&peer, &frame, "INVALID_FRAME", false).await;
         until_closed(&mut peer).await;
-    })])
-    .await;
-    let (steps, _, ended) = played(&server, &["x"], fixed()).await;
+    })];
+    let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     assert_eq!(named(&steps), "ready sent failed");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_session_that_crashes_over_a_frame_again_and_again_is_not_fed_it_for_ever() {
     let crash = || {
         boxed(|mut peer| async move {
@@ -378,8 +371,8 @@ async fn a_session_that_crashes_over_a_frame_again_and_again_is_not_fed_it_for_e
             end(&peer, Status::internal("The session failed.")).await;
         })
     };
-    let server = serve_each([crash(), crash(), crash(), crash(), crash()]).await;
-    let (steps, _, ended) = played(&server, &["x"], fixed()).await;
+    let scripts = [crash(), crash(), crash(), crash(), crash()];
+    let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     let last = steps
         .iter()
@@ -388,9 +381,9 @@ async fn a_session_that_crashes_over_a_frame_again_and_again_is_not_fed_it_for_e
     assert!(matches!(last, Some(Step::Failed(error)) if error.code == "NO_ANSWER"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn heartbeats_are_sent_as_the_server_wishes() {
-    let server = serve_each([boxed(|mut peer| async move {
+    let scripts = [boxed(|mut peer| async move {
         peer.ready(1_000).await;
         let frame = peer.frame().await;
         match peer.next().await {
@@ -399,24 +392,23 @@ async fn heartbeats_are_sent_as_the_server_wishes() {
         }
         decide(&peer, &frame).await;
         until_closed(&mut peer).await;
-    })])
-    .await;
-    let (steps, _, ended) = played(&server, &["x"], fixed()).await;
+    })];
+    let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     assert_eq!(named(&steps), "ready sent decided");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_frames_nothing_is_connected_to() {
     let dial = async || panic!("there is nothing to say");
     let mut client = client(dial, &[], fixed());
     client.run(|step| panic!("{step:?}")).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tasks_are_told_beforehand_only_if_the_user_wants() {
     for tells in [false, true] {
-        let server = fake::serve(move |mut peer| async move {
+        let server = InMemory::serve([boxed(move |mut peer| async move {
             let hello = peer.hello().await;
             let active = hello.session_context.unwrap().active_tasks;
             assert_eq!(active.len(), usize::from(tells));
@@ -425,14 +417,13 @@ async fn tasks_are_told_beforehand_only_if_the_user_wants() {
             assert_eq!(frame.session_context, None);
             decide(&peer, &frame).await;
             until_closed(&mut peer).await;
-        })
-        .await;
-        let address = Address::from(server.address);
-        let dial = async || address.dial(&Roots::System, PATIENCE).await;
-        let mut client = client(dial, &["x"], fixed());
+        })]);
+        let mut client = client(async || Ok(server.dial().await), &["x"], fixed());
         let tasks = TaskFile::read(r#"[{"description": "Call Bo"}]"#).unwrap();
         client.store = Store::load(tasks).unwrap();
         client.tells_tasks = tells;
         client.run(|_| ()).await.unwrap();
+        drop(client);
+        server.finish().await;
     }
 }

@@ -15,11 +15,13 @@ use crate::world::World;
 
 /// The highest version of the contract that this desktop speaks.
 const PROTOCOL: &str = "1.1";
+/// No server is believed to be silent for longer on purpose.
+const RAREST_HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// A server of protocol 1.0 sends no heartbeats.
 pub(super) fn heartbeat_of(ready: &SessionReady) -> Option<Duration> {
     let every = u64::try_from(ready.heartbeat_interval_ms).ok()?;
-    (every > 0).then(|| Duration::from_millis(every))
+    (every > 0).then(|| Duration::from_millis(every).min(RAREST_HEARTBEAT))
 }
 
 pub(super) fn hello(

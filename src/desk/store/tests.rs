@@ -279,3 +279,34 @@ fn no_more_of_a_description_leaves_than_anybody_reads() {
         .max();
     assert_eq!(longest, Some(MOST_TOLD));
 }
+
+#[test]
+fn odd_texts_are_kept_and_found_in_a_file_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("tasks.db")).unwrap();
+    let titles = [
+        "Reply to \"Müller & Söhne\" AND sign O'Brien's offer; DROP TABLE tasks",
+        "把合同发给柏林办公室",
+        "Book 🎂 for Zoë NOT Chloë",
+    ];
+    for (nth, title) in titles.iter().enumerate() {
+        store.keep(&nth.to_string(), &extracted(title)).unwrap();
+    }
+    for (query, wanted) in [
+        ("\"Müller\" OR", 1),
+        ("o'brien's -offer*", 1),
+        ("NEAR(muller sohne)", 1),
+        ("柏林", 2),
+        ("🎂", 3),
+        ("zoe:", 3),
+    ] {
+        let found = store.search_keywords(query).unwrap();
+        assert_eq!(
+            found.first().map(|hit| hit.task_id),
+            Some(wanted),
+            "{query}"
+        );
+        assert_eq!(found[0].description, titles[wanted as usize - 1]);
+    }
+    assert_eq!(store.count().unwrap(), 3);
+}
