@@ -310,6 +310,23 @@ async fn tls_is_spoken_and_only_those_believed_who_should_be() {
     assert_eq!(clear.await.unwrap().code, Some(143));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_everything_shows_neither_token_nor_screen_nor_task() {
+    let machine = Machine::new();
+    let app = server(0, &machine).await;
+    let mut desk = machine.desk(app.service.grpc_addr(), &["--ocr", REQUESTS[0]]);
+    desk.env("RUST_LOG", "trace");
+    let traced = ended(desk).await;
+    assert_eq!(outcomes(&traced), ["EXTRACT_TASK"], "{}", traced.stdout);
+    assert!(traced.stderr.contains("TRACE"));
+    let token = fs::read_to_string(machine.path("token")).unwrap();
+    let signature = token.rsplit('.').next().unwrap();
+    for private in [&token, signature, "signed lease", "Berlin"] {
+        assert!(!traced.stderr.contains(private), "{private} is logged");
+    }
+    assert!(!traced.stdout.contains(signature));
+}
+
 #[test]
 fn what_cannot_be_used_is_told_in_one_sentence_with_code_64() {
     let machine = Machine::new();
