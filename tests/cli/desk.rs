@@ -1,11 +1,11 @@
 //! `proactive desk` against a real server.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proactive::desk::Store;
 use proactive::transport::grpc::Tls;
@@ -45,13 +45,18 @@ impl Machine {
         self.home.path().join(name)
     }
 
-    /// Puts the ten screens into the folder, under names that begin so.
+    /// Puts the ten screens into the folder, under names that begin so, as if a
+    /// while ago.
     fn screens(&self, prefix: &str) {
+        let then = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for (nth, request) in REQUESTS.iter().enumerate() {
-            let name = format!("shots/{prefix}-{nth}.txt");
-            fs::write(self.path(&name), request).unwrap();
-            let name = format!("shots/{prefix}-{nth}.jpg");
-            fs::write(self.path(&name), jpeg(20_000 + nth)).unwrap();
+            let shot = self.path(&format!("shots/{prefix}-{nth}.jpg"));
+            fs::write(&shot, jpeg(20_000 + nth)).unwrap();
+            fs::write(shot.with_extension("txt"), request).unwrap();
+            for file in [shot.with_extension("txt"), shot] {
+                let file = File::options().write(true).open(file).unwrap();
+                file.set_modified(then).unwrap();
+            }
         }
     }
 
@@ -87,7 +92,10 @@ impl Machine {
 async fn server(port: u16, machine: &Machine) -> App {
     let app = TestApp::new()
         .model(|model| model.latency = Duration::from_millis(50))
-        .tweak(move |config| config.grpc.address.set_port(port))
+        .tweak(move |config| {
+            config.grpc.address.set_port(port);
+            config.session.reconnect_spread = Duration::from_millis(100);
+        })
         .start()
         .await;
     machine.token(&app.service.token("desk-user"));
