@@ -14,6 +14,9 @@ use crate::transport::proto::{
     AnalysisOutcome, ExtractedTask, FrameEvent, OutcomeKind, client_event,
 };
 
+/// No desktop here has so much to do.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
 fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
     let given = |text: &&str| Given {
         picture: None,
@@ -52,7 +55,8 @@ async fn played(
     let server = InMemory::serve(scripts);
     let mut client = client(async || Ok(server.dial().await), texts, tokens);
     let mut steps = Vec::new();
-    let ended = client.run(|step| steps.push(step)).await;
+    let running = client.run(|step| steps.push(step));
+    let ended = tokio::time::timeout(LONGEST, running).await.unwrap();
     let store = client.store;
     server.finish().await;
     (steps, store, ended)
@@ -252,7 +256,7 @@ async fn b07_a_session_cut_in_the_middle_is_opened_anew_and_its_frames_are_sent_
 async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
     let left = Arc::new(Mutex::new(None));
     let (leaving, coming) = (left.clone(), left.clone());
-    const DELAY: Duration = Duration::from_millis(300);
+    const DELAY: Duration = Duration::from_secs(40);
     let scripts = [
         boxed(|mut peer| async move {
             peer.ready(0).await;
@@ -264,8 +268,11 @@ async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
                 reconnect_delay_ms: DELAY.as_millis() as i64,
             }))
             .await;
-            // Accepted before: still answered. A third frame must not come.
+            // Accepted before: still answered. There is room for a third then, but
+            // not here.
             decide(&peer, &frames[0]).await;
+            let quiet = tokio::time::timeout(Duration::from_secs(5), peer.events.message());
+            assert!(quiet.await.is_err(), "it listens on and sends nothing");
             fail_frame(&peer, &frames[1], "GOING_AWAY", true).await;
             let next = peer.events.message().await;
             assert!(!matches!(next, Ok(Some(_))), "{next:?}");
@@ -273,6 +280,7 @@ async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
         boxed(move |mut peer| async move {
             let waited = coming.lock().unwrap().unwrap().elapsed();
             assert!(waited >= DELAY, "{waited:?}");
+            assert!(waited < DELAY + Backoff::FIRST, "{waited:?}");
             peer.ready(0).await;
             for _ in 0..2 {
                 let frame = peer.frame().await;
@@ -287,6 +295,48 @@ async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
         named(&steps),
         "ready sent sent going-away decided lost ready sent sent decided decided"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_away_and_never_ends_is_left() {
+    let scripts = [
+        boxed(|mut peer| async move {
+            peer.ready(0).await;
+            peer.frame().await;
+            peer.say(Event::GoAway(GoAway {
+                time_left_ms: 2_000,
+                ..GoAway::default()
+            }))
+            .await;
+            let said = Instant::now();
+            until_closed(&mut peer).await;
+            let kept = said.elapsed();
+            assert!(kept >= Duration::from_secs(2), "{kept:?}");
+            assert!(kept < Duration::from_secs(10), "{kept:?}");
+        }),
+        obliging(),
+    ];
+    let (steps, _, ended) = played(scripts, &["one"], fixed()).await;
+    ended.unwrap();
+    assert_eq!(
+        named(&steps),
+        "ready sent going-away lost ready sent decided"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_is_never_answered_is_tried_five_times_on_five_sessions() {
+    let mute = || {
+        boxed(|mut peer| async move {
+            peer.ready(0).await;
+            until_closed(&mut peer).await;
+        })
+    };
+    let scripts = [mute(), mute(), mute(), mute(), mute()];
+    let (steps, _, ended) = played(scripts, &["one"], fixed()).await;
+    ended.unwrap();
+    let again = "ready sent postponed lost ".repeat(4);
+    assert_eq!(named(&steps), again + "ready sent failed lost");
 }
 
 #[tokio::test(start_paused = true)]
