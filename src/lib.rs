@@ -9,6 +9,7 @@ pub mod auth;
 pub mod config;
 pub mod demo;
 pub mod desk;
+pub mod dev;
 pub mod domain;
 pub mod embedded;
 pub mod gemini;

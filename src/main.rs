@@ -1,15 +1,18 @@
 //! The `proactive` command.
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings};
+use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings};
+use proactive::dev::Trial;
 use proactive::embedded::Embedded;
 use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
+use proactive::telemetry::Traces;
 use proactive::world::World;
 use proactive::{app, demo, desk, telemetry};
 use tokio::net::TcpListener;
@@ -17,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
 /// pays for the next in page faults. This one gives it back after ten seconds.
-#[cfg(not(target_env = "msvc"))]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -43,9 +46,9 @@ enum Verb {
     ///
     /// Without arguments it plays three bundled screens: a new request, the same
     /// request already tracked, and a screen without one. Gemini is asked if
-    /// GEMINI_API_KEY (or GOOGLE_API_KEY) is set; otherwise a stand-in decides by
-    /// simple rules over the text. A picture given with --frame is sent to whichever
-    /// of them is asked.
+    /// GEMINI_API_KEY (or GOOGLE_API_KEY) or GOOGLE_GENAI_USE_VERTEXAI is set;
+    /// otherwise a stand-in decides by simple rules over the text. A picture given
+    /// with --frame is sent to whichever of them is asked.
     Demo(Demo),
     /// The reference desktop: shows frames to a server, answers its searches, keeps
     /// the tasks it finds.
@@ -65,10 +68,22 @@ enum Verb {
 #[derive(Args)]
 struct Serve {
     /// Prints the configuration in force, secrets masked, and leaves.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dev")]
     check_config: bool,
+    /// To try it, without any account: keys of its own, a stand-in for Gemini if
+    /// none is to be asked, and a page on standard output with a token and
+    /// grpcurl commands to paste. Listens on 127.0.0.1 alone, without TLS, unless
+    /// BIND_ADDRESS is given. Never in production.
+    #[arg(long)]
+    dev: bool,
+    /// With --dev: writes the token to this file, too, anew every half hour. Only
+    /// its owner can read it.
+    #[arg(long, value_name = "FILE", requires = "dev")]
+    dev_token_file: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    traces: TraceSettings,
     #[command(flatten)]
     log: LogSettings,
 }
@@ -159,29 +174,80 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: Serve) -> Result<ExitCode, Failure> {
-    let (config, log) = match (args.settings.check(), args.log.check(SERVER_LOG)) {
-        (Ok(config), Ok(log)) => (config, log),
-        (config, log) => {
-            let wrong = [config.err(), log.err()].into_iter().flatten();
+    let stand_in = args.dev && !args.settings.has_model();
+    let settings = match args.dev {
+        true => args.settings.dev(),
+        false => args.settings,
+    };
+    let checked = (
+        settings.check(),
+        args.traces.check(),
+        args.log.check(SERVER_LOG),
+    );
+    let (config, traces, log) = match checked {
+        (Ok(config), Ok(traces), Ok(log)) => (config, traces, log),
+        (config, traces, log) => {
+            let wrong = [config.err(), traces.err(), log.err()];
+            let wrong = wrong.into_iter().flatten();
             return Err(Mistakes(wrong.flat_map(|mistakes| mistakes.0).collect()).into());
         }
     };
     if args.check_config {
-        print!("{}{}", config.show(), args.log.show(SERVER_LOG));
+        let config = config.show(&settings);
+        let (traces, log) = (args.traces.show(), args.log.show(SERVER_LOG));
+        print!("{config}{traces}{log}");
         return Ok(ExitCode::SUCCESS);
     }
+    let traces = traces.as_ref().map(Traces::new).transpose();
+    let traces = traces.map_err(Failure::new)?;
     let (format, filter) = log;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    let colour = args.log.colour(&stderr());
+    telemetry::init(format, filter, colour, traces.as_ref());
     let mut signals = Signals::listen().map_err(Failure::new)?;
+    if args.dev {
+        let mut trial = Trial::start(config, stand_in, args.dev_token_file)
+            .await
+            .map_err(Failure::new)?;
+        // Nobody reads a closed terminal.
+        let _ = write!(stdout(), "{}", trial.page());
+        until_stopped(&mut signals, trial.failed()).await?;
+        return leave(signals, trial.stop(), traces).await;
+    }
     let mut running = app::start(config, World::real())
         .await
         .map_err(Failure::new)?;
+    until_stopped(&mut signals, running.failed()).await?;
+    leave(signals, running.stop(), traces).await
+}
+
+/// Waits for the order to stop.
+async fn until_stopped(
+    signals: &mut Signals,
+    failed: impl Future<Output = app::Error>,
+) -> Result<(), Failure> {
     tokio::select! {
-        order = signals.next() => tracing::info!(?order, "told to stop"),
-        error = running.failed() => return Err(Failure::new(error)),
+        order = signals.next() => {
+            tracing::info!(?order, "told to stop");
+            Ok(())
+        }
+        error = failed => Err(Failure::new(error)),
     }
+}
+
+/// Drains, and sends off what there is of traces; a second order ends that, too.
+async fn leave(
+    mut signals: Signals,
+    stop: impl Future<Output = ()>,
+    traces: Option<Traces>,
+) -> Result<ExitCode, Failure> {
+    let stopped = async {
+        stop.await;
+        if let Some(traces) = traces {
+            traces.flush().await;
+        }
+    };
     tokio::select! {
-        () = running.stop() => Ok(ExitCode::SUCCESS),
+        () = stopped => Ok(ExitCode::SUCCESS),
         order = signals.next() => {
             tracing::warn!(?order, "told to stop again: leaving at once");
             Ok(ExitCode::from(order.exit_code()))
@@ -191,7 +257,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
 
 async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let (format, filter) = args.log.check("error")?;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
     let told = |error: demo::Error| Failure {
         code: error.exit_code(),
         ..Failure::new(error)
@@ -200,7 +266,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let settings = Settings::from_environment()?;
     let world = World::real();
     let stand_in =
-        (!settings.has_key()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
+        (!settings.has_model()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
     let by_stand_in = stand_in.is_some();
     let config = settings.embedded().check()?;
     let service = Embedded::start(config, stand_in, world.clone())
@@ -222,7 +288,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
 
 async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {
     let (format, filter) = args.log.check("error")?;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
     let told = |error: desk::Failure| Failure {
         code: error.exit_code(),
         ..Failure::new(error)
@@ -245,7 +311,7 @@ async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {
 
 async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {
     let (format, filter) = args.log.check(SERVER_LOG)?;
-    telemetry::init(format, filter, args.log.colour(&stderr()));
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let listener = TcpListener::bind(address)
         .await

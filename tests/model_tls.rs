@@ -14,8 +14,8 @@ use futures::StreamExt;
 use futures::future::join_all;
 use proactive::app;
 use proactive::gemini::{
-    Ask, Brief, Client, Conversation, Error, MediaResolution, Model, Options, Pool, Prices, Spent,
-    TextPart, Turn,
+    Access, Ask, Brief, Client, Conversation, Error, MediaResolution, Model, Options, Pool, Prices,
+    Spent, TextPart, Turn,
 };
 use proactive::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ impl Outside {
             base_url: base_url.clone(),
             version: "v1beta".into(),
             model: "gemini-3.5-flash-lite".into(),
-            api_key: "the-key".into(),
+            access: Access::Key("the-key".into()),
             call_timeout: Duration::from_secs(30),
             thinking: None,
             media_resolution: MediaResolution::Low,

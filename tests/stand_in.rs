@@ -442,3 +442,27 @@ async fn a_body_over_googles_limit_is_refused() {
         Err(failed) => assert!(failed.is_request(), "{failed:?}"),
     }
 }
+
+#[tokio::test]
+async fn vertex_ai_is_at_a_path_of_its_own_and_takes_access_tokens_alone() {
+    let served = Served::new(Options {
+        api_key: Some("the-right-one".into()),
+        ..Options::default()
+    })
+    .await;
+    let status = async |version: &str, header: &'static str, value: &str| {
+        let model = "projects/p/locations/eu/publishers/google/models/m:generateContent";
+        let body = json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}]});
+        let post = served
+            .http
+            .post(format!("{}/{version}/{model}", served.base));
+        let post = post.header(header, value).body(body.to_string());
+        post.send().await.unwrap().status().as_u16()
+    };
+    let right = "Bearer the-right-one";
+    assert_eq!(status("v1beta1", "authorization", right).await, 200);
+    assert_eq!(status("v1", "authorization", right).await, 200);
+    assert_eq!(status("v1beta", "authorization", right).await, 404);
+    assert_eq!(status("v1", "authorization", "Bearer other").await, 401);
+    assert_eq!(status("v1", "x-goog-api-key", "the-right-one").await, 401);
+}

@@ -6,7 +6,9 @@
 mod support;
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -19,6 +21,8 @@ use support::{App, PATIENCE, TestApp};
 
 const SESSION: &str = "proactive.v1.ProactiveAI/Session";
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const CONTRACT: &str = "proactive/v1/proactive.proto";
 const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
 
 /// Runs it to its end while the server goes on.
@@ -183,19 +187,90 @@ async fn buf_holds_a_session_by_the_newer_reflection() {
     assert_eq!(answer["analysisOutcome"]["outcomeKind"], "NO_TASK_FOUND");
 }
 
+/// buf in this folder, by the buf.yaml there; nothing of the real home is read.
+fn buf_in(folder: &Path, buf: &OsStr, arguments: &[&str]) -> Command {
+    let home = folder.join("target/tmp");
+    let mut command = Command::new(buf);
+    command.current_dir(folder).args(arguments);
+    command.env("HOME", &home).env("XDG_CACHE_HOME", &home);
+    command
+}
+
+/// What was released, oldest first: one folder a version.
+fn released() -> Vec<PathBuf> {
+    let folder = Path::new(ROOT).join("docs/contract");
+    let entries = fs::read_dir(folder).unwrap();
+    let mut released: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    released.sort();
+    released
+}
+
 #[tokio::test]
 async fn a01_the_contract_passes_bufs_lint() {
     let Some(buf) = buf() else { return };
-    // The names that the contract fixed before there was a lint.
-    let config = json!({"version": "v2", "lint": {"use": ["STANDARD"], "except": [
-        "ENUM_VALUE_PREFIX",
-        "RPC_REQUEST_STANDARD_NAME",
-        "RPC_RESPONSE_STANDARD_NAME",
-        "SERVICE_SUFFIX",
-    ]}});
-    let mut command = Command::new(buf);
-    command.args(["lint", PROTO, "--config", &config.to_string()]);
-    passed(&run(command).await);
+    passed(&run(buf_in(Path::new(ROOT), &buf, &["lint"])).await);
+}
+
+#[tokio::test]
+async fn a01_the_contract_breaks_nothing_that_was_released() {
+    let Some(buf) = buf() else { return };
+    let released = released();
+    assert!(!released.is_empty(), "nothing to compare with");
+    for version in &released {
+        let arguments = ["breaking", "--against", version.to_str().unwrap()];
+        passed(&run(buf_in(Path::new(ROOT), &buf, &arguments)).await);
+    }
+}
+
+#[tokio::test]
+async fn a01_a_contract_that_breaks_clients_is_refused_with_the_reason() {
+    let Some(buf) = buf() else { return };
+    let released = released();
+    let last = released.last().unwrap().to_str().unwrap();
+    let contract = Path::new(PROTO).join(CONTRACT);
+    let contract = fs::read_to_string(contract).unwrap();
+    // Each breaks something else: the wire, JSON, and only generated code.
+    for (good, broken, reason) in [
+        (
+            "int64 frame_number = 6;",
+            "int64 frame_number = 26;",
+            "Previously present field \"6\" with name \"frame_number\" on message \"FrameEvent\" was deleted",
+        ),
+        (
+            "string ocr_text = 4;",
+            "bytes ocr_text = 4;",
+            "Field \"4\" with name \"ocr_text\" on message \"FrameEvent\" changed type",
+        ),
+        (
+            "string window_title = 3;",
+            "string window = 3;",
+            "changed name from \"window_title\" to \"window\"",
+        ),
+        (
+            "  PRIORITY_LOW = 3;\n",
+            "",
+            "Previously present enum value \"3\" on enum \"TaskPriority\" was deleted",
+        ),
+        (
+            "int64 task_id = 1;",
+            "optional int64 task_id = 1;",
+            "changed cardinality",
+        ),
+    ] {
+        assert!(contract.contains(good), "{good}");
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("proto").join(CONTRACT);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, contract.replace(good, broken)).unwrap();
+        let config = Path::new(ROOT).join("buf.yaml");
+        fs::copy(config, folder.path().join("buf.yaml")).unwrap();
+        let arguments = ["breaking", "--against", last];
+        let output = run(buf_in(folder.path(), &buf, &arguments)).await;
+        let told = String::from_utf8_lossy(&output.stdout);
+        // buf ends with 100 if it judged, and with 1 if it could not.
+        assert_eq!(output.status.code(), Some(100), "{broken}: {output:?}");
+        assert!(told.contains(reason), "{broken}: {told}");
+    }
 }
 
 /// A program that is spoken to line by line, and ended if the test does.

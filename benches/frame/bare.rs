@@ -96,6 +96,7 @@ impl Bare {
                     }),
                     deadline_ms: 10_000,
                     frame_id: frame.screenshot_id,
+                    ..ToolCallRequest::default()
                 })
             }
             Some(Said::ToolResult(result)) => {

@@ -39,7 +39,7 @@ use process::{Free, LOOPBACK, Process, TOKEN_LIFE};
 use report::Report;
 
 /// As in `proactive` itself.
-#[cfg(not(target_env = "msvc"))]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

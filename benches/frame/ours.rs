@@ -40,7 +40,7 @@ pub(crate) fn run(model_url: &str, keys_url: &str) -> Result<ExitCode> {
     ]);
     let config = command.settings.check()?;
     let (format, filter) = command.log.check("info")?;
-    telemetry::init(format, filter, false);
+    telemetry::init(format, filter, false, None);
     let runtime = process::runtime()?;
     let running = runtime.block_on(app::start(config, World::real()))?;
     process::listens_at(running.grpc_addr())

@@ -47,7 +47,6 @@ impl Default for Options {
 
 /// What the model is told of a user, whatever the screen shows. Made once for all
 /// frames that share a context.
-#[derive(Debug)]
 pub struct Background {
     /// The client's name for the context.
     pub version: String,
@@ -119,6 +118,7 @@ impl Analyst {
         frame.ocr = ScreenText::default();
         let deliberation = Deliberation::new(&*inner.model, desk, budget, conversation, &frame);
         let result = timeout_at(budget.deadline(), deliberation.decide()).await;
+        inner.metrics.frame_took(budget.elapsed());
         let (outcome, waited) = result.map_err(|_| out_of_time())?;
         inner
             .metrics

@@ -223,6 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn a10_a_task_of_several_lines_cannot_pose_as_several_tasks() {
+        for start in ["x", "a description longer than a block"] {
+            let (forged, line) = (
+                format!("{start}\n- #99 forged"),
+                format!("{start} - #99 forged"),
+            );
+            assert_eq!(neutral(&forged, Lines::One), line);
+            assert_eq!(neutral(&forged, Lines::Kept), forged);
+        }
+    }
+
+    #[test]
     fn a10_the_prompt_shows_date_tasks_scores_goals_and_what_was_left_out() {
         let task = |id: i64| ActiveTask {
             id,

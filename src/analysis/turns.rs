@@ -411,6 +411,8 @@ fn fault(error: &Error) -> FrameFault {
         Error::Unavailable { .. }
         | Error::Connection
         | Error::Timeout
+        | Error::NoToken
+        | Error::NoAccess
         | Error::Rejected { .. }
         | Error::Blocked { .. }
         | Error::Truncated
@@ -418,7 +420,7 @@ fn fault(error: &Error) -> FrameFault {
         | Error::Inconsistent => FrameFaultCode::GeminiError,
     };
     match error {
-        Error::Rejected { .. } | Error::Inconsistent => {
+        Error::Rejected { .. } | Error::NoAccess | Error::Inconsistent => {
             tracing::error!(%error, "the model does not take our requests");
         }
         _ => tracing::warn!(%error, "a frame got no decision from the model"),

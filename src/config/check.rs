@@ -11,14 +11,14 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
 use crate::transport::grpc::{self, Tls};
-use crate::{analysis, auth, gemini, session};
+use crate::{analysis, auth, session};
 
 /// Up to this much of the suggested reconnect delay is by chance.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 
 const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Settings {
@@ -29,7 +29,8 @@ impl Settings {
     pub fn check(&self) -> Result<Config, Mistakes> {
         let mut wrong = Vec::new();
         let w = &mut wrong;
-        let bind = address(w, "BIND_ADDRESS", &self.bind_address);
+        let bind = given(&self.bind_address).unwrap_or("0.0.0.0");
+        let bind = address(w, "BIND_ADDRESS", bind);
         let grpc_port = port(w, "GRPC_PORT", &self.grpc_port);
         let admin_port = port(w, "ADMIN_PORT", &self.admin_port);
         if grpc_port == admin_port && grpc_port != 0 {
@@ -41,7 +42,6 @@ impl Settings {
             &self.drain_grace,
             Duration::ZERO..=10 * MINUTE,
         );
-        self.vertex(w);
         let config = Config {
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
@@ -78,87 +78,6 @@ impl Settings {
         !wrong
             .iter()
             .any(|mistake| names.iter().any(|name| mistake.starts_with(name)))
-    }
-
-    fn gemini(&self, wrong: &mut Vec<String>) -> gemini::Options {
-        gemini::Options {
-            base_url: self.base_url(wrong),
-            version: path_segment(wrong, "GEMINI_API_VERSION", &self.gemini_api_version),
-            model: path_segment(
-                wrong,
-                "GEMINI_MODEL",
-                self.gemini_model.trim().trim_start_matches("models/"),
-            ),
-            api_key: self.api_key(wrong),
-            call_timeout: duration(
-                wrong,
-                "MODEL_TIMEOUT",
-                &self.model_timeout,
-                SECOND..=5 * MINUTE,
-            ),
-            thinking: match self.gemini_thinking_level.trim() {
-                "default" => None,
-                level => take(wrong, "GEMINI_THINKING_LEVEL", level.parse()),
-            },
-            media_resolution: take(
-                wrong,
-                "GEMINI_MEDIA_RESOLUTION",
-                self.gemini_media_resolution.trim().parse(),
-            )
-            .unwrap_or(gemini::MediaResolution::Medium),
-            max_output_tokens: number(
-                wrong,
-                "GEMINI_MAX_OUTPUT_TOKENS",
-                &self.gemini_max_output_tokens,
-                256..=65_536,
-            ),
-            prices: take(wrong, "GEMINI_PRICES", self.gemini_prices.parse()).unwrap_or_default(),
-        }
-    }
-
-    /// Version and model are put behind it.
-    fn base_url(&self, wrong: &mut Vec<String>) -> String {
-        const NAME: &str = "GOOGLE_GEMINI_BASE_URL";
-        let base = url(wrong, NAME, &self.google_gemini_base_url);
-        if base.contains(['?', '#']) {
-            wrong.push(format!(
-                "{NAME}: has a query or fragment; give it without, and the key as GEMINI_API_KEY"
-            ));
-        }
-        base
-    }
-
-    fn api_key(&self, wrong: &mut Vec<String>) -> SecretString {
-        let google = secret(&self.google_api_key).map(|key| ("GOOGLE_API_KEY", key));
-        let gemini = secret(&self.gemini_api_key).map(|key| ("GEMINI_API_KEY", key));
-        let Some((name, key)) = google.or(gemini) else {
-            wrong.push(
-                "GEMINI_API_KEY: is not set; set it (or GOOGLE_API_KEY) to the key the model is \
-                 asked with"
-                    .to_owned(),
-            );
-            return SecretString::default();
-        };
-        if !key.chars().all(|c| c.is_ascii_graphic()) {
-            wrong.push(format!(
-                "{name}: has blanks or characters that no key has; paste it again"
-            ));
-        }
-        key.into()
-    }
-
-    fn vertex(&self, wrong: &mut Vec<String>) {
-        let asked = given(&self.google_genai_use_vertexai).unwrap_or_default();
-        if ["1", "true"]
-            .iter()
-            .any(|yes| asked.eq_ignore_ascii_case(yes))
-        {
-            wrong.push(
-                "GOOGLE_GENAI_USE_VERTEXAI: Vertex AI is not supported yet; unset it, and use a \
-                 Gemini API key"
-                    .to_owned(),
-            );
-        }
     }
 
     fn auth(&self, wrong: &mut Vec<String>) -> auth::Options {
@@ -263,21 +182,25 @@ impl Settings {
     }
 }
 
-fn secret(value: &Option<SecretString>) -> Option<&str> {
+pub(super) fn secret(value: &Option<SecretString>) -> Option<&str> {
     let value = value.as_ref().map(|value| value.expose_secret().trim());
     value.filter(|value| !value.is_empty())
 }
 
 /// A value that says something: variables without a default that are set but
 /// empty count as not set.
-fn given(value: &Option<String>) -> Option<&str> {
+pub(super) fn given(value: &Option<String>) -> Option<&str> {
     value
         .as_deref()
         .map(str::trim)
         .filter(|value| !value.is_empty())
 }
 
-fn take<T>(wrong: &mut Vec<String>, name: &str, value: Result<T, impl Display>) -> Option<T> {
+pub(super) fn take<T>(
+    wrong: &mut Vec<String>,
+    name: &str,
+    value: Result<T, impl Display>,
+) -> Option<T> {
     value
         .map_err(|why| wrong.push(format!("{name}: {why}")))
         .ok()
@@ -299,7 +222,12 @@ fn port(wrong: &mut Vec<String>, name: &str, text: &str) -> u16 {
     take(wrong, name, value).unwrap_or(0)
 }
 
-fn number(wrong: &mut Vec<String>, name: &str, text: &str, range: RangeInclusive<u32>) -> u32 {
+pub(super) fn number(
+    wrong: &mut Vec<String>,
+    name: &str,
+    text: &str,
+    range: RangeInclusive<u32>,
+) -> u32 {
     let (least, most) = (*range.start(), *range.end());
     let value = text
         .trim()
@@ -311,7 +239,7 @@ fn number(wrong: &mut Vec<String>, name: &str, text: &str, range: RangeInclusive
     take(wrong, name, value).unwrap_or(least)
 }
 
-fn duration(
+pub(super) fn duration(
     wrong: &mut Vec<String>,
     name: &str,
     text: &str,
@@ -328,7 +256,7 @@ fn duration(
     take(wrong, name, value).unwrap_or(*range.end())
 }
 
-fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
+pub(super) fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     let text = text.trim();
     // Never shown here: a part that is refused may be a secret.
     match reqwest::Url::parse(text) {
@@ -344,7 +272,7 @@ fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     text.to_owned()
 }
 
-fn path_segment(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
+pub(super) fn path_segment(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     let text = text.trim();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if text.is_empty() || !text.chars().all(plain) {
@@ -355,7 +283,7 @@ fn path_segment(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     text.to_owned()
 }
 
-fn file(wrong: &mut Vec<String>, name: &str, path: &str) -> Option<String> {
+pub(super) fn file(wrong: &mut Vec<String>, name: &str, path: &str) -> Option<String> {
     let content = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     take(wrong, name, content)
 }
@@ -405,7 +333,7 @@ mod tests {
     fn all_mistakes_are_told_at_once_each_by_its_variable() {
         let wrong = mistakes(|set| {
             set.grpc_port = "70000".into();
-            set.bind_address = "localhost".into();
+            set.bind_address = Some("localhost".into());
             set.gemini_model = "a/../b".into();
             set.google_gemini_base_url = "ftp://x".into();
             set.gemini_prices = "free".into();
@@ -413,7 +341,7 @@ mod tests {
             set.token_clock_skew = "61s".into();
             set.frames_per_session = "0".into();
             set.gemini_thinking_level = "deep".into();
-            set.google_genai_use_vertexai = Some("True".into());
+            set.google_genai_use_vertexai = Some("yes".into());
             set.google_api_key = Some("two words".into());
             set.frame_timeout = "20s".into();
         });

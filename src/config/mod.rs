@@ -2,8 +2,10 @@
 //! as a whole before anything binds. The only part that reads the environment.
 
 mod check;
+mod model;
 mod settings;
 mod show;
+mod traces;
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -15,6 +17,7 @@ use crate::transport::grpc;
 use crate::{analysis, auth, gemini, session};
 
 pub use settings::Settings;
+pub use traces::TraceSettings;
 
 /// The exit code for a configuration that cannot be used (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
@@ -102,7 +105,14 @@ impl LogSettings {
     /// takes them.
     pub fn show(&self, usual: &str) -> String {
         let filter = self.filter().unwrap_or(usual);
-        format!("RUST_LOG={filter}\nLOG_FORMAT={}\n", self.log_format)
+        let no_color = self.no_color.as_deref().unwrap_or_default();
+        let no_color = if no_color.is_empty() {
+            "not set"
+        } else {
+            "set"
+        };
+        let format = &self.log_format;
+        format!("RUST_LOG={filter}\nLOG_FORMAT={format}\nNO_COLOR={no_color}\n")
     }
 
     /// The filter, if one is set.

@@ -11,7 +11,8 @@ use super::Mistakes;
 /// from the environment alone.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
-    /// The Gemini API key. GOOGLE_API_KEY wins if both are set. Required.
+    /// The Gemini API key. GOOGLE_API_KEY wins if both are set. Required, unless
+    /// Vertex AI is asked.
     #[arg(
         long,
         env = "GEMINI_API_KEY",
@@ -29,14 +30,6 @@ pub struct Settings {
         help_heading = "Model"
     )]
     pub google_api_key: Option<SecretString>,
-    /// Vertex AI is not supported yet; true is refused.
-    #[arg(
-        long,
-        env = "GOOGLE_GENAI_USE_VERTEXAI",
-        value_name = "BOOL",
-        help_heading = "Model"
-    )]
-    pub google_genai_use_vertexai: Option<String>,
     /// The model that is asked.
     #[arg(
         long,
@@ -46,25 +39,25 @@ pub struct Settings {
         help_heading = "Model"
     )]
     pub gemini_model: String,
-    /// Where the API is, without a path.
+    /// Where the Gemini API is, without a path. Not used on Vertex AI.
     #[arg(
         long,
         env = "GOOGLE_GEMINI_BASE_URL",
         hide_env_values = true,
-        default_value = "https://generativelanguage.googleapis.com",
+        default_value = crate::gemini::GEMINI_URL,
         value_name = "URL",
         help_heading = "Model"
     )]
     pub google_gemini_base_url: String,
-    /// The API's version; v1 refuses function calling on some models.
+    /// The API's version; v1 refuses function calling on some models. Without it:
+    /// v1beta, on Vertex AI v1beta1.
     #[arg(
         long,
         env = "GEMINI_API_VERSION",
-        default_value = "v1beta",
         value_name = "VERSION",
         help_heading = "Model"
     )]
-    pub gemini_api_version: String,
+    pub gemini_api_version: Option<String>,
     /// How much the model thinks: minimal, low, medium, high, or default (its
     /// own choice).
     #[arg(
@@ -97,6 +90,61 @@ pub struct Settings {
     /// Prices for the bill, in US dollars per million tokens.
     #[arg(long, env = "GEMINI_PRICES", default_value = crate::gemini::Prices::DEFAULT, value_name = "MODEL=IN/OUT/CACHED,…", help_heading = "Model")]
     pub gemini_prices: String,
+    /// true or 1: the model is asked on Vertex AI, with access tokens; a Gemini API
+    /// key is not used then, even if one is set. false, 0 or nothing: by key.
+    #[arg(
+        long,
+        env = "GOOGLE_GENAI_USE_VERTEXAI",
+        value_name = "BOOL",
+        help_heading = "Vertex AI"
+    )]
+    pub google_genai_use_vertexai: Option<String>,
+    /// The project whose Vertex AI is asked; required there. Also the Firebase
+    /// project, if FIREBASE_PROJECT_ID is not set.
+    #[arg(
+        long,
+        env = "GOOGLE_CLOUD_PROJECT",
+        value_name = "PROJECT",
+        help_heading = "Vertex AI"
+    )]
+    pub google_cloud_project: Option<String>,
+    /// Where the model runs: a region such as europe-west4, a multi-region (us or
+    /// eu), or global. Required on Vertex AI: it decides where screens are read.
+    #[arg(
+        long,
+        env = "GOOGLE_CLOUD_LOCATION",
+        value_name = "LOCATION",
+        help_heading = "Vertex AI"
+    )]
+    pub google_cloud_location: Option<String>,
+    /// Where Vertex AI is, without a path. Without it, as the location says.
+    #[arg(
+        long,
+        env = "GOOGLE_VERTEX_BASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Vertex AI"
+    )]
+    pub google_vertex_base_url: Option<String>,
+    /// A credentials file: a service account's key, or another that Google's
+    /// libraries take. Without it, what `gcloud auth application-default login`
+    /// stored; without that, the metadata server is asked (GKE, Cloud Run).
+    #[arg(
+        long,
+        env = "GOOGLE_APPLICATION_CREDENTIALS",
+        value_name = "FILE",
+        help_heading = "Vertex AI"
+    )]
+    pub google_application_credentials: Option<String>,
+    /// The metadata server, if it is not metadata.google.internal; asked then even
+    /// if gcloud stored credentials. Here the variable wins over the flag.
+    #[arg(
+        long,
+        env = "GCE_METADATA_HOST",
+        value_name = "HOST[:PORT]",
+        help_heading = "Vertex AI"
+    )]
+    pub gce_metadata_host: Option<String>,
     /// One HTTP call to the model (1s to 5m).
     #[arg(
         long,
@@ -181,14 +229,6 @@ pub struct Settings {
         help_heading = "Authentication"
     )]
     pub firebase_project_id: Option<String>,
-    /// Used if FIREBASE_PROJECT_ID is not set.
-    #[arg(
-        long,
-        env = "GOOGLE_CLOUD_PROJECT",
-        value_name = "PROJECT",
-        help_heading = "Authentication"
-    )]
-    pub google_cloud_project: Option<String>,
     /// A service account's key file as JSON; only its project_id is read.
     #[arg(
         long,
@@ -229,15 +269,15 @@ pub struct Settings {
         help_heading = "Authentication"
     )]
     pub firebase_keys_max_stale: String,
-    /// The address to listen on.
+    /// The address to listen on [default: 0.0.0.0]. With --dev it is 127.0.0.1,
+    /// unless this is given.
     #[arg(
         long,
         env = "BIND_ADDRESS",
-        default_value = "0.0.0.0",
         value_name = "IP",
         help_heading = "Listening"
     )]
-    pub bind_address: String,
+    pub bind_address: Option<String>,
     /// gRPC; 0 means any free port, told in the log.
     #[arg(
         long,
@@ -301,24 +341,40 @@ impl Settings {
     /// there is none, for a stand-in does not need one.
     #[must_use]
     pub fn embedded(mut self) -> Self {
-        self.bind_address = "127.0.0.1".to_owned();
+        self.bind_address = Some("127.0.0.1".to_owned());
         self.grpc_port = "0".to_owned();
         self.admin_port = "0".to_owned();
         self.tls_cert_file = None;
         self.tls_key_file = None;
         self.firebase_project_id = Some("demo-proactive".to_owned());
         self.firebase_auth_emulator_host = None;
-        if !self.has_key() {
+        if !self.has_model() {
             self.gemini_api_key = Some("no-key".into());
         }
         self
     }
 
-    /// Whether there is a Gemini key.
-    pub fn has_key(&self) -> bool {
+    /// For `serve --dev`: embedded, but on the ports that are asked for, and on
+    /// another address than loopback if that is given.
+    #[must_use]
+    pub fn dev(self) -> Self {
+        let address = self.bind_address.clone();
+        let address = address.filter(|address| !address.trim().is_empty());
+        let ports = (self.grpc_port.clone(), self.admin_port.clone());
+        let embedded = self.embedded();
+        Self {
+            bind_address: address.or(embedded.bind_address.clone()),
+            grpc_port: ports.0,
+            admin_port: ports.1,
+            ..embedded
+        }
+    }
+
+    /// Whether they name a model to ask: by a Gemini key, or on Vertex AI.
+    pub fn has_model(&self) -> bool {
         let keys = [&self.google_api_key, &self.gemini_api_key];
         let mut keys = keys.into_iter().flatten();
-        keys.any(|key| !key.expose_secret().trim().is_empty())
+        self.on_vertex() || keys.any(|key| !key.expose_secret().trim().is_empty())
     }
 
     fn parse(command: Command) -> Result<Self, Mistakes> {

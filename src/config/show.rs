@@ -1,13 +1,21 @@
 //! The effective configuration as text, secrets masked.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use super::Config;
+use secrecy::SecretString;
+
+use super::check::{given, secret};
+use super::{Config, Settings};
+use crate::gemini::Access;
+
+const SET: &str = "******** (set)";
+const NOT_SET: &str = "not set";
 
 impl Config {
-    /// One `NAME=value` a line, as the service will use it.
-    pub fn show(&self) -> String {
+    /// One `NAME=value` a line, as the service will use it. `settings` are those it
+    /// was made of.
+    pub fn show(&self, settings: &Settings) -> String {
         let Self {
             grpc,
             admin,
@@ -18,7 +26,7 @@ impl Config {
             drain_grace,
         } = self;
         let mut page = String::new();
-        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+        let mut line = |name: &str, value: &dyn Display| {
             let _ = writeln!(page, "{name}={value}");
         };
         let span = |span: Duration| humantime::format_duration(span).to_string();
@@ -26,15 +34,47 @@ impl Config {
         line("GRPC_PORT", &grpc.address.port());
         line("ADMIN_PORT", &admin.port());
         let tls = match grpc.tls {
-            Some(_) => "******** (set)",
+            Some(_) => SET,
             None => "not set: plaintext, for a balancer that ends TLS",
         };
         line("TLS_CERT_FILE", &tls);
         line("TLS_KEY_FILE", &tls);
-        line("GEMINI_API_KEY", &"******** (set)");
-        line("GOOGLE_GENAI_USE_VERTEXAI", &"not set");
+        line("GEMINI_API_KEY", &masked(&settings.gemini_api_key));
+        line("GOOGLE_API_KEY", &masked(&settings.google_api_key));
         line("GEMINI_MODEL", &gemini.model);
-        line("GOOGLE_GEMINI_BASE_URL", &gemini.base_url);
+        let unused = "not used: Vertex AI is asked";
+        let no_vertex = "not used: the Gemini API is asked";
+        let project = given(&settings.google_cloud_project).unwrap_or(NOT_SET);
+        line("GOOGLE_CLOUD_PROJECT", &project);
+        match &gemini.access {
+            Access::Key(_) => {
+                line("GOOGLE_GEMINI_BASE_URL", &gemini.base_url);
+                line("GOOGLE_GENAI_USE_VERTEXAI", &"false");
+                for name in [
+                    "GOOGLE_CLOUD_LOCATION",
+                    "GOOGLE_VERTEX_BASE_URL",
+                    "GOOGLE_APPLICATION_CREDENTIALS",
+                    "GCE_METADATA_HOST",
+                ] {
+                    line(name, &no_vertex);
+                }
+            }
+            Access::Vertex(vertex) => {
+                line("GOOGLE_GEMINI_BASE_URL", &unused);
+                line("GOOGLE_GENAI_USE_VERTEXAI", &"true");
+                line("GOOGLE_CLOUD_LOCATION", &vertex.location);
+                line("GOOGLE_VERTEX_BASE_URL", &gemini.base_url);
+                line(
+                    "GOOGLE_APPLICATION_CREDENTIALS",
+                    &match given(&settings.google_application_credentials) {
+                        Some(path) => format!("{path} ({})", vertex.credentials),
+                        None => format!("not set: {}", vertex.credentials),
+                    },
+                );
+                let host = given(&settings.gce_metadata_host);
+                line("GCE_METADATA_HOST", &host.unwrap_or(NOT_SET));
+            }
+        }
         line("GEMINI_API_VERSION", &gemini.version);
         line(
             "GEMINI_THINKING_LEVEL",
@@ -53,11 +93,15 @@ impl Config {
         line("DRAIN_GRACE", &span(*drain_grace));
         line("FIREBASE_PROJECT_ID", &auth.project_id);
         line(
+            "SERVICE_ACCOUNT_JSON",
+            &masked(&settings.service_account_json),
+        );
+        line(
             "FIREBASE_AUTH_EMULATOR_HOST",
             &if auth.emulator {
                 "set: UNSIGNED TOKENS ARE ACCEPTED"
             } else {
-                "not set"
+                NOT_SET
             },
         );
         // A signed URL has its signature in the query.
@@ -70,4 +114,8 @@ impl Config {
         line("FIREBASE_KEYS_MAX_STALE", &span(auth.max_stale));
         page
     }
+}
+
+fn masked(value: &Option<SecretString>) -> &'static str {
+    secret(value).map_or(NOT_SET, |_| SET)
 }

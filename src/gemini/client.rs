@@ -10,13 +10,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Request, Url};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Span;
 
+use super::tokens::{Pass, Tokens};
 use super::wire::Reading;
-use super::{Ask, Chunks, Error, Model, Pool, Prices, Spent, Turn, google_error, wire};
-use crate::telemetry::{Metrics, ModelCode};
+use super::{Access, Ask, Chunks, Error, Model, Pool, Prices, Spent, Turn, google_error, wire};
+use crate::telemetry::{Metrics, ModelCode, model_answered, span_failed};
 
 /// An answer is a few kilobytes; more than this is not one.
 const MAX_ANSWER: usize = 4 << 20;
@@ -35,8 +37,8 @@ pub struct Options {
     pub version: String,
     /// The model's name, without "models/".
     pub model: String,
-    /// Goes into the `x-goog-api-key` header, never into a URL.
-    pub api_key: SecretString,
+    /// Which API this is, and who asks it.
+    pub access: Access,
     /// For one HTTP call.
     pub call_timeout: Duration,
     /// `None` leaves it to the model.
@@ -47,6 +49,21 @@ pub struct Options {
     pub max_output_tokens: u32,
     /// For the bill.
     pub prices: Prices,
+}
+
+impl Options {
+    /// Where the model is asked.
+    pub fn url(&self) -> String {
+        let Self {
+            base_url,
+            version,
+            model,
+            access,
+            ..
+        } = self;
+        let (base_url, path) = (base_url.trim_end_matches('/'), access.path());
+        format!("{base_url}/{version}/{path}models/{model}:generateContent")
+    }
 }
 
 macro_rules! setting {
@@ -111,6 +128,8 @@ pub struct Client {
     pool: Pool,
     url: Url,
     headers: HeaderMap,
+    /// On Vertex AI.
+    tokens: Option<Tokens>,
     model: Arc<str>,
     /// As JSON.
     generation: String,
@@ -120,12 +139,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on the given connections. The key must be printable ASCII,
-    /// which the configuration has checked; otherwise every call is refused.
+    /// A client on the given connections. A key must be printable ASCII, which the
+    /// configuration has checked; otherwise every call is refused. For Vertex AI an
+    /// access token is fetched at once.
     ///
     /// # Panics
     /// If base URL, version and model make no URL; the configuration has checked
-    /// that as well.
+    /// that as well. And outside of a tokio runtime, for Vertex AI.
     pub fn new(options: Options, pool: Pool, metrics: Metrics) -> Self {
         let mut generation = json!({
             "maxOutputTokens": options.max_output_tokens,
@@ -136,20 +156,17 @@ impl Client {
         }
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Ok(mut key) = HeaderValue::from_str(options.api_key.expose_secret()) {
-            key.set_sensitive(true);
-            headers.insert("x-goog-api-key", key);
-        }
-        let Options {
-            base_url,
-            version,
-            model,
-            ..
-        } = &options;
-        let url = format!(
-            "{}/{version}/models/{model}:generateContent",
-            base_url.trim_end_matches('/')
-        );
+        let tokens = match &options.access {
+            Access::Key(key) => {
+                if let Ok(mut key) = HeaderValue::from_str(key.expose_secret()) {
+                    key.set_sensitive(true);
+                    headers.insert("x-goog-api-key", key);
+                }
+                None
+            }
+            Access::Vertex(vertex) => Some(Tokens::new(vertex.credentials.clone())),
+        };
+        let (url, model) = (options.url(), &options.model);
         if options.prices.of(model, model).is_none() {
             tracing::warn!(
                 model,
@@ -160,6 +177,7 @@ impl Client {
             pool,
             url: Url::parse(&url).expect("the configuration has checked its parts"),
             headers,
+            tokens,
             model: options.model.into(),
             generation: generation.to_string(),
             call_timeout: options.call_timeout,
@@ -177,14 +195,30 @@ impl Client {
             .without_max_times()
             .build();
         let mut retries = 0;
+        let mut token_renewed = false;
         loop {
-            // Made anew for each try, so that nothing of it is held while the
-            // model thinks.
-            let body = ask.conversation.body(&settings);
-            let error = match self.attempt(body, ask.deadline, spent).await {
-                Ok(turn) => return Ok(turn),
-                Err(error) => error,
+            // One deadline for the token and the call that it opens.
+            let deadline = ask.deadline.min(Instant::now() + self.call_timeout);
+            let (error, pass) = match self.pass(deadline).await {
+                Err(error) => (error, None),
+                Ok(pass) => {
+                    // Made anew for each try, so that nothing of it is held while
+                    // the model thinks.
+                    let body = ask.conversation.body(&settings);
+                    match self.attempt(body, pass.as_ref(), deadline, spent).await {
+                        Ok(turn) => return Ok(turn),
+                        Err(error) => (error, pass),
+                    }
+                }
             };
+            if error == (Error::Rejected { status: 401 })
+                && !token_renewed
+                && let (Some(tokens), Some(pass)) = (&self.tokens, pass)
+                && tokens.refused(&pass)
+            {
+                token_renewed = true;
+                continue;
+            }
             let pause = pauses
                 .next()
                 .unwrap_or(LONGEST_PAUSE)
@@ -200,18 +234,32 @@ impl Client {
         }
     }
 
+    /// What opens a call on Vertex AI; nothing, where a key does.
+    async fn pass(&self, deadline: Instant) -> Result<Option<Pass>, Error> {
+        let Some(tokens) = &self.tokens else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        let pass = tokens.pass(deadline).await;
+        pass.map(Some).inspect_err(|_| {
+            let waited = begun.elapsed();
+            self.metrics
+                .model_call(&self.model, ModelCode::NoToken, waited);
+        })
+    }
+
     /// One HTTP call.
     async fn attempt(
         &self,
         body: Chunks,
+        pass: Option<&Pass>,
         deadline: Instant,
         spent: &mut Spent,
     ) -> Result<Turn, Error> {
         let mut call = CallRecord::new(&self.metrics, &self.model);
         spent.calls += 1;
-        let deadline = deadline.min(call.started + self.call_timeout);
         let left = deadline.saturating_duration_since(call.started);
-        let answer = self.post(body, left);
+        let answer = self.post(body, pass, left);
         let (status, retry_after, body) = match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
@@ -253,6 +301,7 @@ impl Client {
         let price = self.prices.of(&model_version, &self.model);
         let cost = price.map_or(0.0, |price| price.micro_usd(usage));
         self.metrics.model_billed(&self.model, usage, cost);
+        model_answered(&self.model, &model_version, usage);
         spent.usage += usage;
         spent.cost_micro_usd += cost;
         spent.model_answered = model_version;
@@ -262,11 +311,15 @@ impl Client {
     async fn post(
         &self,
         body: Chunks,
+        pass: Option<&Pass>,
         left: Duration,
     ) -> Result<(u16, Option<String>, Vec<u8>), reqwest::Error> {
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         let mut request = Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = self.headers.clone();
+        if let Some(pass) = pass {
+            request.headers_mut().extend(pass.headers.clone());
+        }
         // So that Google's server stops work we have given up.
         request.headers_mut().insert(SERVER_TIMEOUT, seconds.into());
         *request.body_mut() = Some(reqwest::Body::wrap(body));
@@ -314,6 +367,9 @@ impl Model for Client {
             let started = Instant::now();
             let turn = self.ask(ask, spent).await;
             spent.time += started.elapsed();
+            if let Err(error) = &turn {
+                span_failed(&Span::current(), &error.to_string());
+            }
             turn
         }
         .boxed()
@@ -368,7 +424,7 @@ mod tests {
             base_url: "http://127.0.0.1:1".into(),
             version: "v1beta".into(),
             model: model.into(),
-            api_key: "key".into(),
+            access: Access::Key("key".into()),
             call_timeout: Duration::from_secs(1),
             thinking: None,
             media_resolution: MediaResolution::Low,

@@ -51,7 +51,7 @@ impl Brief {
 
 /// A text as one part of a request. Encoded once, however many requests begin with
 /// it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TextPart(Bytes);
 
 impl TextPart {
@@ -239,7 +239,7 @@ fn encode(jpeg: &[u8], text: usize) -> Vec<Bytes> {
 }
 
 /// A request body, its length known.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Chunks(VecDeque<Bytes>);
 
 impl Body for Chunks {

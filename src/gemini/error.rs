@@ -27,8 +27,16 @@ pub enum Error {
     /// No answer within the deadline: ask again later.
     #[error("The model did not answer in time; try again later.")]
     Timeout,
-    /// The request was refused; the operator must look at key, model and
-    /// settings.
+    /// No access token for Vertex AI could be had, so nothing was asked: ask again
+    /// later.
+    #[error("The server got no access to the model; try again later.")]
+    NoToken,
+    /// This server is given no access token for Vertex AI; the operator must look at
+    /// its credentials.
+    #[error("The server has no access to the model; the operator has to look at it.")]
+    NoAccess,
+    /// The request was refused; the operator must look at key or credentials, model
+    /// and settings.
     #[error("The model refused the request (HTTP {status}); the operator has to look at it.")]
     Rejected {
         /// 400, 401, 402, 403, 404 or another status that is final.
@@ -64,10 +72,13 @@ impl Error {
             | Self::Unavailable { .. }
             | Self::Connection
             | Self::Timeout
+            | Self::NoToken
             | Self::Truncated
             | Self::Malformed { .. }
             | Self::Inconsistent => true,
-            Self::DailyQuota | Self::Rejected { .. } | Self::Blocked { .. } => false,
+            Self::DailyQuota | Self::NoAccess | Self::Rejected { .. } | Self::Blocked { .. } => {
+                false
+            }
         }
     }
 
@@ -76,11 +87,15 @@ impl Error {
     /// would most likely end so again.
     pub(super) fn worth_retries(&self) -> u32 {
         match self {
-            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Connection => 4,
+            Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::Connection
+            | Self::NoToken => 4,
             Self::Malformed { reason } if reason.starts_with("MALFORMED") => 2,
             Self::Malformed { .. } => 1,
             Self::DailyQuota
             | Self::Timeout
+            | Self::NoAccess
             | Self::Rejected { .. }
             | Self::Blocked { .. }
             | Self::Truncated

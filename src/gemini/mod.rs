@@ -3,14 +3,19 @@
 //!
 //! Facts about the API: <https://ai.google.dev/api/generate-content> and
 //! <https://ai.google.dev/gemini-api/docs/function-calling>, as of November 2026.
+//! Vertex AI takes the same requests; only the address and the proof of who asks
+//! differ.
 
+mod access;
 mod client;
 mod conversation;
+mod credentials;
 mod error;
 mod google_error;
 mod pool;
 mod prices;
 mod scripted;
+mod tokens;
 mod wire;
 
 use std::time::Duration;
@@ -20,8 +25,10 @@ use tokio::time::Instant;
 
 use crate::domain::Usage;
 
+pub use access::{Access, GEMINI_URL, Vertex, vertex_url};
 pub use client::{Client, MediaResolution, Options, ThinkingLevel};
 pub use conversation::{Answer, Brief, Chunks, Conversation, TextPart};
+pub use credentials::{Credentials, Unusable};
 pub use error::Error;
 pub use pool::Pool;
 pub use prices::{Price, Prices};

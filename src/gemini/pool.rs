@@ -10,7 +10,8 @@ use reqwest::Client;
 /// section 6.5.2) wait in it while their time runs out.
 /// Four carry 400 calls at once, more than a process of this size asks.
 const CONNECTIONS: usize = 4;
-/// Few, so that a peer which allows fewer streams than it should makes none wait.
+/// Few, so that a peer which allows fewer streams than it should makes none wait, as
+/// long as it allows so many.
 const WELL_FILLED: usize = 16;
 
 /// A fixed set of HTTP clients, made once.

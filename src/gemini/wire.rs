@@ -123,7 +123,7 @@ pub(super) fn read(body: &[u8]) -> Reading {
         let verdict = verdict(candidates.into_iter().next(), &response.prompt_feedback);
         return reading(&response, verdict);
     }
-    // Whatever is wrong with the candidates, the call is billed.
+    // The call is billed if only the candidates are not what they should be.
     let verdict = Err(malformed("the answer is not generateContent's JSON"));
     match serde_json::from_str::<Response<'_, IgnoredAny>>(body) {
         Ok(response) => reading(&response, verdict),

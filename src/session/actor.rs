@@ -121,7 +121,13 @@ impl Session {
         mut self,
         mut inputs: impl Stream<Item = Input> + Unpin,
     ) -> impl Future<Output = SessionEnd> {
-        let span = session_span(&self.id, &self.caller.principal.uid, &self.caller.device);
+        let trace = self.caller.trace.take();
+        let span = session_span(
+            &self.id,
+            &self.caller.principal.uid,
+            &self.caller.device,
+            trace.as_deref(),
+        );
         async move {
             let mut open = Open::new(self.tools.metrics.clone());
             let Caller {
@@ -346,8 +352,11 @@ impl Session {
             // The task of a frame just cancelled may still be running on
             // another thread.
             Errand::Search(request) if !self.frames.contains(&request.frame) => {}
-            Errand::Search(request) if self.pending.ask(&request.id) => {
+            Errand::Search(mut request) if self.pending.ask(&request.id) => {
                 self.totals.searches += 1;
+                if self.version < Version::V1_1 {
+                    request.trace = None;
+                }
                 self.outbox.push(ServerMessage::Search(Box::new(request)));
             }
             // Its frame ended before the desktop was asked.

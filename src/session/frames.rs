@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::Tools;
 use crate::analysis::Background;
 use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome};
-use crate::telemetry::{Metrics, frame_span};
+use crate::telemetry::{Metrics, frame_span, span_failed};
 use crate::tools::{Desk, Errand, Pending};
 
 type Analysis = Result<Outcome, FrameFault>;
@@ -167,7 +167,11 @@ impl Frames {
         let span = frame_span(&id);
         let analysis = async move {
             let _in_flight = InFlight::new(metrics);
-            analyst.analyse(frame, &background, &desk, accepted).await
+            let result = analyst.analyse(frame, &background, &desk, accepted).await;
+            if let Err(fault) = &result {
+                span_failed(&Span::current(), fault.code.as_str());
+            }
+            result
         };
         self.running
             .insert(id, self.tasks.spawn(analysis.instrument(span)));

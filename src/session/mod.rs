@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analysis::Analyst;
 use crate::domain::Principal;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TraceContext};
 use crate::world::World;
 
 pub use actor::Session;
@@ -86,4 +86,6 @@ pub struct Caller {
     pub platform: String,
     /// See `device`.
     pub app_version: String,
+    /// The trace that the client is in, if it is in one.
+    pub trace: Option<Box<TraceContext>>,
 }

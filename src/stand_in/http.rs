@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::post;
 use futures::{StreamExt, stream};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -46,6 +47,10 @@ pub(super) async fn serve(
     };
     let router = Router::new()
         .route("/{version}/models/{call}", post(generate))
+        .route(
+            "/{version}/projects/{project}/locations/{location}/publishers/google/models/{call}",
+            post(generate),
+        )
         .fallback(|| async { refuse(&Refusal::new(404, "Not found.")) })
         .method_not_allowed_fallback(|| async { refuse(&Refusal::new(405, "Use POST.")) })
         .with_state(desk)
@@ -62,7 +67,7 @@ pub(super) async fn serve(
 async fn generate(
     State(desk): State<Desk>,
     ConnectInfo(knife): ConnectInfo<Knife>,
-    Path((version, call)): Path<(String, String)>,
+    Path(asked): Path<Asked>,
     request: Request,
 ) -> Response {
     let shared = &*desk.stand_in.0;
@@ -74,7 +79,7 @@ async fn generate(
         body: body.as_ref().cloned().unwrap_or_default(),
     });
     let _open = Open::new(&shared.traffic);
-    let judged = admit(shared, &version, &call, &head.uri, &head.headers)
+    let judged = admit(shared, &asked, &head.uri, &head.headers)
         .and_then(|()| body.map_err(|_| too_large()))
         .and_then(|body| judge::judge(&body, &shared.options));
     let (request, next) = match judged {
@@ -83,19 +88,39 @@ async fn generate(
         Ok(judge::Verdict::Bewildered(request)) => (request, Move::empty()),
     };
     tokio::select! {
-        response = play(shared, &knife, next, &request, key(&head.headers)) => response,
+        response = play(shared, &knife, next, &request, asked.secret(&head.headers)) => response,
         () = desk.stop.cancelled() => refuse(&Refusal::new(503, "The stand-in is stopping.")),
     }
 }
 
+/// What the path says.
+#[derive(Deserialize)]
+struct Asked {
+    version: String,
+    /// Only on Vertex AI.
+    project: Option<String>,
+    call: String,
+}
+
+impl Asked {
+    fn on_vertex(&self) -> bool {
+        self.project.is_some()
+    }
+
+    /// The access token or the key; empty if there is none.
+    fn secret<'a>(&self, headers: &'a HeaderMap) -> &'a str {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if self.on_vertex() {
+            let header = text("authorization").unwrap_or_default();
+            header.strip_prefix("Bearer ").unwrap_or_default()
+        } else {
+            text("x-goog-api-key").unwrap_or_default()
+        }
+    }
+}
+
 /// What can be refused before the body is looked at.
-fn admit(
-    shared: &Shared,
-    version: &str,
-    call: &str,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<(), Refusal> {
+fn admit(shared: &Shared, asked: &Asked, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let query = uri.query().unwrap_or_default();
     if query
         .split('&')
@@ -104,7 +129,7 @@ fn admit(
         let message = "The API key belongs in the x-goog-api-key header, not in the URL.";
         return Err(Refusal::invalid(message));
     }
-    let model = match call.split_once(':') {
+    let model = match asked.call.split_once(':') {
         Some((model, "generateContent")) if !model.is_empty() => model,
         _ => {
             return Err(Refusal::new(
@@ -113,16 +138,28 @@ fn admit(
             ));
         }
     };
-    if !matches!(version, "v1" | "v1alpha" | "v1beta") {
+    let versions: &[&str] = if asked.on_vertex() {
+        &["v1", "v1beta1"]
+    } else {
+        &["v1", "v1alpha", "v1beta"]
+    };
+    if !versions.contains(&asked.version.as_str()) {
         let message = format!("models/{model} is not found for this API version.");
         return Err(Refusal::new(404, message));
     }
-    match (key(headers), &shared.options.api_key) {
-        ("", _) => Err(Refusal::new(
+    let known = shared.options.api_key.as_deref();
+    match (asked.secret(headers), asked.on_vertex()) {
+        ("", false) => Err(Refusal::new(
             403,
             "Method doesn't allow unregistered callers. Please use an API key.",
         )),
-        (given, Some(known)) if given != known => Err(Refusal::bad_key()),
+        (given, false) if known.is_some_and(|known| known != given) => Err(Refusal::bad_key()),
+        (given, true) if given.is_empty() || known.is_some_and(|known| known != given) => {
+            Err(Refusal::new(
+                401,
+                "Request had invalid authentication credentials. Expected OAuth 2 access token.",
+            ))
+        }
         _ => Ok(()),
     }
 }
@@ -131,13 +168,6 @@ fn too_large() -> Refusal {
     Refusal::invalid(format!(
         "Request payload size exceeds the limit: {BODY_LIMIT} bytes."
     ))
-}
-
-fn key(headers: &HeaderMap) -> &str {
-    headers
-        .get("x-goog-api-key")
-        .and_then(|key| key.to_str().ok())
-        .unwrap_or_default()
 }
 
 /// Makes a move.

@@ -1,5 +1,6 @@
 //! A stand-in for Gemini: an HTTP server that speaks generateContent's wire
-//! format and decides by simple rules, for the demo, tests and benchmarks.
+//! format, at the paths of the Gemini API and of Vertex AI, and decides by simple
+//! rules, for the demo, tests and benchmarks.
 //!
 //! It is no model. It judges every request as strictly as Google's server
 //! would, and reads it with types of its own, so that it is an independent
@@ -42,7 +43,8 @@ const RECORDED_LIMIT: usize = 256;
 pub struct Options {
     /// The `modelVersion` of every answer; says what it is.
     pub model_version: String,
-    /// The only `x-goog-api-key` that is taken; `None` takes any.
+    /// The only `x-goog-api-key` that is taken, and on Vertex AI the only access
+    /// token; `None` takes any.
     pub api_key: Option<String>,
     /// Waited before every answer.
     pub latency: Duration,

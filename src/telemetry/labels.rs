@@ -11,6 +11,9 @@ macro_rules! label {
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
+            /// Every one there is.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
             /// The label's value.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $value),+ }
@@ -136,6 +139,8 @@ pub enum ModelCode {
     Timeout,
     /// The connection failed.
     Connection,
+    /// It was not sent, for want of an access token.
+    NoToken,
     /// The frame ended first.
     Cancelled,
 }
@@ -147,6 +152,7 @@ impl EncodeLabelValue for ModelCode {
             Self::Unusable => encoder.write_str("unusable"),
             Self::Timeout => encoder.write_str("timeout"),
             Self::Connection => encoder.write_str("connection"),
+            Self::NoToken => encoder.write_str("no_token"),
             Self::Cancelled => encoder.write_str("cancelled"),
         }
     }

@@ -25,6 +25,8 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 const WAIT_BUCKETS: [f64; 12] = [
     0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 40.0,
 ];
+/// A frame from acceptance to its end: 100 ms to a minute.
+const FRAME_BUCKETS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
 /// Our own time per frame: 100 µs to 1 s.
 const OVERHEAD_BUCKETS: [f64; 10] = [
     0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.02, 0.1, 0.3, 1.0,
@@ -89,6 +91,7 @@ struct Inner {
     auth: Family<AuthLabels, Counter>,
     model_seconds: Histogram,
     tool_seconds: Histogram,
+    frame_seconds: Histogram,
     overhead_seconds: Histogram,
 }
 
@@ -127,7 +130,7 @@ impl Metrics {
             model_calls: put(
                 r,
                 "model_calls",
-                "Calls sent to the model, retries included, by HTTP status or fault",
+                "Calls to the model, retries included, by HTTP status or fault",
                 Family::default(),
             ),
             tokens: put(
@@ -162,6 +165,12 @@ impl Metrics {
             ),
             model_seconds: put_seconds(r, "model", "Time of one model call", &WAIT_BUCKETS),
             tool_seconds: put_seconds(r, "tool", "Time of one search on a desktop", &WAIT_BUCKETS),
+            frame_seconds: put_seconds(
+                r,
+                "frame",
+                "Time of a frame from acceptance to the end of its analysis",
+                &FRAME_BUCKETS,
+            ),
             overhead_seconds: put_seconds(
                 r,
                 "frame_overhead",
@@ -170,6 +179,7 @@ impl Metrics {
             ),
             registry,
         };
+        inner.begin_at_zero();
         Self(Arc::new(inner))
     }
 
@@ -267,9 +277,36 @@ impl Metrics {
         self.0.auth.get_or_create(&AuthLabels { result }).inc();
     }
 
+    /// A frame's analysis is over, this long after the frame was accepted.
+    pub fn frame_took(&self, time: Duration) {
+        self.0.frame_seconds.observe(time.as_secs_f64());
+    }
+
     /// A frame's analysis took this long outside the model and the searches.
     pub fn frame_overhead(&self, time: Duration) {
         self.0.overhead_seconds.observe(time.as_secs_f64());
+    }
+}
+
+impl Inner {
+    /// A counter that appears with its first count has not increased, as Prometheus
+    /// sees it. Calls to the model are named by what servers answer, which nobody
+    /// knows beforehand.
+    fn begin_at_zero(&self) {
+        for &end in SessionEnd::ALL {
+            let _ = self.session_ends.get_or_create(&EndLabels { end });
+        }
+        for &result in FrameResult::ALL {
+            let _ = self.frames.get_or_create(&FrameLabels { result });
+        }
+        for &result in AuthResult::ALL {
+            let _ = self.auth.get_or_create(&AuthLabels { result });
+        }
+        for &tool in ToolLabel::ALL {
+            for &result in ToolResult::ALL {
+                let _ = self.tools.get_or_create(&ToolLabels { tool, result });
+            }
+        }
     }
 }
 
@@ -296,6 +333,19 @@ fn put_seconds(registry: &mut Registry, name: &str, help: &str, buckets: &[f64])
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_counted_is_there_from_the_start() {
+        let page = Metrics::new().render();
+        for line in [
+            "proactive_sessions_ended_total{end=\"crashed\"} 0",
+            "proactive_frames_total{result=\"internal\"} 0",
+            "proactive_stream_auth_total{result=\"unavailable\"} 0",
+            "proactive_tool_calls_total{tool=\"search_keywords\",result=\"timeout\"} 0",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
 
     #[test]
     fn the_page_names_every_metric_with_its_labels() {

@@ -4,10 +4,14 @@ mod labels;
 mod log;
 mod metrics;
 mod spans;
+mod traces;
 
 pub use labels::{
     AuthResult, FrameResult, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
 };
 pub use log::{EnvFilter, LogFormat, init};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
-pub use spans::{frame_span, model_turn_span, session_span, tool_call_span};
+pub use spans::{
+    frame_span, model_answered, model_turn_span, session_span, span_failed, tool_call_span,
+};
+pub use traces::{TraceContext, TraceOptions, Traces};

@@ -6,9 +6,13 @@
 
 use std::borrow::Cow;
 
+use opentelemetry::trace::{Status, TraceContextExt};
+use tracing::field::Empty;
 use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::domain::{FrameId, RequestId, SessionId, Uid, clip};
+use super::TraceContext;
+use crate::domain::{FrameId, RequestId, SessionId, Uid, Usage, clip};
 
 const CLIENT_ID_CHARS: usize = 64;
 
@@ -17,14 +21,32 @@ fn from_client(id: &str) -> Cow<'_, str> {
     clip(id, CLIENT_ID_CHARS)
 }
 
-/// One stream of one desktop.
-pub fn session_span(session: &SessionId, uid: &Uid, device: &str) -> Span {
-    info_span!(
+/// One stream of one desktop, in the trace that its client began, if it did. The
+/// trace's id stands in every line that the log has of the session.
+pub fn session_span(
+    session: &SessionId,
+    uid: &Uid,
+    device: &str,
+    trace: Option<&TraceContext>,
+) -> Span {
+    let span = info_span!(
         "session",
+        otel.kind = "server",
         session.id = %session,
         user.id = &*uid.to_string(),
         device.id = &*from_client(device),
-    )
+        trace_id = Empty,
+    );
+    if let Some(trace) = trace {
+        // Refused where there are no traces.
+        let _ = span.set_parent(trace.remote());
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    if context.is_valid() {
+        span.record("trace_id", context.trace_id().to_string());
+    }
+    span
 }
 
 /// The analysis of one frame.
@@ -34,12 +56,35 @@ pub fn frame_span(frame: &FrameId) -> Span {
 
 /// One question to the model, retries included.
 pub fn model_turn_span(iteration: u32) -> Span {
-    info_span!("model.turn", iteration)
+    info_span!("model.turn", otel.kind = "client", iteration)
+}
+
+/// Adds to the current span what a call to the model came to, by OpenTelemetry's
+/// names for generative AI. In traces only.
+pub fn model_answered(asked: &str, answered: &str, usage: Usage) {
+    let span = Span::current();
+    let say = |name: &'static str, value: opentelemetry::Value| span.set_attribute(name, value);
+    say("gen_ai.request.model", asked.to_owned().into());
+    say("gen_ai.response.model", answered.to_owned().into());
+    say("gen_ai.usage.input_tokens", count(usage.prompt));
+    say(
+        "gen_ai.usage.output_tokens",
+        count(usage.output.saturating_add(usage.thinking)),
+    );
+}
+
+fn count(tokens: u64) -> opentelemetry::Value {
+    i64::try_from(tokens).unwrap_or(i64::MAX).into()
+}
+
+/// Marks the span as failed, in traces only.
+pub fn span_failed(span: &Span, why: &str) {
+    span.set_status(Status::error(why.to_owned()));
 }
 
 /// One search on the desktop.
 pub fn tool_call_span(request: &RequestId, tool: &'static str) -> Span {
-    info_span!("tool.call", request.id = %request, tool.name = tool)
+    info_span!("tool.call", otel.kind = "client", request.id = %request, tool.name = tool)
 }
 
 #[cfg(test)]
@@ -66,7 +111,7 @@ mod tests {
     fn a24_what_a_client_calls_itself_can_forge_no_line_and_no_field() {
         let forged = "x\n2026-01-01T00:00:00Z ERROR\u{1b}[2J user.id=admin\u{2028}\u{202e}";
         let spans = || {
-            let session = session_span(&SessionId::new("s-1"), &Uid::new(forged), forged);
+            let session = session_span(&SessionId::new("s-1"), &Uid::new(forged), forged, None);
             let frame = session.in_scope(|| frame_span(&FrameId::new(forged)));
             (session, frame)
         };

@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use super::{Answer, Pending};
 use crate::domain::{FrameId, Hit, RequestId, SearchKind};
-use crate::telemetry::{Metrics, ToolLabel, ToolResult, tool_call_span};
+use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
 use crate::world::World;
 
 /// How long a cancellation may wait for its place in the session's queue.
@@ -44,6 +44,8 @@ pub struct SearchRequest {
     pub query: String,
     /// How long the server waits.
     pub timeout: Duration,
+    /// The trace that the search is part of, if there is one.
+    pub trace: Option<Box<TraceContext>>,
 }
 
 /// Why a search gave no result.
@@ -105,9 +107,10 @@ impl Desk {
             kind,
             query,
             timeout: deadline.saturating_duration_since(record.started),
+            trace: TraceContext::of_span(&span),
         };
         let result = match timeout_at(deadline, self.ask(request))
-            .instrument(span)
+            .instrument(span.clone())
             .await
         {
             Ok(Some(Ok(hits))) => Ok(hits),
@@ -121,6 +124,9 @@ impl Desk {
             Err(Miss::TimedOut) => ToolResult::Timeout,
             Err(Miss::Gone) => ToolResult::Gone,
         };
+        if result.is_err() {
+            span_failed(&span, record.result.as_str());
+        }
         if result == Err(Miss::TimedOut) {
             self.cancel(id).await;
         }

@@ -30,7 +30,7 @@ use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
 use crate::session::{self, Caller, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
-use crate::telemetry::SessionEnd;
+use crate::telemetry::{SessionEnd, TraceContext};
 
 /// The largest event taken from a client, in bytes.
 pub const MAX_MESSAGE: usize = 10 << 20;
@@ -245,6 +245,12 @@ impl ProactiveAi for Door {
         };
         let (device, platform) = (said("x-device-id"), said("x-app-platform"));
         let app_version = said("x-app-version");
+        let trace = TraceContext::of_headers(|name| {
+            request
+                .metadata()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        });
         let (_, mut extensions, _) = request.into_parts();
         let principal = extensions.remove::<Principal>();
         let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());
@@ -256,6 +262,7 @@ impl ProactiveAi for Door {
             device,
             platform,
             app_version,
+            trace,
         };
         let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
         let session = Session::new(

@@ -107,16 +107,16 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
     } = sent;
     let context_version = clipped(context_version, VERSION_CHARS);
     let context = session_context.map(|tasks| context(&context_version, tasks));
-    let refused = |id: FrameId, message: &str| Refusal {
+    let refused = |id: FrameId, message: &str, context| Refusal {
         code: RefusalCode::InvalidFrame,
         message: message.to_owned(),
         frame: Some(id),
-        context: context.clone(),
+        context,
     };
     if screenshot_id.len() > FRAME_ID_BYTES {
         let id = FrameId::new(clip(&screenshot_id, FRAME_ID_BYTES / 4));
         let message = format!("screenshot_id is longer than {FRAME_ID_BYTES} bytes.");
-        return Err(refused(id, &message));
+        return Err(refused(id, &message, context));
     }
     let id = match screenshot_id.is_empty() {
         true => FrameId::new(frame_number.to_string()),
@@ -126,7 +126,10 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         true => None,
         false => match Image::jpeg(jpeg_bytes) {
             Ok(image) => Some(image),
-            Err(_) => return Err(refused(id, "jpeg_bytes is not a whole JPEG image.")),
+            Err(_) => {
+                let message = "jpeg_bytes is not a whole JPEG image.";
+                return Err(refused(id, message, context));
+            }
         },
     };
     Ok(Frame {

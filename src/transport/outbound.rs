@@ -10,6 +10,7 @@ use crate::domain::{
     Bill, Decision, FrameFault, FrameId, Outcome, Priority, SearchKind, Task, Usage,
 };
 use crate::session::{GoAway, Ready, Refusal, ServerMessage, Version};
+use crate::telemetry::TraceContext;
 use crate::tools::SearchRequest;
 
 /// Says it in the wire's words.
@@ -110,13 +111,17 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
         kind,
         query,
         timeout,
+        trace,
     } = request;
+    let trace = trace.map_or_else(TraceContext::default, |trace| *trace);
     proto::ToolCallRequest {
         request_id: id.to_string(),
         tool_kind: tool_kind(kind).into(),
         arguments: Some(proto::ToolCallArguments { query }),
         deadline_ms: millis_left(timeout),
         frame_id: frame.to_string(),
+        traceparent: trace.traceparent,
+        tracestate: trace.tracestate,
     }
 }
 

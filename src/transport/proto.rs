@@ -1,7 +1,6 @@
 //! The wire contract as generated from `proto/proactive/v1/proactive.proto`.
 
 #![expect(
-    missing_docs,
     unused_qualifications,
     clippy::all,
     clippy::allow_attributes,

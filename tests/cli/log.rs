@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 use crate::serve::Server;
 use crate::support::{Desk, connect, frame};
 
-const KEY: &str = "AIzaSyKeyThatNobodyMaySee0123456789abcd";
+pub(crate) const KEY: &str = "AIzaSyKeyThatNobodyMaySee0123456789abcd";
 const UID: &str = "uid12345rest-of-the-uid";
 const SCREEN: &str =
     "Hi, can you send the Wolkenkuckucksheim office the signed Mietvertrag before Tuesday?";
@@ -31,15 +31,15 @@ const JPEG: &[u8] = include_bytes!("../../examples/frames/new-request.jpg");
 
 /// The outside of the server: keys, model. In this process, so that they can
 /// misbehave.
-struct Outside {
-    issuer: LocalIssuer,
+pub(crate) struct Outside {
+    pub(crate) issuer: LocalIssuer,
     model: StandIn,
-    keys_url: String,
-    base_url: String,
+    pub(crate) keys_url: String,
+    pub(crate) base_url: String,
     _servers: JoinSet<()>,
 }
 
-async fn outside() -> Outside {
+pub(crate) async fn outside() -> Outside {
     let issuer = LocalIssuer::new("demo-test", World::real());
     let options = Options {
         api_key: Some(KEY.into()),
@@ -118,7 +118,6 @@ async fn a_whole_session(outside: &Outside, channel: Channel, token: &str) {
         Move::raw(200, format!("{{ {SCREEN}")),
         Move::call("search_similar", json!({"query": "Mietvertrag"})),
         Move::call("Wolkenkuckucksheim", json!({"query": "Mietvertrag"})),
-        Move::text(SCREEN),
     ]);
     desk.frame("refused", SCREEN).await;
     assert_eq!(desk.error().await.code, "GEMINI_ERROR");
@@ -137,6 +136,9 @@ async fn a_whole_session(outside: &Outside, channel: Channel, token: &str) {
             other => panic!("{other:?}"),
         }
     }
+    outside.model.script([Move::text(SCREEN)]);
+    desk.frame("texted", SCREEN).await;
+    assert_eq!(desk.outcome().await.reason, "The model called no function.");
     outside.model.script([Move::hang()]);
     desk.frame("cancelled", SCREEN).await;
     desk.say(Said::CancelFrame(CancelFrame {
@@ -160,28 +162,39 @@ async fn a_whole_session(outside: &Outside, channel: Channel, token: &str) {
     while let Ok(Some(_)) = desk.next().await {}
 }
 
-async fn log_of_a_whole_session(filter: &str, format: &str) -> String {
+pub(crate) async fn log_of_a_whole_session(filter: &str, format: &str) -> String {
+    let (log, token) =
+        a_whole_session_logged(&[("RUST_LOG", filter), ("LOG_FORMAT", format)]).await;
+    assert!(log.contains("uid12345"), "the first 8 characters are shown");
+    shows_nothing_secret_or_personal(&log, &token);
+    log
+}
+
+/// The log, and the token of the session.
+pub(crate) async fn a_whole_session_logged(environment: &[(&str, &str)]) -> (String, String) {
     let outside = outside().await;
     let token = outside
         .issuer
         .mint(UID, Duration::from_secs(600), Some("pro"));
-    let server = Server::start(&[
-        ("RUST_LOG", filter),
-        ("LOG_FORMAT", format),
+    let basis = [
         ("GEMINI_API_KEY", "the-key-that-loses"),
         ("GOOGLE_API_KEY", KEY),
         ("GOOGLE_GEMINI_BASE_URL", &outside.base_url),
         ("FIREBASE_KEYS_URL", &outside.keys_url),
         ("SERVICE_ACCOUNT_JSON", r#"{"private_key": "MIIE-private"}"#),
-    ]);
+    ];
+    let server = Server::start(&[&basis[..], environment].concat());
     let channel = connect(&format!("http://{}", server.grpc)).await;
     a_whole_session(&outside, channel, &token).await;
     server.process.signal("TERM");
     let ended = server.process.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 
-    let log = ended.stderr;
-    assert!(log.contains("uid12345"), "the first 8 characters are shown");
+    (ended.stderr, token)
+}
+
+/// What of that session must be nowhere.
+pub(crate) fn shows_nothing_secret_or_personal(text: &str, token: &str) {
     let parts: Vec<&str> = token.split('.').collect();
     let picture = STANDARD.encode(JPEG);
     let mut never = vec![
@@ -201,10 +214,9 @@ async fn log_of_a_whole_session(filter: &str, format: &str) -> String {
     ];
     never.extend(parts);
     for secret in never {
-        let line = log.lines().find(|line| line.contains(secret));
+        let line = text.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");
     }
-    log
 }
 
 fn is_json(log: &str) -> bool {

@@ -8,7 +8,10 @@ mod support;
 
 mod demo;
 mod desk;
+mod dev;
 mod log;
 mod process;
 mod serve;
 mod settings;
+mod traces;
+mod vertex;

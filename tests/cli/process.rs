@@ -86,6 +86,19 @@ impl Running {
         }
     }
 
+    /// Standard output up to the line that says this.
+    pub(crate) fn said(&mut self, wanted: &str) -> String {
+        let mut said = String::new();
+        while let Some(line) = next(&self.stdout, self.until) {
+            said.push_str(&line);
+            if line.contains(wanted) {
+                return said;
+            }
+        }
+        let log: String = std::iter::from_fn(|| next(&self.stderr, self.until)).collect();
+        panic!("ended without {wanted:?}:\n{said}{log}");
+    }
+
     /// Sends TERM or INT.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());

@@ -61,7 +61,7 @@ fn field(line: &str, name: &str) -> String {
 }
 
 /// As the Firebase Auth emulator makes them.
-fn unsigned_token() -> String {
+pub(crate) fn unsigned_token() -> String {
     let now = World::real().now().as_second();
     let header = json!({"alg": "none", "typ": "JWT"});
     let claims = json!({

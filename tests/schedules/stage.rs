@@ -66,6 +66,7 @@ impl House {
                 device: String::new(),
                 platform: String::new(),
                 app_version: String::new(),
+                trace: None,
             },
         }
     }

@@ -52,6 +52,7 @@ async fn health_is_serving_per_service_and_the_pages_answer() {
         "proactive_frames_total{result=\"no_task_found\"} 1",
         "proactive_model_calls_total{model=\"gemini-3.5-flash-lite\",code=\"200\"} 1",
         "proactive_frame_overhead_seconds_count 1",
+        "proactive_frame_seconds_count 1",
         "proactive_model_seconds_count 1",
     ] {
         assert!(

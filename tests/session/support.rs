@@ -118,6 +118,7 @@ impl Core {
             device: "desk".into(),
             platform: String::new(),
             app_version: String::new(),
+            trace: None,
         };
         let stop = Stop::default();
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);

@@ -8,6 +8,7 @@
     reason = "shared by test binaries that each use a part of it"
 )]
 
+pub mod google;
 pub mod tools;
 
 use std::time::Duration;

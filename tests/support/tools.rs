@@ -25,6 +25,32 @@ pub fn buf() -> Option<OsString> {
     find("BUF", "buf", &["--version"])
 }
 
+/// Node with the packages that `.ci/setup` installs: PROACTIVE_NODE_PATH says
+/// where, else it has them by itself.
+pub fn node_with(packages: [&str; 2]) -> Option<Command> {
+    let node = || {
+        let mut node = Command::new("node");
+        node.envs(variable("PROACTIVE_NODE_PATH").map(|path| ("NODE_PATH", path)));
+        node
+    };
+    let [one, two] = packages;
+    let tried = format!("require('{one}'); require('{two}')");
+    let output = node().args(["-e", &tried]).output();
+    if output.is_ok_and(|output| output.status.success()) {
+        return Some(node());
+    }
+    skip(&format!(
+        "`node` does not find {one} and {two}: run .ci/setup, or name their folder in \
+         PROACTIVE_NODE_PATH"
+    ));
+    None
+}
+
+/// Prometheus' own judge: PROMTOOL, else the one on the PATH.
+pub fn promtool() -> Option<OsString> {
+    find("PROMTOOL", "promtool", &["--version"])
+}
+
 /// The program that the variable names, else that name on the PATH, if it runs
 /// with these arguments.
 fn find(name: &str, usual: &str, tried: &[&str]) -> Option<OsString> {

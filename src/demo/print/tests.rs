@@ -70,6 +70,7 @@ fn conversation() -> Vec<Step> {
                 query: "send Q3 figures".into(),
             }),
             deadline_ms: 10_000,
+            ..ToolCallRequest::default()
         }),
         Step::SearchAnswered {
             request_id: "r1".into(),

@@ -65,6 +65,7 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
             }),
             deadline_ms: 10_000,
             frame_id: "one".into(),
+            ..ToolCallRequest::default()
         }))
         .await;
         let result = peer.result().await;

@@ -1,0 +1,333 @@
+"""A small desktop: shows one frame to ProactiveAI, answers its searches, prints the decision.
+
+    desktop.py --addr 127.0.0.1:50051 --token-command 'cat token' --ocr 'Can you ...?' [--frame screen.jpg]
+
+Does all that a desktop must do (docs/clients.md): it keeps the frame until it is answered, also
+over broken streams and restarts of the server. The decision goes to standard output as one JSON
+object, everything else to standard error. Ends with 0 if the frame got a decision, else with 1.
+
+The stubs are generated, see README.md.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import uuid
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from proactive.v1 import proactive_pb2 as pb
+from proactive.v1 import proactive_pb2_grpc
+
+# What this desktop knows of its user; a real one has a database.
+TASKS = [
+    (1, "Renew the TLS certificate of the staging cluster", pb.TASK_STATUS_ACTIVE),
+    (2, "Reconcile the October travel expenses", pb.TASK_STATUS_COMPLETED),
+    (3, "Book the hotel in Porto for the spring launch", pb.TASK_STATUS_DELETED),
+]
+INSTANCE = str(uuid.uuid4())
+CONTEXT_VERSION = "1"  # to be changed with every change of the tasks
+
+MOST_BYTES = 10 * 1024 * 1024  # of one message
+HANDSHAKE_S = 10  # until SessionReady
+HEARTBEAT_S = 20
+MISSED_HEARTBEATS = 3  # then the server is taken for gone
+TRIES = 4  # of one frame, if the server says that it can be sent again
+FIRST_DELAY_S, MOST_DELAY_S = 2, 32  # before the next stream
+
+
+class Fatal(Exception):
+    """Trying again cannot help."""
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def now():
+    stamp = pb.Heartbeat().sent_at
+    stamp.GetCurrentTime()
+    return stamp
+
+
+def words(text):
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def search(call):
+    """What is found for a ToolCallRequest, best first."""
+    asked, hits = words(call.arguments.query), []
+    meaning = call.tool_kind == pb.SEARCH_SIMILAR
+    for task_id, description, status in TASKS:
+        own = words(description)
+        common = asked & own
+        if not common or not (meaning or common == asked):
+            continue
+        hits.append(
+            pb.SearchResult(
+                task_id=task_id,
+                description=description,
+                status=status,
+                similarity=2 * len(common) / (len(asked) + len(own)),
+                match_type=pb.MATCH_TYPE_VECTOR if meaning else pb.MATCH_TYPE_FTS,
+            )
+        )
+    hits.sort(key=lambda hit: -hit.similarity)
+    return pb.SearchResults(items=hits[:20])
+
+
+def context():
+    def of(status):
+        return [(number, text) for number, text, state in TASKS if state == status]
+
+    return pb.SessionContext(
+        active_tasks=[
+            pb.ActiveTask(task_id=number, description=text)
+            for number, text in of(pb.TASK_STATUS_ACTIVE)
+        ],
+        completed_tasks=[
+            pb.HistoricalTask(task_id=number, description=text)
+            for number, text in of(pb.TASK_STATUS_COMPLETED)
+        ],
+        deleted_tasks=[
+            pb.HistoricalTask(task_id=number, description=text)
+            for number, text in of(pb.TASK_STATUS_DELETED)
+        ],
+        generated_at=now(),
+    )
+
+
+def hello():
+    offset = datetime.datetime.now().astimezone().utcoffset()
+    return pb.ClientHello(
+        protocol_version="1.1",
+        client_instance_id=INSTANCE,
+        app_version="1.0.0",
+        context_version=CONTEXT_VERSION,
+        session_context=context(),
+        utc_offset_minutes=int(offset.total_seconds() // 60),
+    )
+
+
+class Frame:
+    """The frame, kept until it is answered."""
+
+    def __init__(self, event):
+        self.event = event
+        self.id = event.screenshot_id
+        self.failures = 0
+        self.answer = None
+
+
+class Session:
+    """One stream, from its opening to its end."""
+
+    def __init__(self, stub, token, frame):
+        metadata = [("authorization", f"Bearer {token}"), ("x-app-platform", "python-example")]
+        self.call = stub.Session(metadata=metadata)
+        self.frame = frame
+        self.ready = False
+        self.reconnect_delay_s = None  # set by a GoAway
+        self.writing = asyncio.Lock()  # a stream takes one message at a time
+        self.tasks = set()
+
+    async def hold(self):
+        """Returns when the stream has ended, or the server is taken for gone."""
+        try:
+            self.start(self.write(client_hello=hello()))
+            self.start(self.beat())
+            silence = HANDSHAKE_S
+            while True:
+                async with asyncio.timeout(silence):
+                    event = await self.call.read()
+                if event is grpc.aio.EOF:
+                    return
+                self.take(event)
+                if event.WhichOneof("event") == "session_ready":
+                    every_ms = event.session_ready.heartbeat_interval_ms
+                    # A server of 1.0 sends none; then only the transport tells.
+                    silence = every_ms / 1000 * MISSED_HEARTBEATS if every_ms else None
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            self.call.cancel()
+
+    def take(self, event):
+        """Never waits: what is to be sent is sent by tasks, while reading goes on."""
+        kind = event.WhichOneof("event")
+        if kind == "session_ready":
+            self.ready = True
+            say(f"session {event.session_ready.session_id}")
+            self.start(self.show())
+        elif kind == "tool_call_request":
+            call = event.tool_call_request
+            # Within call.deadline_ms; a search that fails is answered with `error`.
+            found = search(call)
+            say(f"searched for {call.arguments.query!r}: {len(found.items)} found")
+            result = pb.ToolResult(
+                request_id=call.request_id, frame_id=call.frame_id, result=found
+            )
+            self.start(self.write(tool_result=result))
+        elif kind == "cancel_tool_request":
+            # A search that takes its time would be stopped here.
+            say(f"search called off: {event.cancel_tool_request.reason}")
+        elif kind == "analysis_outcome":
+            if event.analysis_outcome.frame_id == self.frame.id:
+                # A task that was extracted would be saved here, and CONTEXT_VERSION changed.
+                self.answered(event.analysis_outcome)
+        elif kind == "server_error":
+            self.error(event.server_error)
+        elif kind == "go_away":
+            self.reconnect_delay_s = event.go_away.reconnect_delay_ms / 1000
+            say(f"the server goes away: {event.go_away.reason}")
+        # Heartbeats have done their work by coming; what is unknown is ignored.
+
+    def error(self, error):
+        say(f"{error.code}: {error.message}")
+        if error.frame_id != self.frame.id:
+            return
+        if error.code == "GOING_AWAY":
+            return  # the frame is shown on the next stream
+        self.frame.failures += 1
+        if not error.retryable or self.frame.failures >= TRIES:
+            self.answered(error)
+            return
+        pause = 30 if error.code == "RATE_LIMITED" else FIRST_DELAY_S
+        self.start(self.show(pause * 2 ** (self.frame.failures - 1)))
+
+    def answered(self, answer):
+        self.frame.answer = answer
+        self.start(self.close())
+
+    async def show(self, after_s=0):
+        await asyncio.sleep(after_s)
+        if self.reconnect_delay_s is None:
+            await self.write(frame_event=self.frame.event)
+
+    async def beat(self):
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            await self.write(heartbeat=pb.Heartbeat(sent_at=now()))
+
+    async def write(self, **event):
+        # A stream that has ended says so where it is read.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            async with self.writing:
+                await self.call.write(pb.ClientEvent(**event))
+
+    async def close(self):
+        """Says that nothing more will come; the server ends the stream then."""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            async with self.writing:
+                await self.call.done_writing()
+
+    def start(self, work):
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+def channel(args):
+    """TLS, except to this machine itself."""
+    host = args.addr.rsplit(":", 1)[0].strip("[]")
+    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    options = [("grpc.max_receive_message_length", MOST_BYTES)]
+    if loopback:
+        # A proxy has a loopback of its own.
+        options.append(("grpc.enable_http_proxy", 0))
+    if loopback and not args.ca:
+        return grpc.aio.insecure_channel(args.addr, options)
+    roots = args.ca.read_bytes() if args.ca else None
+    return grpc.aio.secure_channel(args.addr, grpc.ssl_channel_credentials(roots), options)
+
+
+def token(args):
+    """A token for the next stream, or None: they last an hour, so it is asked for anew."""
+    if args.token:
+        return args.token
+    done = subprocess.run(args.token_command, shell=True, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        say(f"--token-command ended with {done.returncode}")
+        return None
+    return done.stdout.decode().strip()
+
+
+async def show(args, frame):
+    """Opens one stream after the other until the frame is answered."""
+    failures, refused = 0, False
+    while True:
+        status, ready, delay = None, False, None
+        credential = token(args)
+        if credential:
+            async with channel(args) as line:
+                stub = proactive_pb2_grpc.ProactiveAIStub(line)
+                session = Session(stub, credential, frame)
+                try:
+                    await session.hold()
+                except TimeoutError:
+                    say("the server is silent")
+                except grpc.aio.AioRpcError as error:
+                    status = error.code()
+                    say(f"the stream ended: {status.name}: {error.details()}")
+            ready, delay = session.ready, session.reconnect_delay_s
+        if frame.answer is not None:
+            return
+        if status == grpc.StatusCode.UNIMPLEMENTED:
+            raise Fatal("there is no ProactiveAI at this address")
+        if ready:
+            failures, refused = 0, False
+        if status == grpc.StatusCode.UNAUTHENTICATED:
+            if refused:
+                raise Fatal("a fresh token is refused, too: sign in again")
+            refused = True
+        failures += 1
+        if delay is None:
+            # Full jitter: clients that were cut off together do not come back together.
+            most = min(MOST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
+            delay = random.uniform(0, most)
+        say(f"trying again in {delay:.1f} s")
+        await asyncio.sleep(delay)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--addr", default="127.0.0.1:50051", help="HOST:PORT")
+    tokens = parser.add_mutually_exclusive_group(required=True)
+    tokens.add_argument("--token", help="a Firebase ID token")
+    tokens.add_argument("--token-command", help="prints one; run for each stream")
+    parser.add_argument("--ocr", default="", help="the text on the screen")
+    parser.add_argument("--frame", type=pathlib.Path, help="a JPEG of the screen")
+    parser.add_argument("--app", default="", help="the application in front")
+    parser.add_argument("--ca", type=pathlib.Path, help="PEM of the authority to trust, for TLS")
+    args = parser.parse_args()
+    event = pb.FrameEvent(
+        jpeg_bytes=args.frame.read_bytes() if args.frame else b"",
+        app_name=args.app,
+        ocr_text=args.ocr,
+        capture_time=now(),
+        screenshot_id=str(uuid.uuid4()),
+        context_version=CONTEXT_VERSION,
+    )
+    if pb.ClientEvent(frame_event=event).ByteSize() > MOST_BYTES:
+        sys.exit("the frame has more than 10 MiB: make the JPEG smaller")
+    frame = Frame(event)
+    try:
+        asyncio.run(show(args, frame))
+    except Fatal as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    answer = MessageToDict(frame.answer, preserving_proto_field_name=True)
+    print(json.dumps(answer, ensure_ascii=False))
+    sys.exit(0 if isinstance(frame.answer, pb.AnalysisOutcome) else 1)
+
+
+if __name__ == "__main__":
+    main()
