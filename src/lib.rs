@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 pub mod demo;
+pub mod desk;
 pub mod dev;
 pub mod domain;
 pub mod embedded;

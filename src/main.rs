@@ -1,6 +1,6 @@
 //! The `proactive` command.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
 use proactive::telemetry::Traces;
 use proactive::world::World;
-use proactive::{app, demo, telemetry};
+use proactive::{app, demo, desk, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +50,14 @@ enum Verb {
     /// otherwise a stand-in decides by simple rules over the text. A picture given
     /// with --frame is sent to whichever of them is asked.
     Demo(Demo),
+    /// The reference desktop: shows frames to a server, answers its searches, keeps
+    /// the tasks it finds.
+    ///
+    /// Shows the JPEGs of a folder as they come, or those given, to any server, and
+    /// connects again without end when a connection is lost: after 2 s, doubling to
+    /// 32 s, each wait a random part of that. Each frame is kept until it has its one
+    /// answer.
+    Desk(DeskArgs),
     /// Serves a stand-in for Gemini, for tests and benchmarks: simple rules
     /// over the screen's text, no model.
     ///
@@ -84,6 +92,14 @@ struct Serve {
 struct Demo {
     #[command(flatten)]
     demo: demo::Args,
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[derive(Args)]
+struct DeskArgs {
+    #[command(flatten)]
+    desk: desk::Args,
     #[command(flatten)]
     log: LogSettings,
 }
@@ -141,6 +157,7 @@ fn main() -> ExitCode {
             let done = match verb {
                 Verb::Serve(args) => runtime.block_on(serve(args)),
                 Verb::Demo(args) => runtime.block_on(play(args)),
+                Verb::Desk(args) => runtime.block_on(show_to_a_server(args)),
                 Verb::StandIn(args) => runtime.block_on(stand_in_for_gemini(args)),
             };
             // Dropping it would wait for a look-up of a host's name, which
@@ -267,6 +284,29 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
         .map_err(told)?;
     service.stop().await;
     Ok(ExitCode::from(u8::from(sum.failed > 0)))
+}
+
+async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {
+    let (format, filter) = args.log.check("error")?;
+    telemetry::init(format, filter, args.log.colour(&stderr()), None);
+    let told = |error: desk::Failure| Failure {
+        code: error.exit_code(),
+        ..Failure::new(error)
+    };
+    let plan = args.desk.prepare().map_err(told)?;
+    let mut signals = Signals::listen().map_err(Failure::new)?;
+    let style = match stdout().is_terminal() {
+        true => desk::Style::Live {
+            colour: args.log.colour(&stdout()),
+        },
+        false => desk::Style::Json,
+    };
+    let ended = plan.run(World::real(), stdout(), style, signals.next());
+    let desk::Ended { sum, interrupted } = ended.await.map_err(told)?;
+    Ok(match interrupted {
+        Some(order) => ExitCode::from(order.exit_code()),
+        None => ExitCode::from(u8::from(sum.failed > 0)),
+    })
 }
 
 async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {

@@ -40,17 +40,19 @@ fn every_promise_has_its_tests() {
     let mut numbers = Vec::new();
     let mut gone = 0;
     let mut missing = Vec::new();
-    for row in page
-        .lines()
-        .filter(|line| line.starts_with("| A") || line.starts_with("| gone"))
-    {
+    for row in page.lines().filter(|line| {
+        ["| A", "| B", "| gone"]
+            .iter()
+            .any(|row| line.starts_with(row))
+    }) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let prefix = match cells[0].strip_prefix('A') {
-            Some(number) => {
+        let prefix = match cells[0].split_at(1) {
+            ("A", number) => {
                 numbers.push(number.parse::<u32>().unwrap());
                 format!("a{number:0>2}_")
             }
-            None => {
+            ("B", number) => format!("b{number:0>2}_"),
+            _ => {
                 gone += 1;
                 "gone_".to_owned()
             }

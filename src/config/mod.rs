@@ -58,7 +58,7 @@ impl fmt::Display for Mistakes {
 pub struct LogSettings {
     /// What is logged: a level (error, warn, info, debug, trace), or directives
     /// such as "info,proactive::session=debug". Without it: info for servers,
-    /// error for the demo.
+    /// error for the demo and the desk.
     #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
     rust_log: Option<String>,
     /// text for people, json for log collectors.

@@ -1,14 +1,8 @@
 //! `proactive demo`: a desktop with its tasks, the frames it shows, and the
 //! conversation as people or programs read it.
 
-pub mod desktop;
-#[cfg(test)]
-mod fake;
 pub mod input;
-mod likeness;
 pub mod print;
-pub mod store;
-pub mod tasks;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,10 +10,9 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::desk::{self, About, Address, Desktop, Patience, Roots, Screen, Store, Sum, Verdict};
 use crate::world::World;
-use desktop::{Desktop, Patience, Screen, Verdict};
-use print::{Printer, Style, Sum};
-use store::Store;
+use print::{Printer, Style};
 
 /// What the demo shows. What it is for, the program says where it lists it.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,7 +86,7 @@ pub enum Error {
     Input(#[from] input::Error),
     /// The session broke; the server's log says more.
     #[error(transparent)]
-    Session(#[from] desktop::Error),
+    Session(#[from] desk::Error),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -155,7 +148,7 @@ impl Play {
             Style::Text { colour }
         };
         let mut printer = Printer::new(out, style, self.screens.len());
-        let tasks = self.store.count().map_err(desktop::Error::from)?;
+        let tasks = self.store.count().map_err(desk::Error::from)?;
         printer.remark(&format!(
             "A desktop with {tasks} tasks shows {} of its screen to the service at {}.",
             if self.screens.len() == 1 {
@@ -174,17 +167,23 @@ impl Play {
     }
 
     async fn converse<W: Write>(
-        self,
+        mut self,
         endpoints: &Endpoints,
         world: World,
         printer: &mut Printer<W>,
-    ) -> Result<(), desktop::Error> {
+    ) -> Result<(), desk::Error> {
         let patience = Patience::default();
-        let channel = desktop::dial(endpoints.grpc, &patience).await?;
+        let address = Address::from(endpoints.grpc);
+        let channel = address.dial(&Roots::System, patience.connect).await?;
         let observe = |step| printer.step(&step);
-        let token = &endpoints.token;
+        let (token, store) = (&endpoints.token, &mut self.store);
+        let about = About {
+            device: "demo desktop".to_owned(),
+            utc_offset_minutes: None,
+            tells_tasks: true,
+        };
         let mut desktop =
-            Desktop::open(channel, token, self.store, world, patience, observe).await?;
+            Desktop::open(channel, token, &about, store, world, patience, observe).await?;
         for screen in self.screens {
             match desktop.show(screen).await? {
                 // The printer has told it.
@@ -213,6 +212,7 @@ mod tests {
     use clap::{Args as _, Command, FromArgMatches as _};
 
     use super::*;
+    use crate::desk::fake;
     use crate::transport::proto::server_event::Event;
     use crate::transport::proto::{AnalysisOutcome, ExtractedTask, OutcomeKind, ServerError};
 

@@ -1,13 +1,10 @@
 //! Tells people, or programs, what happens in the demo.
 
-mod json;
 mod text;
-mod words;
 
 use std::io::{self, Write};
 
-use super::desktop::Step;
-use crate::transport::proto::{AnalysisOutcome, OutcomeKind};
+use crate::desk::{Step, Sum, json};
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,29 +28,6 @@ pub struct Printer<W> {
     broken: Option<io::Error>,
 }
 
-/// What all frames came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    /// Frames that ended.
-    pub frames: usize,
-    /// Frames that became a task.
-    pub extracted: usize,
-    /// Frames whose request was not to become one.
-    pub rejected: usize,
-    /// Frames without a request.
-    pub without: usize,
-    /// Frames that ended in an error.
-    pub failed: usize,
-    /// Calls of the model.
-    pub model_calls: i64,
-    /// Tokens in and out.
-    pub tokens: i64,
-    /// Millionths of a dollar.
-    pub cost_micro_usd: i64,
-    /// Milliseconds from acceptance to answer.
-    pub total_ms: i64,
-}
-
 impl<W: Write> Printer<W> {
     /// A printer of a demo with that many frames.
     pub fn new(out: W, style: Style, frames: usize) -> Self {
@@ -69,14 +43,7 @@ impl<W: Write> Printer<W> {
     /// Tells one step. What cannot be written is told by [`Self::finish`].
     pub fn step(&mut self, step: &Step) {
         let nth = self.sum.frames + 1;
-        match step {
-            Step::Decided { outcome, .. } => self.sum.add(outcome),
-            Step::Failed(_) => {
-                self.sum.frames += 1;
-                self.sum.failed += 1;
-            }
-            _ => {}
-        }
+        self.sum.count(step);
         let line = match self.style {
             Style::Json => json::line(step),
             Style::Text { colour } => text::block(step, nth, self.frames, colour),
@@ -117,32 +84,6 @@ impl<W: Write> Printer<W> {
             .and_then(|()| self.out.flush());
         self.broken = written.err();
     }
-}
-
-impl Sum {
-    fn add(&mut self, outcome: &AnalysisOutcome) {
-        self.frames += 1;
-        match outcome.outcome_kind() {
-            OutcomeKind::ExtractTask => self.extracted += 1,
-            OutcomeKind::RejectTask => self.rejected += 1,
-            OutcomeKind::NoTaskFound => self.without += 1,
-            // A kind of a later contract is no decision that this one knows.
-            OutcomeKind::Unspecified => self.failed += 1,
-        }
-        if let Some(bill) = &outcome.bill {
-            grow(&mut self.model_calls, bill.model_calls.into());
-            for tokens in [bill.prompt_tokens, bill.output_tokens, bill.thinking_tokens] {
-                grow(&mut self.tokens, tokens);
-            }
-            grow(&mut self.cost_micro_usd, bill.cost_micro_usd);
-            grow(&mut self.total_ms, bill.total_ms);
-        }
-    }
-}
-
-/// Adds what a server claims, which need not be sensible.
-fn grow(sum: &mut i64, more: i64) {
-    *sum = sum.saturating_add(more);
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub(crate) struct Running {
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
+    printed: String,
     log: String,
     until: Instant,
 }
@@ -58,6 +59,7 @@ impl Running {
             stdout: lines(child.stdout.take().unwrap()),
             stderr: lines(child.stderr.take().unwrap()),
             child,
+            printed: String::new(),
             log: String::new(),
             until: Instant::now() + PATIENCE,
         }
@@ -72,6 +74,16 @@ impl Running {
             }
         }
         panic!("ended without {wanted:?}:\n{}", self.log);
+    }
+
+    /// Waits until so many lines on standard output say this.
+    pub(crate) fn prints(&mut self, wanted: &str, times: usize) {
+        while self.printed.matches(wanted).count() < times {
+            match next(&self.stdout, self.until) {
+                Some(line) => self.printed.push_str(&line),
+                None => panic!("ended without {wanted:?}:\n{}", self.printed),
+            }
+        }
     }
 
     /// Standard output up to the line that says this.
@@ -99,7 +111,7 @@ impl Running {
         let rest = |lines: &Receiver<String>, until| -> String {
             std::iter::from_fn(|| next(lines, until)).collect()
         };
-        let stdout = rest(&self.stdout, self.until);
+        let stdout = std::mem::take(&mut self.printed) + &rest(&self.stdout, self.until);
         self.log += &rest(&self.stderr, self.until);
         // Both of its outputs are closed: it is leaving.
         let code = self.child.wait().unwrap().code();

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::transport::proto::{
-    Bill, ExtractedTask, MatchType, SearchResult, ServerError, SessionReady, TaskPriority,
-    TaskStatus, ToolCallArguments, ToolCallRequest, ToolKind,
+    AnalysisOutcome, Bill, ExtractedTask, MatchType, OutcomeKind, SearchResult, ServerError,
+    SessionReady, TaskPriority, TaskStatus, ToolCallArguments, ToolCallRequest, ToolKind,
 };
 
 fn bill() -> Bill {
@@ -27,6 +27,7 @@ fn bill() -> Bill {
 fn sent(frame_id: &str, jpeg: usize) -> Step {
     Step::FrameSent {
         frame_id: frame_id.into(),
+        file: None,
         app: "Huddle".into(),
         window: "#finance".into(),
         jpeg,

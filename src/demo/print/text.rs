@@ -4,8 +4,8 @@
 use std::fmt::{Display, Write};
 
 use super::Sum;
-use super::words::{Colour, counted, dollars, grouped, paint, picture, plain, wrapped};
-use crate::demo::desktop::Step;
+use crate::desk::Step;
+use crate::desk::words::{Colour, counted, dollars, grouped, paint, picture, plain, wrapped};
 use crate::transport::proto::{
     AnalysisOutcome, Bill, ExtractedTask, OutcomeKind, SearchResult, ServerError, TaskPriority,
     TaskStatus, ToolKind,
@@ -47,6 +47,7 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
             window,
             jpeg,
             characters,
+            file: _,
         } => {
             let place = [app, window].map(|name| plain(name, 60));
             let place: Vec<_> = place
@@ -92,6 +93,13 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
         Step::Failed(error) => {
             page.loud(&plain(&error.code, 24), Colour::Red, &complaint(error));
         }
+        Step::Postponed { error, .. } => page.line("<-", "later", complaint(error)),
+        Step::Skipped { file, why } => page.line(
+            "  ",
+            "skipped",
+            format_args!("{}: {}", plain(file, WIDE), plain(why, WIDE)),
+        ),
+        Step::Lost { why, .. } => page.line("  ", "no session", plain(why, WIDE)),
         Step::Complaint(error) => page.line("<-", &plain(&error.code, 24), complaint(error)),
         Step::GoingAway(go_away) => page.line("<-", "going away", plain(&go_away.reason, WIDE)),
     }

@@ -85,7 +85,7 @@ const LIGHT: &[&str] = &[
 ];
 
 /// What a text is about: its content words, weighed, and their trigrams.
-pub(super) struct Gist {
+pub(crate) struct Gist {
     words: Vec<Word>,
     trigrams: HashSet<[char; 3]>,
 }
@@ -99,7 +99,7 @@ struct Word {
 impl Gist {
     /// Reads a text in any language. Scripts written without spaces give a word
     /// per character.
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let all = words(text);
         let content: Vec<_> = all
             .iter()
@@ -119,13 +119,13 @@ impl Gist {
     }
 
     /// The content words, lower case, each once.
-    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
         self.words.iter().map(|word| word.text.as_str())
     }
 
     /// From 0.0, nothing in common, to 1.0, the same content. From about 0.6 on
     /// two texts most likely ask for the same; below 0.4 they hardly do.
-    pub(super) fn likeness(&self, other: &Self) -> f64 {
+    pub(crate) fn likeness(&self, other: &Self) -> f64 {
         CONTAINMENT * containment(self, other)
             + (1.0 - CONTAINMENT) * dice(&self.trigrams, &other.trigrams)
     }
@@ -155,7 +155,7 @@ impl Word {
 }
 
 /// The words of a text in its order, lower case.
-pub(super) fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let text = &text[..text.floor_char_boundary(MOST_BYTES)];
     text.unicode_words().map(str::to_lowercase).collect()
 }

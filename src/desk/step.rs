@@ -1,4 +1,6 @@
-//! What happens in a session, as it is told to an observer.
+//! What happens at a desktop, as it is told to an observer.
+
+use std::time::Duration;
 
 use crate::transport::proto::{
     AnalysisOutcome, CancelToolRequest, GoAway, SearchResult, ServerError, SessionReady,
@@ -14,6 +16,8 @@ pub enum Step {
     FrameSent {
         /// Its id.
         frame_id: String,
+        /// The file that it was made of, if the desktop watches a folder.
+        file: Option<String>,
         /// The application in front.
         app: String,
         /// Its window's title.
@@ -45,10 +49,31 @@ pub enum Step {
     },
     /// A frame got no decision.
     Failed(ServerError),
-    /// The server complains of something else than the frame in hand.
+    /// A frame got no decision yet; it will be sent again.
+    Postponed {
+        /// What it got instead.
+        error: ServerError,
+        /// How long until then.
+        again: Duration,
+    },
+    /// A file makes no frame.
+    Skipped {
+        /// Which file.
+        file: String,
+        /// Why not.
+        why: String,
+    },
+    /// The server complains of something else than a frame that is under way.
     Complaint(ServerError),
     /// The server will end this stream.
     GoingAway(GoAway),
+    /// There is no session; another will be opened.
+    Lost {
+        /// Why.
+        why: String,
+        /// How long until then.
+        again: Duration,
+    },
 }
 
 /// How a frame ended.

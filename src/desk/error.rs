@@ -1,12 +1,11 @@
 //! Why a session cannot go on.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tonic::Status;
 
-use super::MOST_BYTES;
-use crate::demo::store;
+use super::desktop::MOST_BYTES;
+use super::{store, token};
 
 /// The session cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -15,10 +14,13 @@ pub enum Error {
     #[error("cannot connect to {address}: {cause}")]
     Connect {
         /// Where.
-        address: SocketAddr,
+        address: String,
         /// What the network says.
         cause: String,
     },
+    /// There is no token; see to the command that should print one.
+    #[error(transparent)]
+    NoToken(#[from] token::Error),
     /// The token has characters that no header may carry; get another.
     #[error("the token holds characters that a header cannot carry")]
     Token,
@@ -30,10 +32,13 @@ pub enum Error {
         /// Bytes of the message.
         size: usize,
     },
-    /// The server refused or ended the session; its code says whether to
-    /// reconnect.
+    /// The server did not let the session begin; its code says whether trying again
+    /// can help.
     #[error("the server ended the session with {:?}: {}", .0.code(), .0.message())]
     Refused(Box<Status>),
+    /// The server ended the session; reconnect.
+    #[error("the server ended the session with {:?}: {}", .0.code(), .0.message())]
+    Ended(Box<Status>),
     /// The server closed the stream without an answer; reconnect.
     #[error("the server closed the session while {0} was awaited")]
     Closed(&'static str),
@@ -52,6 +57,6 @@ pub enum Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
+        Self::Ended(Box::new(status))
     }
 }

@@ -1,12 +1,11 @@
 //! A desktop against a server that follows a script, over real gRPC.
 
-use tokio::net::TcpListener;
-
 use super::*;
-use crate::demo::fake::{Running, outcome, serve};
-use crate::demo::tasks::TaskFile;
+use crate::desk::fake::{Running, outcome, serve};
+use crate::desk::tasks::TaskFile;
+use crate::desk::{Address, Roots};
 use crate::transport::proto::{
-    ExtractedTask, ServerError, ServerHeartbeat, SessionReady, ToolCallArguments,
+    ExtractedTask, OutcomeKind, ServerError, ServerHeartbeat, SessionReady, ToolCallArguments,
 };
 
 const TASKS: &str = r#"[{"id": 7, "description": "Send signed lease to the Berlin office"}]"#;
@@ -16,20 +15,30 @@ async fn open<O: FnMut(Step)>(
     token: &str,
     patience: Patience,
     observe: O,
-) -> Result<Desktop<O>, Error> {
-    let channel = dial(server.address, &patience).await?;
+) -> Result<Desktop<'static, O>, Error> {
     let store = Store::load(TaskFile::read(TASKS).unwrap()).unwrap();
+    let store = Box::leak(store.into());
+    let address = Address::from(server.address);
+    let channel = address.dial(&Roots::System, patience.connect).await?;
     let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
-    Desktop::open(channel, &token.into(), store, world, patience, observe).await
+    let about = About {
+        device: "desk".into(),
+        utc_offset_minutes: Some(60),
+        tells_tasks: true,
+    };
+    let token = token.into();
+    Desktop::open(channel, &token, &about, store, world, patience, observe).await
 }
 
 fn screen(id: &str) -> Screen {
     Screen {
         id: id.into(),
+        file: None,
         app: "Huddle".into(),
         window: "#finance".into(),
         text: "Can you send the signed lease?".into(),
         jpeg: Bytes::from_static(&[0xFF, 0xD8, 0xFF, 0xD9]),
+        captured: None,
     }
 }
 
@@ -108,7 +117,7 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
     let verdict = desktop.show(screen("one")).await.unwrap();
     assert!(matches!(verdict, Verdict::Decided(outcome) if outcome.task.is_some()));
     desktop.show(screen("two")).await.unwrap();
-    assert_eq!(desktop.close().await.unwrap().count().unwrap(), 2);
+    desktop.close().await.unwrap();
     let names: Vec<String> = steps
         .iter()
         .map(|step| {
@@ -252,7 +261,7 @@ async fn an_ended_stream_is_told_with_its_status() {
         .await
         .unwrap();
     let ended = desktop.show(screen("one")).await.unwrap_err();
-    assert!(matches!(ended, Error::Refused(status) if status.message() == "Draining; reconnect."));
+    assert!(matches!(ended, Error::Ended(status) if status.message() == "Draining; reconnect."));
 
     let server = serve(|mut peer| async move { peer.ready(0).await }).await;
     let mut desktop = open(&server, "right", Patience::default(), drop)
@@ -288,21 +297,4 @@ async fn a_frame_over_the_limit_is_not_sent_and_the_session_goes_on() {
     ));
     desktop.show(screen("small")).await.unwrap();
     desktop.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn nobody_at_the_address_is_one_sentence() {
-    let address = {
-        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        gone.local_addr().unwrap()
-    };
-    let error = dial(address, &Patience::default())
-        .await
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(
-        error.starts_with(&format!("cannot connect to {address}: Connection refused")),
-        "{error}"
-    );
 }

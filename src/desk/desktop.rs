@@ -1,43 +1,39 @@
-//! The desktop's side of a session: says hello, shows frames one at a time,
-//! answers the searches that the server asks for, keeps the tasks it extracts.
+//! The desktop's side of one session: says hello, shows frames, answers the searches
+//! that the server asks for, keeps the tasks it extracts.
 //!
 //! What happens is told to an observer as [`Step`]s, in order; this module
 //! prints nothing. Every wait is bounded, see [`Patience`].
 
-mod error;
-mod step;
+mod wire;
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::{AsciiMetadataValue, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use super::store::Store;
+use super::{Error, Step, Verdict};
 use crate::transport::proto::proactive_ai_client::ProactiveAiClient;
 use crate::transport::proto::{
-    AnalysisOutcome, ClientEvent, ClientHello, FrameEvent, OutcomeKind, SearchResults, ServerEvent,
+    AnalysisOutcome, ClientEvent, FrameEvent, Heartbeat, SearchResults, ServerEvent,
     ToolCallRequest, ToolKind, ToolResult, client_event, server_event,
 };
 use crate::world::World;
+use wire::{bearer, context, context_version, event, heartbeat_of, hello, stamp};
 
-pub use error::Error;
-pub use step::{Step, Verdict};
-
-/// The highest version of the contract that this desktop speaks.
-const PROTOCOL: &str = "1.1";
-/// Events on their way out: a frame and the answers to its searches.
+/// Events on their way out: a few frames and the answers to their searches.
 const OUTBOUND: usize = 8;
 /// The contract's limit of one message, both ways.
-const MOST_BYTES: usize = 10 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 10 * 1024 * 1024;
 /// A server is taken for gone after so many heartbeats that did not come.
 const MISSED_HEARTBEATS: u32 = 3;
 
@@ -66,11 +62,25 @@ impl Default for Patience {
     }
 }
 
+/// What the desktop says of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its name in the server's eyes.
+    pub device: String,
+    /// Minutes its user's clock is ahead of UTC; `None`: dates are understood by UTC.
+    pub utc_offset_minutes: Option<i32>,
+    /// Whether the server is told the tasks beforehand; otherwise it hears of them
+    /// only as answers to its searches.
+    pub tells_tasks: bool,
+}
+
 /// One look at the screen, as this desktop captured it.
 #[derive(Clone)]
 pub struct Screen {
     /// Names it in every event about it; not empty, at most 256 bytes.
     pub id: String,
+    /// The file it was made of, for the observer alone.
+    pub file: Option<String>,
     /// The application in front.
     pub app: String,
     /// Its window's title.
@@ -79,55 +89,57 @@ pub struct Screen {
     pub text: String,
     /// Its picture, or empty.
     pub jpeg: Bytes,
+    /// When it looked like this; `None`: just now.
+    pub captured: Option<Timestamp>,
 }
 
-/// Connects to a server without TLS.
-///
-/// # Errors
-/// [`Error::Connect`] or [`Error::TooSlow`].
-pub async fn dial(address: SocketAddr, patience: &Patience) -> Result<Channel, Error> {
-    let refused = |cause: &dyn std::error::Error| Error::Connect {
-        address,
-        cause: root(cause),
-    };
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| refused(&error))?
-        .tcp_nodelay(true);
-    within(patience.connect, "connection", endpoint.connect())
-        .await?
-        .map_err(|error| refused(&error))
+/// The one terminal event of a frame.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Which frame.
+    pub frame_id: String,
+    /// What became of it.
+    pub verdict: Verdict,
 }
 
 /// An open session. `O` is told each [`Step`].
-pub struct Desktop<O> {
+pub struct Desktop<'a, O> {
     outbound: mpsc::Sender<ClientEvent>,
     inbound: Streaming<ServerEvent>,
-    store: Store,
+    pub(super) store: &'a mut Store,
+    pub(super) observe: O,
+    tells_tasks: bool,
     /// The state of the store that the server knows.
     told: String,
     frames: i64,
-    /// Longest silence of a server that is alive.
-    silence: Duration,
+    /// Frames that were sent and have no terminal event yet.
+    unanswered: HashSet<String>,
+    /// When the server last said anything.
+    heard: Instant,
+    /// Between two of its heartbeats; `None` if it sends none.
+    heartbeat: Option<Duration>,
     patience: Patience,
     world: World,
-    observe: O,
 }
 
-impl<O: FnMut(Step)> Desktop<O> {
-    /// Opens a session and says hello with the tasks of the store.
+impl<'a, O: FnMut(Step)> Desktop<'a, O> {
+    /// Opens a session and says hello.
     ///
     /// # Errors
-    /// Any but [`Error::Connect`] and [`Error::TooLarge`].
+    /// [`Error::Refused`] if the server does not let it begin; any but
+    /// [`Error::Connect`], [`Error::NoToken`], [`Error::Ended`] and
+    /// [`Error::TooLarge`].
     pub async fn open(
         channel: Channel,
         token: &SecretString,
-        store: Store,
+        about: &About,
+        store: &'a mut Store,
         world: World,
         patience: Patience,
         observe: O,
     ) -> Result<Self, Error> {
-        let told = store.version();
-        let hello = hello(&store, &world)?;
+        let told = context_version(store, about.tells_tasks)?;
+        let hello = hello(about, &told, store, &world)?;
         let (outbound, events) = mpsc::channel(OUTBOUND);
         // The hello goes first, in case the server waits for it before it
         // answers the call.
@@ -136,18 +148,25 @@ impl<O: FnMut(Step)> Desktop<O> {
         request
             .metadata_mut()
             .insert("authorization", bearer(token)?);
+        let platform = AsciiMetadataValue::from_static(std::env::consts::OS);
+        request.metadata_mut().insert("x-app-platform", platform);
+        let version = AsciiMetadataValue::from_static(env!("CARGO_PKG_VERSION"));
+        request.metadata_mut().insert("x-app-version", version);
         let mut client = ProactiveAiClient::new(channel).max_decoding_message_size(MOST_BYTES);
         let answer = within(patience.handshake, "session", client.session(request)).await?;
         let mut desktop = Self {
             outbound,
-            inbound: answer?.into_inner(),
+            inbound: answer.map_err(refused)?.into_inner(),
             store,
+            observe,
+            tells_tasks: about.tells_tasks,
             told,
             frames: 0,
-            silence: patience.answer,
+            unanswered: HashSet::new(),
+            heard: Instant::now(),
+            heartbeat: None,
             patience,
             world,
-            observe,
         };
         desktop.await_ready().await?;
         Ok(desktop)
@@ -156,71 +175,161 @@ impl<O: FnMut(Step)> Desktop<O> {
     /// Shows the server one frame and serves it until the frame has ended.
     ///
     /// # Errors
-    /// Any but [`Error::Connect`] and [`Error::Token`]. The session is of no more
-    /// use then, except after [`Error::TooLarge`].
+    /// As [`Self::send_frame`] and [`Self::hear`], and [`Error::TooSlow`] if the
+    /// frame is not answered in time.
     pub async fn show(&mut self, screen: Screen) -> Result<Verdict, Error> {
         let frame_id = screen.id.clone();
+        self.send_frame(screen).await?;
+        let deadline = Instant::now() + self.patience.answer;
+        loop {
+            let event = timeout_at(deadline, self.hear()).await;
+            let event = event.map_err(|_| self.unanswered_in_time())??;
+            match self.act(event).await? {
+                Some(ending) if ending.frame_id == frame_id => {
+                    if let Verdict::Failed(error) = &ending.verdict {
+                        (self.observe)(Step::Failed(error.clone()));
+                    }
+                    return Ok(ending.verdict);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a frame. Its end comes out of [`Self::act`].
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], after which the session goes on. After any other it is
+    /// of no more use.
+    pub async fn send_frame(&mut self, screen: Screen) -> Result<(), Error> {
         let sent = Step::FrameSent {
-            frame_id: frame_id.clone(),
+            frame_id: screen.id.clone(),
+            file: screen.file.clone(),
             app: screen.app.clone(),
             window: screen.window.clone(),
             jpeg: screen.jpeg.len(),
             characters: screen.text.chars().count(),
         };
+        let frame_id = screen.id.clone();
         let frame = self.frame(screen)?;
         self.send(frame).await?;
+        self.unanswered.insert(frame_id);
         (self.observe)(sent);
-        let deadline = Instant::now() + self.patience.answer;
+        Ok(())
+    }
+
+    /// The next event that this version of the contract knows. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], [`Error::Closed`], or [`Error::TooSlow`] if nothing came for
+    /// as long as three heartbeats.
+    pub async fn hear(&mut self) -> Result<server_event::Event, Error> {
         loop {
-            let event = self
-                .receive("answer to the frame", deadline, self.patience.answer)
-                .await?;
-            match event {
-                server_event::Event::ToolCallRequest(call) => self.search(call).await?,
-                server_event::Event::AnalysisOutcome(outcome) if outcome.frame_id == frame_id => {
-                    return self.decided(outcome.into());
+            let message = match self.heartbeat {
+                None => self.inbound.message().await,
+                Some(every) => {
+                    let silence = every.saturating_mul(MISSED_HEARTBEATS);
+                    let late = |_| Error::TooSlow {
+                        what: "sign of life from the server",
+                        waited: silence,
+                    };
+                    let heard = timeout_at(self.heard + silence, self.inbound.message());
+                    heard.await.map_err(late)?
                 }
-                // An error that names a call is about the call alone.
-                server_event::Event::ServerError(error)
-                    if error.frame_id == frame_id && error.request_id.is_empty() =>
-                {
-                    (self.observe)(Step::Failed(error.clone()));
-                    return Ok(Verdict::Failed(error));
-                }
-                other => self.aside(other),
+            };
+            self.heard = Instant::now();
+            match message? {
+                None => return Err(Error::Closed("its next event")),
+                Some(ServerEvent { event: Some(event) }) => return Ok(event),
+                Some(ServerEvent { event: None }) => {}
             }
         }
     }
 
-    /// Closes this side and waits until the server has closed its own. Returns
-    /// the tasks.
+    /// Does what an event asks for, and says which frame it ended, if any.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the stream ends with a status other than OK, or
+    /// As [`Self::hear`], and [`Error::Store`] if the decision cannot be kept: the
+    /// frame has not ended then.
+    pub async fn act(&mut self, event: server_event::Event) -> Result<Option<Ending>, Error> {
+        match event {
+            server_event::Event::ToolCallRequest(call) => {
+                self.search(call).await?;
+                Ok(None)
+            }
+            server_event::Event::AnalysisOutcome(outcome)
+                if self.unanswered.contains(&outcome.frame_id) =>
+            {
+                self.decided(outcome.into()).map(Some)
+            }
+            // An error that names a call is about the call alone.
+            server_event::Event::ServerError(error)
+                if error.request_id.is_empty() && self.unanswered.remove(&error.frame_id) =>
+            {
+                if error.code == "NO_CONTEXT" {
+                    self.told.clear();
+                }
+                Ok(Some(Ending {
+                    frame_id: error.frame_id.clone(),
+                    verdict: Verdict::Failed(error),
+                }))
+            }
+            other => {
+                self.aside(other);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells the server that this desktop is alive.
+    ///
+    /// # Errors
+    /// As [`Self::hear`].
+    pub async fn beat(&mut self) -> Result<(), Error> {
+        let sent_at = Some(stamp(self.world.now()));
+        let beat = Heartbeat { sent_at };
+        self.send(event(client_event::Event::Heartbeat(beat))).await
+    }
+
+    /// Between two heartbeats, as the server wishes; `None` if it did not say.
+    pub fn heartbeat(&self) -> Option<Duration> {
+        self.heartbeat
+    }
+
+    /// Closes this side and waits until the server has closed its own.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] if the stream ends with a status other than OK, or
     /// [`Error::TooSlow`].
-    pub async fn close(mut self) -> Result<Store, Error> {
+    pub async fn close(mut self) -> Result<(), Error> {
         drop(self.outbound);
         let drained = async {
             while self.inbound.message().await?.is_some() {}
             Ok::<_, Status>(())
         };
         within(self.patience.handshake, "end of the session", drained).await??;
-        Ok(self.store)
+        Ok(())
+    }
+
+    /// A frame has waited for its end for as long as this desktop waits.
+    pub(super) fn unanswered_in_time(&self) -> Error {
+        Error::TooSlow {
+            what: "answer to the frame",
+            waited: self.patience.answer,
+        }
     }
 
     async fn await_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + self.patience.handshake;
         loop {
-            match self
-                .receive("answer to the hello", deadline, self.patience.handshake)
-                .await?
-            {
+            let heard = timeout_at(deadline, self.hear()).await;
+            let late = |_| Error::TooSlow {
+                what: "answer to the hello",
+                waited: self.patience.handshake,
+            };
+            match heard.map_err(late)?.map_err(before_ready)? {
                 server_event::Event::SessionReady(ready) => {
-                    // A server of protocol 1.0 sends no heartbeats.
-                    if let Ok(every @ 1..) = u64::try_from(ready.heartbeat_interval_ms) {
-                        self.silence =
-                            Duration::from_millis(every).saturating_mul(MISSED_HEARTBEATS);
-                    }
+                    self.heartbeat = heartbeat_of(&ready);
                     (self.observe)(Step::Ready(ready));
                     return Ok(());
                 }
@@ -248,11 +357,11 @@ impl<O: FnMut(Step)> Desktop<O> {
 
     fn frame(&mut self, screen: Screen) -> Result<ClientEvent, Error> {
         self.frames += 1;
-        let version = self.store.version();
+        let version = context_version(self.store, self.tells_tasks)?;
         // Tasks travel only when they changed since the server last heard.
         let session_context = match version == self.told {
             true => None,
-            false => Some(self.store.context()?),
+            false => Some(context(self.store, self.tells_tasks)?),
         };
         let id = screen.id.clone();
         let frame = event(client_event::Event::FrameEvent(FrameEvent {
@@ -260,7 +369,7 @@ impl<O: FnMut(Step)> Desktop<O> {
             app_name: screen.app,
             window_title: screen.window,
             ocr_text: screen.text,
-            capture_time: Some(stamp(self.world.now())),
+            capture_time: Some(stamp(screen.captured.unwrap_or_else(|| self.world.now()))),
             frame_number: self.frames,
             screenshot_id: screen.id,
             context_version: version.clone(),
@@ -307,16 +416,16 @@ impl<O: FnMut(Step)> Desktop<O> {
         Ok(())
     }
 
-    fn decided(&mut self, outcome: Box<AnalysisOutcome>) -> Result<Verdict, Error> {
-        let kept_as = match (outcome.outcome_kind(), &outcome.task) {
-            (OutcomeKind::ExtractTask, Some(task)) => Some(self.store.insert(task)?),
-            _ => None,
-        };
+    fn decided(&mut self, outcome: Box<AnalysisOutcome>) -> Result<Ending, Error> {
+        let frame_id = outcome.frame_id.clone();
+        let kept_as = self.store.keep(&frame_id, &outcome)?;
+        self.unanswered.remove(&frame_id);
         (self.observe)(Step::Decided {
             outcome: outcome.clone(),
             kept_as,
         });
-        Ok(Verdict::Decided(outcome))
+        let verdict = Verdict::Decided(outcome);
+        Ok(Ending { frame_id, verdict })
     }
 
     async fn send(&mut self, event: ClientEvent) -> Result<(), Error> {
@@ -336,57 +445,19 @@ impl<O: FnMut(Step)> Desktop<O> {
             sent => sent,
         }
     }
+}
 
-    /// The next event that this version of the contract knows.
-    async fn receive(
-        &mut self,
-        what: &'static str,
-        deadline: Instant,
-        waited: Duration,
-    ) -> Result<server_event::Event, Error> {
-        loop {
-            let silent = Instant::now() + self.silence;
-            let (until, too_slow) = if deadline <= silent {
-                (deadline, Error::TooSlow { what, waited })
-            } else {
-                let (what, waited) = ("sign of life from the server", self.silence);
-                (silent, Error::TooSlow { what, waited })
-            };
-            let message = timeout_at(until, self.inbound.message())
-                .await
-                .map_err(|_| too_slow)??;
-            match message {
-                None => return Err(Error::Closed(what)),
-                Some(ServerEvent { event: Some(event) }) => return Ok(event),
-                Some(ServerEvent { event: None }) => {}
-            }
-        }
+fn refused(status: Status) -> Error {
+    Error::Refused(Box::new(status))
+}
+
+/// A stream that ends before the answer to the hello was refused.
+fn before_ready(error: Error) -> Error {
+    match error {
+        Error::Ended(status) => Error::Refused(status),
+        Error::Closed(_) => Error::Closed("the answer to the hello"),
+        other => other,
     }
-}
-
-fn hello(store: &Store, world: &World) -> Result<ClientEvent, Error> {
-    Ok(event(client_event::Event::ClientHello(ClientHello {
-        protocol_version: PROTOCOL.to_owned(),
-        client_instance_id: world.uuid(),
-        app_version: env!("CARGO_PKG_VERSION").to_owned(),
-        os_version: std::env::consts::OS.to_owned(),
-        device_name: "demo desktop".to_owned(),
-        context_version: store.version(),
-        session_context: Some(store.context()?),
-        // Dates are understood by UTC.
-        utc_offset_minutes: None,
-    })))
-}
-
-fn event(event: client_event::Event) -> ClientEvent {
-    ClientEvent { event: Some(event) }
-}
-
-fn bearer(token: &SecretString) -> Result<AsciiMetadataValue, Error> {
-    let header = format!("Bearer {}", token.expose_secret());
-    let mut header = MetadataValue::try_from(header).map_err(|_| Error::Token)?;
-    header.set_sensitive(true);
-    Ok(header)
 }
 
 async fn offer(
@@ -409,19 +480,6 @@ async fn within<T>(
         waited: limit,
     };
     timeout(limit, work).await.map_err(late)
-}
-
-fn stamp(time: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.as_second(),
-        nanos: time.subsec_nanosecond(),
-    }
-}
-
-/// The innermost cause: "connection refused", not "transport error".
-fn root(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
 }
 
 #[cfg(test)]

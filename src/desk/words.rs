@@ -6,7 +6,7 @@ use crate::domain::clip;
 
 /// How a word stands out.
 #[derive(Clone, Copy)]
-pub(super) enum Colour {
+pub(crate) enum Colour {
     Faint,
     Bold,
     Red,
@@ -16,14 +16,14 @@ pub(super) enum Colour {
 }
 
 /// Text from elsewhere on one line, without anything a terminal would obey.
-pub(super) fn plain(text: &str, width: usize) -> String {
+pub(crate) fn plain(text: &str, width: usize) -> String {
     let one_line = text.split(|c: char| c.is_whitespace() || c.is_control());
     let words: Vec<_> = one_line.filter(|word| !word.is_empty()).collect();
     clip(&words.join(" "), width).into_owned()
 }
 
 /// The text in a colour, if colours are on.
-pub(super) fn paint(text: &str, colour: Colour, on: bool) -> String {
+pub(crate) fn paint(text: &str, colour: Colour, on: bool) -> String {
     let code = match colour {
         Colour::Faint => "2",
         Colour::Bold => "1",
@@ -39,7 +39,7 @@ pub(super) fn paint(text: &str, colour: Colour, on: bool) -> String {
 }
 
 /// A JPEG by its bytes.
-pub(super) fn picture(bytes: usize) -> String {
+pub(crate) fn picture(bytes: usize) -> String {
     match bytes {
         0 => "no picture".to_owned(),
         bytes => format!("JPEG of {} KB", grouped(bytes.div_ceil(1000))),
@@ -47,20 +47,20 @@ pub(super) fn picture(bytes: usize) -> String {
 }
 
 /// Millionths of a dollar in full.
-pub(super) fn dollars(micro: i64) -> String {
+pub(crate) fn dollars(micro: i64) -> String {
     let micro = micro.max(0);
     format!("${}.{:06}", micro / 1_000_000, micro % 1_000_000)
 }
 
 /// "1 call", "2 calls".
-pub(super) fn counted(count: impl Display, thing: &str) -> String {
+pub(crate) fn counted(count: impl Display, thing: &str) -> String {
     let count = count.to_string();
     let plural = if count == "1" { "" } else { "s" };
     format!("{count} {thing}{plural}")
 }
 
 /// With a comma between thousands.
-pub(super) fn grouped(number: impl Display) -> String {
+pub(crate) fn grouped(number: impl Display) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (nth, digit) in digits.chars().enumerate() {
@@ -74,7 +74,7 @@ pub(super) fn grouped(number: impl Display) -> String {
 
 /// The words of a text in lines of at most so many characters; a longer word has
 /// a line to itself.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

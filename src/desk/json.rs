@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::demo::desktop::Step;
+use super::{Step, Sum};
 use crate::transport::proto::{
     Bill, ExtractedTask, MatchType, SearchResult, ServerError, TaskStatus, ToolKind,
 };
@@ -24,6 +24,8 @@ enum Line<'a> {
     },
     Frame {
         frame_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<&'a str>,
         app_name: &'a str,
         window_title: &'a str,
         jpeg_bytes: usize,
@@ -61,10 +63,35 @@ enum Line<'a> {
     Error(Complaint<'a>),
     /// Ends nothing.
     Warning(Complaint<'a>),
+    /// The frame will be sent again.
+    Retry {
+        code: &'a str,
+        message: &'a str,
+        frame_id: &'a str,
+        delay_ms: u128,
+    },
+    Skipped {
+        file: &'a str,
+        reason: &'a str,
+    },
     GoAway {
         reason: &'a str,
         time_left_ms: i64,
         reconnect_delay_ms: i64,
+    },
+    Disconnected {
+        reason: &'a str,
+        reconnect_delay_ms: u128,
+    },
+    Done {
+        frames: usize,
+        extracted: usize,
+        rejected: usize,
+        without: usize,
+        failed: usize,
+        model_calls: i64,
+        tokens: i64,
+        cost_micro_usd: i64,
     },
 }
 
@@ -117,7 +144,7 @@ struct Complaint<'a> {
 }
 
 /// The step and a line feed.
-pub(super) fn line(step: &Step) -> String {
+pub(crate) fn line(step: &Step) -> String {
     let line = match step {
         Step::Ready(ready) => Line::SessionReady {
             session_id: &ready.session_id,
@@ -132,12 +159,14 @@ pub(super) fn line(step: &Step) -> String {
         },
         Step::FrameSent {
             frame_id,
+            file,
             app,
             window,
             jpeg,
             characters,
         } => Line::Frame {
             frame_id,
+            file: file.as_deref(),
             app_name: app,
             window_title: window,
             jpeg_bytes: *jpeg,
@@ -179,14 +208,43 @@ pub(super) fn line(step: &Step) -> String {
             bill: outcome.bill.as_ref().map(money),
         },
         Step::Failed(error) => Line::Error(complaint(error)),
+        Step::Postponed { error, again } => Line::Retry {
+            code: &error.code,
+            message: &error.message,
+            frame_id: &error.frame_id,
+            delay_ms: again.as_millis(),
+        },
+        Step::Skipped { file, why } => Line::Skipped { file, reason: why },
         Step::Complaint(error) => Line::Warning(complaint(error)),
         Step::GoingAway(go_away) => Line::GoAway {
             reason: &go_away.reason,
             time_left_ms: go_away.time_left_ms,
             reconnect_delay_ms: go_away.reconnect_delay_ms,
         },
+        Step::Lost { why, again } => Line::Disconnected {
+            reason: why,
+            reconnect_delay_ms: again.as_millis(),
+        },
     };
-    let json = serde_json::to_string(&line).expect("it has no maps, so no key can be refused");
+    written(&line)
+}
+
+/// What all frames came to, and a line feed.
+pub(crate) fn done(sum: &Sum) -> String {
+    written(&Line::Done {
+        frames: sum.frames,
+        extracted: sum.extracted,
+        rejected: sum.rejected,
+        without: sum.without,
+        failed: sum.failed,
+        model_calls: sum.model_calls,
+        tokens: sum.tokens,
+        cost_micro_usd: sum.cost_micro_usd,
+    })
+}
+
+fn written(line: &Line<'_>) -> String {
+    let json = serde_json::to_string(line).expect("it has no maps, so no key can be refused");
     json + "\n"
 }
 

@@ -1,0 +1,283 @@
+//! `proactive desk`: its arguments, and what they come to.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::address::{Unfit, UnfitRoots};
+use super::client::{Client, Place};
+use super::held::Held;
+use super::report::{Reporter, Style};
+use super::shots::{Given, Shots};
+use super::{
+    Address, Backoff, Error as SessionError, Patience, Roots, Store, Sum, TokenSource, files, store,
+};
+use crate::world::World;
+
+/// What the desk connects to and shows. What it is for, the program says where it
+/// lists it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(
+    clap::ArgGroup::new("frames").args(["watch", "frame", "ocr"]).required(true).multiple(true)
+))]
+#[command(after_help = "\
+The store is SQLite and yours: `sqlite3 FILE \"INSERT INTO tasks (description) VALUES ('Call Bo')\"` \
+adds a task, UPDATE changes its status (active, completed, deleted), also while a desk runs. What \
+is in it leaves this machine only as answers to the server's searches, five tasks at most, unless \
+--context-from-store is given.
+
+A folder's picture is known by name, length and time of its last change. The store remembers \
+those that were answered (the last 100,000), in whichever folder, and they are not sent again; \
+what ended in an error that may pass is tried five times now, and again by the next run.
+
+Without a terminal, each step is a line of JSON: session_ready, frame, tool_call_request, \
+tool_result, outcome (a decision; kept_as is the task's id in the store), error (no decision), \
+retry (sent again after delay_ms), skipped, warning, cancel_tool_request, go_away, disconnected \
+(the next try after reconnect_delay_ms), done (the sum, last).
+
+Examples:
+  proactive desk --store tasks.db --watch ~/Screenshots --addr desk.example.com \\
+      --token-command 'cat ~/.cache/desk-token'
+  PROACTIVE_TOKEN=… proactive desk --store tasks.db --frame screen.jpg --ocr screen.txt
+
+Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error or the \
+server refuses for good, 64 if an argument or a file cannot be used, 130 or 143 if SIGINT or \
+SIGTERM came before all given frames were answered.")]
+pub struct Args {
+    /// The server: HOST or HOST:PORT. TLS for every host but this one; the port is
+    /// 443 with TLS, 50051 without.
+    #[arg(
+        long,
+        env = "PROACTIVE_ADDR",
+        default_value = "127.0.0.1:50051",
+        value_name = "HOST:PORT"
+    )]
+    addr: String,
+    /// PEM certificates of a private authority, believed instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A Firebase ID token. Better from the environment: other users of this machine
+    /// may read a command line.
+    #[arg(
+        long,
+        env = "PROACTIVE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<SecretString>,
+    /// A shell command that prints a fresh token, run again for each connection, for
+    /// 30 s at most. Wins over --token.
+    #[arg(long, value_name = "COMMAND")]
+    token_command: Option<String>,
+    /// The user's tasks, and which frames were answered; made if there is none.
+    #[arg(long, value_name = "FILE")]
+    store: PathBuf,
+    /// Sends each JPEG that is in this folder or comes into it, oldest first. A .txt
+    /// beside it is its text: write that first, or within a second.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["frame", "ocr"])]
+    watch: Option<PathBuf>,
+    /// Leaves when all that is in the folder was answered.
+    #[arg(long, requires = "watch")]
+    once: bool,
+    /// A JPEG to send; may be given again. The desk leaves when all were answered.
+    #[arg(long, value_name = "FILE.jpg")]
+    frame: Vec<PathBuf>,
+    /// The text on the frame, or a file that holds it; the first is for the first
+    /// --frame, and so on. Without it, the .txt beside the frame.
+    #[arg(long, value_name = "TEXT or FILE", allow_hyphen_values = true)]
+    ocr: Vec<String>,
+    /// The application in front.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    app: String,
+    /// The title of its window.
+    #[arg(
+        long,
+        value_name = "TITLE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    window: String,
+    /// Tells the server the tasks beforehand (the 100 most important active ones, 50
+    /// completed, 50 deleted, 20 goals), and again when they change.
+    #[arg(long)]
+    context_from_store: bool,
+}
+
+/// The desk cannot do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be used.
+    #[error("--addr: {0}")]
+    Address(#[from] Unfit),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Roots(#[from] UnfitRoots),
+    /// There is nothing to show who the user is.
+    #[error("no token: set PROACTIVE_TOKEN, or give --token-command")]
+    NoToken,
+    /// There is no such folder.
+    #[error("--watch {}: it is no folder that can be read", .0.display())]
+    NoFolder(PathBuf),
+    /// A frame cannot be used.
+    #[error(transparent)]
+    File(#[from] files::Error),
+    /// The store cannot be used.
+    #[error("--store: {0}")]
+    Store(#[from] store::Error),
+    /// Trying again would be of no use.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Address(_)
+            | Self::Roots(_)
+            | Self::NoToken
+            | Self::NoFolder(_)
+            | Self::File(_)
+            | Self::Store(_) => 64,
+            Self::Session(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+/// Everything a desk needs, read and checked.
+pub struct Plan {
+    address: Address,
+    roots: Roots,
+    tokens: TokenSource,
+    store: Store,
+    what: What,
+    place: Place,
+    tells_tasks: bool,
+}
+
+enum What {
+    Folder { path: PathBuf, once: bool },
+    Given(Vec<Given>),
+}
+
+/// How a desk ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended<S> {
+    /// What its frames came to.
+    pub sum: Sum,
+    /// What stopped it before all frames that it was given were answered.
+    pub interrupted: Option<S>,
+}
+
+impl Args {
+    /// Reads and checks everything that was named.
+    ///
+    /// # Errors
+    /// One sentence on the first thing that cannot be used.
+    pub fn prepare(self) -> Result<Plan, Error> {
+        let address = self.addr.parse()?;
+        let roots = match &self.ca {
+            Some(path) => Roots::read(path)?,
+            None => Roots::System,
+        };
+        let token = self.token.filter(|token| !token.expose_secret().is_empty());
+        let tokens = match (self.token_command, token) {
+            (Some(command), _) => TokenSource::Command(command),
+            (None, Some(token)) => TokenSource::Fixed(token),
+            (None, None) => return Err(Error::NoToken),
+        };
+        let what = match self.watch {
+            Some(path) if std::fs::read_dir(&path).is_err() => return Err(Error::NoFolder(path)),
+            Some(path) => What::Folder {
+                path,
+                once: self.once,
+            },
+            None => What::Given(given(self.frame, self.ocr)?),
+        };
+        Ok(Plan {
+            address,
+            roots,
+            tokens,
+            store: Store::open(&self.store)?,
+            what,
+            place: Place {
+                app: self.app,
+                window: self.window,
+            },
+            tells_tasks: self.context_from_store,
+        })
+    }
+}
+
+impl Plan {
+    /// Shows all frames and tells what happens. Ends when they are answered, when
+    /// `stop` does, or when nobody reads the output any more.
+    ///
+    /// # Errors
+    /// [`Error::Session`] or [`Error::Output`].
+    pub async fn run<S>(
+        self,
+        world: World,
+        out: impl Write,
+        style: Style,
+        stop: impl Future<Output = S>,
+    ) -> Result<Ended<S>, Error> {
+        let Self { address, roots, .. } = self;
+        let patience = Patience::default();
+        let limit = patience.connect;
+        let shots = match self.what {
+            What::Folder { path, once } => Shots::of_folder(path, once, world.clone()),
+            What::Given(given) => Shots::given(given),
+        };
+        let endless = !shots.are_finite();
+        let mut reporter = Reporter::new(out, style, shots.backlog());
+        let unread = reporter.unread();
+        let mut client = Client {
+            dial: async || address.dial(&roots, limit).await,
+            tokens: self.tokens,
+            store: self.store,
+            shots,
+            place: self.place,
+            tells_tasks: self.tells_tasks,
+            patience,
+            world,
+            backoff: Backoff::default(),
+            held: Held::new(Backoff::default()),
+            refusals: 0,
+        };
+        let ended = tokio::select! {
+            ended = client.run(|step| reporter.step(&step)) => ended.map(|()| None),
+            stopped = stop => Ok(Some(stopped)),
+            () = unread.cancelled() => Ok(None),
+        };
+        let sum = reporter.finish()?;
+        // Whoever watches without end stops in no other way.
+        let interrupted = ended?.filter(|_| !endless);
+        Ok(Ended { sum, interrupted })
+    }
+}
+
+/// The frames in their order, each with its text. They are read once now, so that a
+/// mistake is told before anything is sent.
+fn given(frames: Vec<PathBuf>, texts: Vec<String>) -> Result<Vec<Given>, files::Error> {
+    let count = frames.len().max(texts.len());
+    let (mut frames, mut texts) = (frames.into_iter(), texts.into_iter());
+    let pairs = std::iter::repeat_with(|| Given {
+        picture: frames.next(),
+        text: texts.next(),
+    });
+    let given: Vec<_> = pairs.take(count).collect();
+    for frame in &given {
+        frame.read()?;
+    }
+    Ok(given)
+}

@@ -1,0 +1,79 @@
+//! What a desktop says of itself and of its tasks, in the wire's words.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use tonic::metadata::{AsciiMetadataValue, MetadataValue};
+
+use super::About;
+use crate::desk::{Error, Store};
+use crate::transport::proto::{
+    ClientEvent, ClientHello, SessionContext, SessionReady, client_event,
+};
+use crate::world::World;
+
+/// The highest version of the contract that this desktop speaks.
+const PROTOCOL: &str = "1.1";
+/// No server is believed to be silent for longer on purpose.
+const RAREST_HEARTBEAT: Duration = Duration::from_secs(600);
+
+/// A server of protocol 1.0 sends no heartbeats.
+pub(super) fn heartbeat_of(ready: &SessionReady) -> Option<Duration> {
+    let every = u64::try_from(ready.heartbeat_interval_ms).ok()?;
+    (every > 0).then(|| Duration::from_millis(every).min(RAREST_HEARTBEAT))
+}
+
+pub(super) fn hello(
+    about: &About,
+    version: &str,
+    store: &Store,
+    world: &World,
+) -> Result<ClientEvent, Error> {
+    Ok(event(client_event::Event::ClientHello(ClientHello {
+        protocol_version: PROTOCOL.to_owned(),
+        client_instance_id: world.uuid(),
+        app_version: env!("CARGO_PKG_VERSION").to_owned(),
+        os_version: std::env::consts::OS.to_owned(),
+        device_name: about.device.clone(),
+        context_version: version.to_owned(),
+        session_context: Some(context(store, about.tells_tasks)?),
+        utc_offset_minutes: about.utc_offset_minutes,
+    })))
+}
+
+/// The name of what the server is told beforehand.
+pub(super) fn context_version(store: &mut Store, tells_tasks: bool) -> Result<String, Error> {
+    if tells_tasks {
+        Ok(store.version()?)
+    } else {
+        Ok("no-tasks".to_owned())
+    }
+}
+
+/// What the server is told beforehand: an empty context is one, too.
+pub(super) fn context(store: &Store, tells_tasks: bool) -> Result<SessionContext, Error> {
+    if tells_tasks {
+        Ok(store.context()?)
+    } else {
+        Ok(SessionContext::default())
+    }
+}
+
+pub(super) fn event(event: client_event::Event) -> ClientEvent {
+    ClientEvent { event: Some(event) }
+}
+
+pub(super) fn bearer(token: &SecretString) -> Result<AsciiMetadataValue, Error> {
+    let header = format!("Bearer {}", token.expose_secret());
+    let mut header = MetadataValue::try_from(header).map_err(|_| Error::Token)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+pub(super) fn stamp(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: time.as_second(),
+        nanos: time.subsec_nanosecond(),
+    }
+}

@@ -1,0 +1,36 @@
+//! The reference desktop: one session and what keeps it up, the user's tasks and
+//! the searches over them. The demo plays with the same parts.
+
+mod address;
+mod args;
+mod backoff;
+mod client;
+pub mod desktop;
+mod error;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod files;
+mod folder;
+mod held;
+pub(crate) mod json;
+mod likeness;
+mod report;
+mod shots;
+mod step;
+pub mod store;
+mod sum;
+pub mod tasks;
+pub mod token;
+pub(crate) mod words;
+
+pub use address::{Address, Roots, Unfit, UnfitRoots};
+pub use args::{Args, Ended, Error as Failure, Plan};
+pub use backoff::Backoff;
+pub use client::Place;
+pub use desktop::{About, Desktop, Ending, Patience, Screen};
+pub use error::Error;
+pub use report::Style;
+pub use step::{Step, Verdict};
+pub use store::Store;
+pub use sum::Sum;
+pub use token::TokenSource;
