@@ -183,6 +183,27 @@ impl Desk {
         change: impl FnOnce(&mut Request<ReceiverStream<ClientEvent>>),
     ) -> Result<Self, Status> {
         let (say, said) = mpsc::channel(16);
+        Self::call(channel, say, said, change).await
+    }
+
+    /// Opens a stream that says hello without waiting for anything.
+    pub async fn open_greeting(channel: Channel, token: &str) -> Result<Self, Status> {
+        let bearer: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+        let (say, said) = mpsc::channel(16);
+        let event = Some(hello("1.1"));
+        say.send(ClientEvent { event }).await.unwrap();
+        Self::call(channel, say, said, |request| {
+            request.metadata_mut().insert("authorization", bearer);
+        })
+        .await
+    }
+
+    async fn call(
+        channel: Channel,
+        say: mpsc::Sender<ClientEvent>,
+        said: mpsc::Receiver<ClientEvent>,
+        change: impl FnOnce(&mut Request<ReceiverStream<ClientEvent>>),
+    ) -> Result<Self, Status> {
         let mut request = Request::new(ReceiverStream::new(said));
         change(&mut request);
         let mut client = ProactiveAiClient::new(channel).max_decoding_message_size(16 << 20);
@@ -208,13 +229,7 @@ impl Desk {
     }
 
     pub async fn hello(&self, version: &str) {
-        self.say(Said::ClientHello(ClientHello {
-            protocol_version: version.into(),
-            context_version: "v1".into(),
-            session_context: Some(SessionContext::default()),
-            ..ClientHello::default()
-        }))
-        .await;
+        self.say(hello(version)).await;
     }
 
     /// A frame that shows this text.
@@ -277,6 +292,16 @@ impl Desk {
             other => panic!("not ServerError: {other:?}"),
         }
     }
+}
+
+/// A hello with an empty task list.
+pub fn hello(version: &str) -> Said {
+    Said::ClientHello(ClientHello {
+        protocol_version: version.into(),
+        context_version: "v1".into(),
+        session_context: Some(SessionContext::default()),
+        ..ClientHello::default()
+    })
 }
 
 pub fn frame(id: &str, text: &str) -> FrameEvent {

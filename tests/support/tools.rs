@@ -51,6 +51,21 @@ pub fn promtool() -> Option<OsString> {
     find("PROMTOOL", "promtool", &["--version"])
 }
 
+/// nginx: NGINX, else the one on the PATH.
+pub fn nginx() -> Option<OsString> {
+    find("NGINX", "nginx", &["-v"])
+}
+
+/// HAProxy: HAPROXY, else the one on the PATH.
+pub fn haproxy() -> Option<OsString> {
+    find("HAPROXY", "haproxy", &["-v"])
+}
+
+/// Envoy: ENVOY, else the one on the PATH.
+pub fn envoy() -> Option<OsString> {
+    find("ENVOY", "envoy", &["--version"])
+}
+
 /// The program that the variable names, else that name on the PATH, if it runs
 /// with these arguments.
 fn find(name: &str, usual: &str, tried: &[&str]) -> Option<OsString> {
