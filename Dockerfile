@@ -9,6 +9,7 @@
 #
 # No HEALTHCHECK: it would need a client in the image, and Kubernetes asks gRPC health by itself.
 # Elsewhere ask grpc.health.v1.Health on GRPC_PORT, or GET /readyz on ADMIN_PORT.
+# checkov:skip=CKV_DOCKER_2:see above
 
 FROM rust:1.95.0-slim-bookworm AS build
 # jemalloc's build runs make; the compiler is there. No version: Debian keeps only the newest of a

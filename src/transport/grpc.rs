@@ -32,6 +32,11 @@ use crate::domain::{Principal, clip};
 use crate::session::{self, Caller, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
 use crate::telemetry::{SessionEnd, TraceContext};
 
+/// A name in the health service that is SERVING from the first to the last
+/// moment, whatever tokens and drains do: for liveness probes, which must not
+/// kill a server because Google's keys cannot be fetched.
+pub const ALIVE: &str = "alive";
+
 /// The largest event taken from a client, in bytes.
 pub const MAX_MESSAGE: usize = 10 << 20;
 
@@ -137,7 +142,7 @@ pub struct Door {
 
 /// Serves on the listener until `door.stop.soft`, and then until the streams
 /// that are open are over. Health says SERVING while tokens can be judged, until
-/// the stop.
+/// the stop; of [`ALIVE`], always.
 ///
 /// # Errors
 /// TLS files that cannot be used, or a listener that fails.
@@ -210,6 +215,9 @@ async fn announce(
             reporter.set_service_status(service, status).await;
         }
     };
+    reporter
+        .set_service_status(ALIVE, ServingStatus::Serving)
+        .await;
     let follow = async {
         loop {
             say(ServingStatus::NotServing).await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proactive::transport::grpc::{KEEPALIVE, Keepalive, Tls};
+use proactive::transport::grpc::{ALIVE, KEEPALIVE, Keepalive, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -12,15 +12,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{App, Desk, PATIENCE, TestApp};
-
-pub(crate) async fn health(app: &App, service: &str) -> i32 {
-    let mut client = HealthClient::new(app.channel().await);
-    let request = HealthCheckRequest {
-        service: service.into(),
-    };
-    client.check(request).await.unwrap().into_inner().status
-}
+use crate::support::{App, Desk, PATIENCE, TestApp, connect};
 
 /// One of the operators' pages: its status and text.
 pub(crate) async fn page(app: &App, path: &str) -> (u16, String) {
@@ -35,12 +27,7 @@ async fn health_is_serving_per_service_and_the_pages_answer() {
     assert_eq!(page(&app, "/healthz").await, (200, "ok\n".into()));
     assert_eq!(page(&app, "/readyz").await.0, 200);
     for service in ["", "proactive.v1.ProactiveAI"] {
-        let serving = async {
-            while health(&app, service).await != ServingStatus::Serving as i32 {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, serving).await.unwrap();
+        app.serves(service).await;
     }
     let mut desk = app.greeted().await;
     desk.frame("f", "fn main() {}").await;
@@ -64,7 +51,7 @@ async fn health_is_serving_per_service_and_the_pages_answer() {
 }
 
 #[tokio::test]
-async fn readyz_is_false_while_keys_were_never_fetched() {
+async fn without_keys_the_server_is_alive_but_not_ready() {
     let mut config = proactive::config::Settings::defaults()
         .embedded()
         .check()
@@ -78,6 +65,18 @@ async fn readyz_is_false_while_keys_were_never_fetched() {
         .unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.text().await.unwrap().contains("keys"));
+    let channel = connect(&format!("http://{}", server.grpc_addr())).await;
+    let mut health = HealthClient::new(channel);
+    let mut status = async |service: &str| {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
+        health.check(request).await.unwrap().into_inner().status()
+    };
+    for service in ["", "proactive.v1.ProactiveAI"] {
+        assert_eq!(status(service).await, ServingStatus::NotServing);
+    }
+    assert_eq!(status(ALIVE).await, ServingStatus::Serving);
     server.stop().await;
 }
 

@@ -31,6 +31,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// Nothing here takes this long; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -129,6 +132,22 @@ impl App {
     /// The page of metrics.
     pub fn metrics(&self) -> String {
         self.service.server.metrics().render()
+    }
+
+    /// Waits until health says SERVING of this service.
+    pub async fn serves(&self, service: &str) {
+        let mut health = HealthClient::new(self.channel().await);
+        let serving = async {
+            loop {
+                let service = service.to_owned();
+                let told = health.check(HealthCheckRequest { service }).await.unwrap();
+                if told.into_inner().status() == ServingStatus::Serving {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, serving).await.unwrap();
     }
 
     /// Stops the server in the background; await it with `join_all`.

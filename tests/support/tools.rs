@@ -66,6 +66,32 @@ pub fn envoy() -> Option<OsString> {
     find("ENVOY", "envoy", &["--version"])
 }
 
+/// Helm 3 and Helm 4: HELM3 and HELM4.
+pub fn helms() -> Option<[OsString; 2]> {
+    let helm = |name| find(name, "helm", &["version"]);
+    Some([helm("HELM3")?, helm("HELM4")?])
+}
+
+/// kubernetes-validate: KUBERNETES_VALIDATE, else the one on the PATH.
+pub fn kubernetes_validate() -> Option<OsString> {
+    find("KUBERNETES_VALIDATE", "kubernetes-validate", &["--version"])
+}
+
+/// checkov: CHECKOV, else the one on the PATH.
+pub fn checkov() -> Option<OsString> {
+    find("CHECKOV", "checkov", &["--version"])
+}
+
+/// hadolint: HADOLINT, else the one on the PATH.
+pub fn hadolint() -> Option<OsString> {
+    find("HADOLINT", "hadolint", &["--version"])
+}
+
+/// A Python that reads YAML: DEPLOY_PYTHON, else `python3`.
+pub fn python_with_yaml() -> Option<OsString> {
+    find("DEPLOY_PYTHON", "python3", &["-c", "import yaml"])
+}
+
 /// The program that the variable names, else that name on the PATH, if it runs
 /// with these arguments.
 fn find(name: &str, usual: &str, tried: &[&str]) -> Option<OsString> {

@@ -1,0 +1,69 @@
+{{- define "proactive.name" -}}
+{{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "proactive.fullname" -}}
+{{- $name := include "proactive.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name -}}
+{{ .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
+{{- /* What never changes of a release: selectors. */ -}}
+{{- define "proactive.selector" -}}
+app.kubernetes.io/name: {{ include "proactive.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "proactive.labels" -}}
+{{ include "proactive.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "proactive.metadata" -}}
+name: {{ include "proactive.fullname" . }}
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "proactive.labels" . | nindent 2 }}
+{{- end }}
+
+{{- define "proactive.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default (include "proactive.fullname" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{ default "default" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end }}
+
+{{- define "proactive.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /* The restricted profile of the pod security standards, for each container. */ -}}
+{{- define "proactive.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- /* Where a NetworkPolicy lets somebody in from; an empty list is everywhere. */ -}}
+{{- define "proactive.from" -}}
+{{- if . }}
+from:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

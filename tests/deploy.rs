@@ -1,0 +1,426 @@
+//! The chart and the image's recipe: valid, and true of the server they ship.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use proactive::config::Settings;
+use proactive::telemetry::Metrics;
+use proactive::transport::grpc::ALIVE;
+use serde_json::{Value, json};
+
+use support::TestApp;
+use support::tools::{checkov, hadolint, helms, kubernetes_validate, passed, python_with_yaml};
+
+const KUBERNETES: &str = "1.33";
+/// Kinds that a cluster knows only with somebody's extension, and whose schemas
+/// are not Kubernetes'.
+const EXTENSIONS: [&str; 3] = ["GRPCRoute", "HTTPRoute", "ServiceMonitor"];
+/// What the chart sets by itself, so that config and secrets need not.
+const THE_CHARTS_OWN: [&str; 5] = [
+    "ADMIN_PORT",
+    "DRAIN_GRACE",
+    "GRPC_PORT",
+    "TLS_CERT_FILE",
+    "TLS_KEY_FILE",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn chart() -> PathBuf {
+    root().join("deploy/helm/proactive")
+}
+
+/// Ways to install the chart, by name: what is given to helm.
+fn ways() -> BTreeMap<&'static str, Vec<String>> {
+    let file = |name: &str| vec!["--values".into(), chart().join(name).display().to_string()];
+    let sets = [
+        "tls.existingSecret=certificate",
+        "ingress.enabled=true",
+        "gateway.enabled=true",
+        "gateway.kind=HTTPRoute",
+        "gateway.parentRefs[0].name=public",
+        "serviceAccount.create=false",
+        "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    ];
+    let sets = sets.iter().flat_map(|set| ["--set".into(), (*set).into()]);
+    BTreeMap::from([
+        ("default", vec![]),
+        ("dev", file("values-dev.yaml")),
+        ("prod", file("values-prod.yaml")),
+        ("variants", sets.collect()),
+    ])
+}
+
+fn helm(helm: &OsStr, verb: &[&str], way: &[String]) -> Output {
+    let mut command = Command::new(helm);
+    command.args(verb).arg(chart()).args(way);
+    command.output().unwrap()
+}
+
+fn render(program: &OsStr, way: &[String]) -> String {
+    let verb = ["template", "trial", "--namespace", "proactive"];
+    let version = format!("{KUBERNETES}.0");
+    let verb = [&verb[..], &["--kube-version", &version]].concat();
+    passed(&helm(program, &verb, way))
+}
+
+/// A stream of YAML documents as JSON.
+fn documents(python: &OsStr, yaml: &str) -> Vec<Value> {
+    let read = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)";
+    let mut reading = Command::new(python)
+        .args(["-c", read])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = reading.stdin.take().unwrap();
+    stdin.write_all(yaml.as_bytes()).unwrap();
+    drop(stdin);
+    let read = passed(&reading.wait_with_output().unwrap());
+    serde_json::from_str(&read).unwrap()
+}
+
+/// The chart, rendered in each way; `None` if a program is missing.
+fn rendered() -> Option<BTreeMap<&'static str, Vec<Value>>> {
+    let ([helm, _], python) = (helms()?, python_with_yaml()?);
+    let ways = ways().into_iter();
+    Some(
+        ways.map(|(name, way)| (name, documents(&python, &render(&helm, &way))))
+            .collect(),
+    )
+}
+
+fn kind<'a>(documents: &'a [Value], kind: &str) -> Option<&'a Value> {
+    documents.iter().find(|document| document["kind"] == kind)
+}
+
+/// The pod, and the server's container in it.
+fn server(documents: &[Value]) -> (&Value, &Value) {
+    let pod = &kind(documents, "Deployment").unwrap()["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["name"], "proactive");
+    (pod, container)
+}
+
+/// The container's environment: values, or none for those from a Secret.
+fn environment(container: &Value) -> BTreeMap<String, Option<String>> {
+    let variables = container["env"].as_array().unwrap().iter();
+    let variable = |it: &Value| {
+        let name = it["name"].as_str().unwrap().to_owned();
+        (name, it["value"].as_str().map(str::to_owned))
+    };
+    variables.map(variable).collect()
+}
+
+fn proactive(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proactive"));
+    command.args(arguments).env_clear();
+    command
+}
+
+/// The names of all settings, as the server tells them.
+fn settings() -> BTreeSet<String> {
+    let help = passed(&proactive(&["serve", "--help"]).output().unwrap());
+    let names = help.split("[env: ").skip(1).map(|rest| {
+        let name = rest.split(['=', ']']).next().unwrap();
+        name.to_owned()
+    });
+    let names: BTreeSet<_> = names.collect();
+    assert!(
+        names.contains("GRPC_PORT") && names.contains("RUST_LOG"),
+        "{help}"
+    );
+    names
+}
+
+#[test]
+fn helm_3_and_4_lint_the_chart_and_render_the_same_valid_objects() {
+    let (Some(helms), Some(python)) = (helms(), python_with_yaml()) else {
+        return;
+    };
+    let versions = helms.each_ref().map(|program| {
+        let told = Command::new(program).args(["version", "--short"]).output();
+        passed(&told.unwrap())
+    });
+    assert!(versions[0].starts_with("v3.") && versions[1].starts_with("v4."));
+    let Some(validate) = kubernetes_validate() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, way) in ways() {
+        let [three, four] = helms.each_ref().map(|program| {
+            passed(&helm(program, &["lint", "--strict"], &way));
+            documents(&python, &render(program, &way))
+        });
+        assert_eq!(three, four, "{name}");
+        let (extensions, known): (Vec<_>, Vec<_>) = three
+            .into_iter()
+            .partition(|it| EXTENSIONS.iter().any(|kind| it["kind"] == *kind));
+        let apis = extensions
+            .iter()
+            .map(|it| it["apiVersion"].as_str().unwrap());
+        assert!(
+            apis.into_iter()
+                .all(|api| api.contains("gateway.networking.k8s.io/")
+                    || api.contains("monitoring.coreos.com/"))
+        );
+        // JSON is YAML.
+        let texts: Vec<_> = known.iter().map(Value::to_string).collect();
+        let file = folder.path().join(format!("{name}.yaml"));
+        fs::write(&file, texts.join("\n---\n")).unwrap();
+        let mut judging = Command::new(&validate);
+        judging.args(["--strict", "-k", KUBERNETES]).arg(&file);
+        passed(&judging.output().unwrap());
+    }
+}
+
+#[test]
+fn the_settings_that_the_chart_offers_are_the_servers() {
+    let schema = fs::read_to_string(chart().join("values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let offered = |of: &str| {
+        let names = schema["properties"][of]["properties"].as_object().unwrap();
+        names.keys().cloned().collect::<BTreeSet<_>>()
+    };
+    let (plain, secret) = (offered("config"), offered("secrets"));
+    assert!(plain.is_disjoint(&secret), "a secret in plain sight");
+    let mut all: BTreeSet<_> = plain.union(&secret).cloned().collect();
+    all.extend(THE_CHARTS_OWN.map(str::to_owned));
+    assert_eq!(
+        all,
+        settings(),
+        "values.schema.json, and `proactive serve --help`"
+    );
+}
+
+#[test]
+fn the_server_takes_the_environment_that_the_chart_gives_it() {
+    let Some(rendered) = rendered() else { return };
+    for (name, documents) in rendered {
+        let (pod, container) = server(&documents);
+        assert_eq!(container["args"], json!(["serve"]));
+        let environment = environment(container);
+        let known = settings();
+        for name in environment.keys() {
+            assert!(known.contains(name), "{name} is no setting of the server");
+        }
+        let mut checking = proactive(&["serve", "--check-config"]);
+        for (name, value) in environment {
+            let secret = || "a-secret".to_owned();
+            let in_image = |name: &str| name.starts_with("TLS_");
+            if !in_image(&name) {
+                checking.env(name, value.unwrap_or_else(secret));
+            }
+        }
+        if name == "default" || name == "variants" {
+            // The one thing that has no default.
+            let refused = checking.output().unwrap();
+            let told = String::from_utf8(refused.stderr).unwrap();
+            assert!(
+                told.starts_with("proactive: FIREBASE_PROJECT_ID:"),
+                "{told}"
+            );
+            assert_eq!(told.lines().count(), 1, "{told}");
+            checking.env("FIREBASE_PROJECT_ID", "demo-proactive");
+        }
+        let in_force = passed(&checking.output().unwrap());
+        let port = |wanted: &str| {
+            let line = in_force.lines().find_map(|line| line.strip_prefix(wanted));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        let (grpc, admin) = (port("GRPC_PORT="), port("ADMIN_PORT="));
+        let ports = json!([
+            { "name": "grpc", "containerPort": grpc },
+            { "name": "admin", "containerPort": admin },
+        ]);
+        assert_eq!(container["ports"], ports);
+        let drain = in_force
+            .lines()
+            .find_map(|line| line.strip_prefix("DRAIN_GRACE="));
+        let drain = humantime::parse_duration(drain.unwrap()).unwrap();
+        let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+        assert!(
+            Duration::from_secs(grace) >= drain + Duration::from_secs(5),
+            "{name}: {grace} s do not hold a drain of {drain:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_probes_ask_what_the_server_answers() {
+    let Some(rendered) = rendered() else { return };
+    let app = TestApp::new().start().await;
+    let admin = format!("http://{}", app.service.server.admin_addr());
+    for (name, documents) in &rendered {
+        let (_, container) = server(documents);
+        let ports = &container["ports"];
+        for (probe, pages, service) in [
+            ("startupProbe", "/healthz", ALIVE),
+            ("livenessProbe", "/healthz", ALIVE),
+            ("readinessProbe", "/readyz", "proactive.v1.ProactiveAI"),
+        ] {
+            let probe = &container[probe];
+            if *name == "variants" {
+                // Kubernetes' gRPC probes speak no TLS.
+                assert_eq!(probe["httpGet"], json!({ "path": pages, "port": "admin" }));
+                let answer = reqwest::get(format!("{admin}{pages}")).await.unwrap();
+                assert_eq!(answer.status(), 200);
+            } else {
+                let asked = json!({ "port": ports[0]["containerPort"], "service": service });
+                assert_eq!(probe["grpc"], asked);
+                app.serves(service).await;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_chart_measures_by_exists() {
+    let Some(rendered) = rendered() else { return };
+    let page = Metrics::new().render();
+    let mut measured = BTreeSet::new();
+    for documents in rendered.values() {
+        let Some(scaling) = kind(documents, "HorizontalPodAutoscaler") else {
+            continue;
+        };
+        for metric in scaling["spec"]["metrics"].as_array().unwrap() {
+            if let Some(name) = metric["pods"]["metric"]["name"].as_str() {
+                let gauge = format!("# TYPE {name} gauge");
+                assert!(page.lines().any(|line| line == gauge), "{gauge}");
+                measured.insert(name.to_owned());
+            }
+        }
+    }
+    assert!(!measured.is_empty(), "prod scales by sessions");
+    let monitor = kind(&rendered["prod"], "ServiceMonitor").unwrap();
+    assert_eq!(monitor["spec"]["endpoints"][0]["path"], "/metrics");
+}
+
+#[test]
+fn a_balancer_is_told_to_speak_plain_http2_and_only_sessions_are_routed() {
+    let Some(rendered) = rendered() else { return };
+    let service = |way: &str| kind(&rendered[way], "Service").unwrap()["spec"]["ports"][0].clone();
+    assert_eq!(service("prod")["appProtocol"], "kubernetes.io/h2c");
+    assert_eq!(service("variants")["appProtocol"], "https");
+    let rule = |way: &str, of: &str| kind(&rendered[way], of).unwrap()["spec"]["rules"][0].clone();
+    let session = "proactive.v1.ProactiveAI";
+    let method = &rule("prod", "GRPCRoute")["matches"][0]["method"];
+    assert_eq!(method["service"], session);
+    let http = rule("variants", "HTTPRoute");
+    let path = format!("/{session}");
+    assert_eq!(http["matches"][0]["path"]["value"], path);
+    assert_eq!(http["timeouts"]["request"], "0s", "streams last for a day");
+    let ingress = rule("variants", "Ingress");
+    assert_eq!(ingress["http"]["paths"][0]["path"], path);
+}
+
+#[test]
+fn no_secret_is_in_plain_sight_and_what_means_nothing_is_refused() {
+    let Some(helms) = helms() else { return };
+    for program in &helms {
+        for (set, named) in [
+            ("config.GEMINI_MODLE=x", "GEMINI_MODLE"),
+            ("config.GEMINI_API_KEY=x", "GEMINI_API_KEY"),
+            ("secrets.GEMINI_API_KEY=x", "GEMINI_API_KEY"),
+            ("replicas=3", "replicas"),
+            ("drainGraceSeconds=25s", "drainGraceSeconds"),
+            ("gateway.enabled=true", "parentRefs"),
+        ] {
+            let way = ["--set".to_owned(), set.to_owned()];
+            let refused = helm(program, &["template", "trial"], &way);
+            let told = String::from_utf8(refused.stderr).unwrap();
+            assert!(
+                !refused.status.success() && told.contains(named),
+                "{set}: {told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn checkov_finds_nothing_that_has_no_reason() {
+    let (Some([helm, _]), Some(checkov)) = (helms(), checkov()) else {
+        return;
+    };
+    let config = root().join("deploy/checkov.yaml");
+    let lines = fs::read_to_string(&config).unwrap();
+    let lines: Vec<_> = lines.lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].contains("- CKV")) {
+        assert!(
+            pair[0].trim().starts_with("# "),
+            "no reason for {}",
+            pair[1]
+        );
+    }
+    // With a name of its own: checkov looks into no folder that begins with a dot.
+    let folder = tempfile::Builder::new().prefix("chart").tempdir().unwrap();
+    for (name, way) in ways() {
+        let file = folder.path().join(format!("{name}.yaml"));
+        fs::write(file, render(&helm, &way)).unwrap();
+    }
+    fs::copy(root().join("Dockerfile"), folder.path().join("Dockerfile")).unwrap();
+    let mut judging = Command::new(checkov);
+    judging.arg("--config-file").arg(config);
+    judging.args(["--output", "json", "-d"]).arg(folder.path());
+    let judged = judging.output().unwrap();
+    let judged: Value = serde_json::from_slice(&judged.stdout).unwrap();
+    let judged = judged.as_array().unwrap();
+    assert_eq!(judged.len(), 2, "the chart and the Dockerfile");
+    for report in judged {
+        let failed = &report["results"]["failed_checks"];
+        let passed = report["summary"]["passed"].as_u64().unwrap();
+        assert!(passed > 10, "checkov judged nothing: {}", report["summary"]);
+        assert_eq!(report["summary"]["failed"], 0, "{failed:#}");
+        assert_eq!(report["summary"]["parsing_errors"], 0);
+    }
+}
+
+#[test]
+fn hadolint_finds_nothing_in_the_dockerfile() {
+    let Some(hadolint) = hadolint() else { return };
+    passed(
+        &Command::new(hadolint)
+            .arg(root().join("Dockerfile"))
+            .output()
+            .unwrap(),
+    );
+}
+
+#[test]
+fn the_image_and_the_chart_are_of_this_server() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let dockerfile = read("Dockerfile");
+    let defaults = Settings::defaults();
+    let expose = format!("EXPOSE {} {}", defaults.grpc_port, defaults.admin_port);
+    let compiler = format!("FROM rust:{}.", env!("CARGO_PKG_RUST_VERSION"));
+    for line in [expose.as_str(), &compiler, "USER 65532:65532"] {
+        assert!(dockerfile.lines().any(|it| it.starts_with(line)), "{line}");
+    }
+    // All that the build copies is let into it.
+    let let_in = read(".dockerignore");
+    for line in dockerfile
+        .lines()
+        .filter(|line| line.starts_with("COPY ") && !line.contains("--from"))
+    {
+        let mut names: Vec<_> = line.split(' ').skip(1).collect();
+        names.pop();
+        for name in names {
+            assert!(let_in.lines().any(|it| it == format!("!{name}")), "{name}");
+            assert!(Path::new(&root()).join(name).exists(), "{name}");
+        }
+    }
+    let version = format!("appVersion: \"{}\"", env!("CARGO_PKG_VERSION"));
+    let chart = read("deploy/helm/proactive/Chart.yaml");
+    assert!(chart.lines().any(|line| line == version), "{version}");
+}
