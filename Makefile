@@ -1,9 +1,9 @@
 # A bare `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help fmt lint test schedules bench demo run
+.PHONY: help fmt lint test schedules bench demo run image-test
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 fmt: ## Format the code
 	cargo fmt
@@ -24,6 +24,9 @@ bench: ## CPU and memory beside a bare tonic server
 
 demo: ## A whole conversation in one process
 	cargo run --locked -- demo
+
+image-test: ## The image built and run read-only, and the chart's pod (root, buildah, podman; minutes)
+	deploy/try-image.sh
 
 run: ## Serve, configured from the environment
 	cargo run --locked --release -- serve
