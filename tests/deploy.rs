@@ -209,7 +209,13 @@ fn the_server_takes_the_environment_that_the_chart_gives_it() {
     let Some(rendered) = rendered() else { return };
     for (name, documents) in rendered {
         let (pod, container) = server(&documents);
-        assert_eq!(container["args"], json!(["serve"]));
+        let trial = name == "dev";
+        let arguments = if trial {
+            json!(["serve", "--dev"])
+        } else {
+            json!(["serve"])
+        };
+        assert_eq!(container["args"], arguments);
         let environment = environment(container);
         let known = settings();
         for name in environment.keys() {
@@ -223,7 +229,11 @@ fn the_server_takes_the_environment_that_the_chart_gives_it() {
                 checking.env(name, value.unwrap_or_else(secret));
             }
         }
-        if name == "default" || name == "variants" {
+        if trial {
+            // Which it has by itself.
+            checking.env("GEMINI_API_KEY", "a-secret");
+        }
+        if name != "prod" {
             // The one thing that has no default.
             let refused = checking.output().unwrap();
             let told = String::from_utf8(refused.stderr).unwrap();

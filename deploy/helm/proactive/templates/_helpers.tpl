@@ -51,15 +51,6 @@ labels:
 {{- end -}}
 {{- end }}
 
-{{- /* The restricted profile of the pod security standards, for each container. */ -}}
-{{- define "proactive.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-capabilities:
-  drop: [ALL]
-{{- end }}
-
 {{- /* Where a NetworkPolicy lets somebody in from; an empty list is everywhere. */ -}}
 {{- define "proactive.from" -}}
 {{- if . }}
