@@ -109,7 +109,7 @@ unshare --net bash -euo pipefail -c '
   ip link set lo up
   podman play kube --network host "$1"
   healthy 127.0.0.1:50051 proactive.v1.ProactiveAI
-  token=$(podman logs try-proactive-pod-0-proactive | sed -n "s/^ *TOKEN=.\(.*\).$/\1/p")
+  token=$(podman logs try-proactive-pod-0-proactive 2>/dev/null | sed -n "s/^ *TOKEN=.\(.*\).$/\1/p")
   "$PROACTIVE_PYTHON" -B tests/python/grpc_client.py proto 127.0.0.1:50051 "$token"
 ' trial "$here/pod.yaml"
 step "done"
