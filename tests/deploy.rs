@@ -25,9 +25,10 @@ const KUBERNETES: &str = "1.33";
 /// are not Kubernetes'.
 const EXTENSIONS: [&str; 3] = ["GRPCRoute", "HTTPRoute", "ServiceMonitor"];
 /// What the chart sets by itself, so that config and secrets need not.
-const THE_CHARTS_OWN: [&str; 5] = [
+const THE_CHARTS_OWN: [&str; 6] = [
     "ADMIN_PORT",
     "DRAIN_GRACE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
     "GRPC_PORT",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
@@ -46,6 +47,7 @@ fn ways() -> BTreeMap<&'static str, Vec<String>> {
     let file = |name: &str| vec!["--values".into(), chart().join(name).display().to_string()];
     let sets = [
         "tls.existingSecret=certificate",
+        "googleCredentials.existingSecret=google",
         "ingress.enabled=true",
         "gateway.enabled=true",
         "gateway.kind=HTTPRoute",
@@ -224,8 +226,9 @@ fn the_server_takes_the_environment_that_the_chart_gives_it() {
         let mut checking = proactive(&["serve", "--check-config"]);
         for (name, value) in environment {
             let secret = || "a-secret".to_owned();
-            let in_image = |name: &str| name.starts_with("TLS_");
-            if !in_image(&name) {
+            // Files that are mounted.
+            let mounted = name.starts_with("TLS_") || name == "GOOGLE_APPLICATION_CREDENTIALS";
+            if !mounted {
                 checking.env(name, value.unwrap_or_else(secret));
             }
         }
