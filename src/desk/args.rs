@@ -24,7 +24,7 @@ use crate::world::World;
 #[command(after_help = "\
 The store is SQLite and yours: `sqlite3 FILE \"INSERT INTO tasks (description) VALUES ('Call Bo')\"` \
 adds a task, UPDATE changes its status (active, completed, deleted), also while a desk runs. What \
-is in it leaves this machine only as answers to the server's searches, five tasks at most, unless \
+is in it leaves this machine only as answers to the server's searches, at most five tasks to each, unless \
 --context-from-store is given.
 
 A folder's picture is known by name, length and time of its last change. The store remembers \

@@ -19,6 +19,9 @@ use crate::world::World;
 const USUAL_HEARTBEAT: Duration = Duration::from_secs(30);
 /// More often than this no server is told, whatever it wishes.
 const LEAST_HEARTBEAT: Duration = Duration::from_secs(1);
+const RATE_LIMITED: &str = "RATE_LIMITED";
+/// A quota is counted by the minute; other frames wait behind those that met it.
+const QUOTA_PAUSE: Duration = Duration::from_secs(30);
 /// A server that goes away may ask for no longer wait than this.
 const LONGEST_LEAVE: Duration = Duration::from_secs(60);
 /// How long a stream is kept beyond the time that the server said it would end by.
@@ -296,8 +299,14 @@ fn settle<O: FnMut(Step)>(
             held.unsend(&frame_id);
             return Ok(true);
         }
-        Verdict::Failed(error) if error.retryable => {
-            (desktop.observe)(match held.postpone(&frame_id, world) {
+        // A quota that is used up for today is no fault of the frame: the next run
+        // shows it again.
+        Verdict::Failed(error) if error.retryable || error.code == RATE_LIMITED => {
+            let least = match error.code == RATE_LIMITED {
+                true => QUOTA_PAUSE,
+                false => Duration::ZERO,
+            };
+            (desktop.observe)(match held.postpone(&frame_id, least, world) {
                 Some(again) => Step::Postponed { error, again },
                 None => Step::Failed(error),
             });
@@ -321,7 +330,7 @@ fn fail(
 ) {
     for id in frames {
         let error = told(&id, "NO_ANSWER", why);
-        observe(match held.postpone(&id, world) {
+        observe(match held.postpone(&id, Duration::ZERO, world) {
             Some(again) => Step::Postponed { error, again },
             None => Step::Failed(error),
         });

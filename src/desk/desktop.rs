@@ -391,6 +391,10 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
             .as_ref()
             .map_or("", |arguments| &arguments.query);
         let found = match call.tool_kind() {
+            // The tasks are told for a frame that was shown, and for nothing else.
+            _ if !self.unanswered.contains(&call.frame_id) => {
+                Err("no frame of that frame_id is being analysed".to_owned())
+            }
             ToolKind::SearchSimilar => self.store.search_similar(query).map_err(|e| e.to_string()),
             ToolKind::SearchKeywords => {
                 self.store.search_keywords(query).map_err(|e| e.to_string())

@@ -118,11 +118,16 @@ impl Held {
         }
     }
 
-    /// It failed, which may pass. How long until it is sent again; `None` if it was
-    /// tried often enough: it has ended then.
-    pub(super) fn postpone(&mut self, id: &str, world: &World) -> Option<Duration> {
+    /// It failed, which may pass, but not before `least`. How long until it is sent
+    /// again; `None` if it was tried often enough: it has ended then.
+    pub(super) fn postpone(
+        &mut self,
+        id: &str,
+        least: Duration,
+        world: &World,
+    ) -> Option<Duration> {
         let frame = self.frame(id)?;
-        let again = frame.failures.after_failure(world);
+        let again = least + frame.failures.after_failure(world);
         if frame.failures.failures() >= MOST_TRIES {
             self.remove(id);
             return None;

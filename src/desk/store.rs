@@ -288,7 +288,7 @@ impl Store {
             Ok(proto::Goal {
                 goal_id: row.get("id")?,
                 title: row.get("title")?,
-                description: row.get("description")?,
+                description: description(row)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -296,10 +296,17 @@ impl Store {
 
     /// Indexes what was written since it was last called.
     fn index(&mut self) -> Result<(), Error> {
-        let all = self.db.transaction()?;
+        let is_new = "SELECT EXISTS (SELECT 1 FROM tasks WHERE NOT indexed)";
+        if !self.db.query_row(is_new, [], |row| row.get::<_, bool>(0))? {
+            return Ok(());
+        }
+        // One that begins by reading would not wait for another program's to end.
+        let all = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let new: Vec<(i64, String)> = all
             .prepare("SELECT id, description FROM tasks WHERE NOT indexed")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([], |row| Ok((row.get("id")?, description(row)?)))?
             .collect::<Result<_, _>>()?;
         for (id, description) in new {
             let words = likeness::words(&description).join(" ");
@@ -399,8 +406,13 @@ fn end_frame(db: &Connection, frame_id: &str, ending: &str) -> rusqlite::Result<
 
 /// The description, as much of it as leaves the desktop.
 fn told(row: &Row<'_>) -> rusqlite::Result<String> {
-    let description: String = row.get("description")?;
-    Ok(clip(&description, MOST_TOLD).into_owned())
+    Ok(clip(&description(row)?, MOST_TOLD).into_owned())
+}
+
+/// Other programs write it, and SQLite takes any bytes for a text.
+fn description(row: &Row<'_>) -> rusqlite::Result<String> {
+    let description = row.get_ref("description")?.as_bytes()?;
+    Ok(String::from_utf8_lossy(description).into_owned())
 }
 
 fn score(row: &Row<'_>) -> rusqlite::Result<i32> {

@@ -368,7 +368,7 @@ async fn an_answer_that_comes_twice_is_kept_once() {
 #[tokio::test(start_paused = true)]
 async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
     let scripts = [boxed(|mut peer| async move {
-        peer.ready(0).await;
+        peer.ready(600_000).await;
         for nth in 0..3 {
             let frame = peer.frame().await;
             match nth {
@@ -382,6 +382,21 @@ async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
     ended.unwrap();
     let twice_later = "ready sent postponed sent postponed sent decided";
     assert_eq!(named(&steps), twice_later);
+
+    // Google's quota of a day is not retryable, but is no fault of the frame.
+    let began = Instant::now();
+    let scripts = [boxed(|mut peer| async move {
+        peer.ready(600_000).await;
+        for _ in 0..5 {
+            let frame = peer.frame().await;
+            fail_frame(&peer, &frame, "RATE_LIMITED", false).await;
+        }
+        until_closed(&mut peer).await;
+    })];
+    let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
+    ended.unwrap();
+    assert!(named(&steps).ends_with("postponed sent failed"));
+    assert!(began.elapsed() >= 4 * QUOTA_PAUSE);
 
     let scripts = [boxed(|mut peer| async move {
         peer.ready(0).await;

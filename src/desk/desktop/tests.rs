@@ -74,11 +74,25 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
         let unknown = ToolCallRequest {
             request_id: "r2".into(),
             tool_kind: 99,
+            frame_id: "one".into(),
             ..ToolCallRequest::default()
         };
         peer.say(server_event::Event::ToolCallRequest(unknown))
             .await;
-        assert!(!peer.result().await.error.is_empty());
+        assert!(peer.result().await.error.contains("no such search"));
+        let unasked = ToolCallRequest {
+            request_id: "r3".into(),
+            tool_kind: ToolKind::SearchSimilar as i32,
+            arguments: Some(ToolCallArguments {
+                query: "lease".into(),
+            }),
+            frame_id: "never shown".into(),
+            ..ToolCallRequest::default()
+        };
+        peer.say(server_event::Event::ToolCallRequest(unasked))
+            .await;
+        let result = peer.result().await;
+        assert!(result.error.contains("no frame") && result.result.is_none());
         let extracted = AnalysisOutcome {
             task: Some(ExtractedTask {
                 title: "Countersign the lease for the Porto venue".into(),
@@ -130,10 +144,10 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
         .collect();
     assert_eq!(
         names.join(" "),
-        "Ready FrameSent SearchAsked SearchAnswered SearchAsked SearchAnswered Decided FrameSent Decided"
+        "Ready FrameSent SearchAsked SearchAnswered SearchAsked SearchAnswered SearchAsked SearchAnswered Decided FrameSent Decided"
     );
     assert!(matches!(
-        steps[6],
+        steps[8],
         Step::Decided {
             kept_as: Some(8),
             ..

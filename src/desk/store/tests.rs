@@ -310,3 +310,15 @@ fn odd_texts_are_kept_and_found_in_a_file_too() {
     }
     assert_eq!(store.count().unwrap(), 3);
 }
+
+#[test]
+fn a_description_that_is_no_utf_8_spoils_no_search() {
+    let mut store = store(&["Send the signed lease to Berlin"]);
+    let latin_1 =
+        "INSERT INTO tasks (description) VALUES (CAST(x'47726FDF6520526563686E756E67' AS TEXT))";
+    store.db.execute(latin_1, []).unwrap();
+    assert_eq!(store.search_keywords("lease").unwrap().len(), 1);
+    let hits = store.search_keywords("Rechnung").unwrap();
+    assert_eq!(hits[0].description, "Gro\u{fffd}e Rechnung");
+    assert!(!store.search_similar("the signed lease").unwrap().is_empty());
+}
