@@ -4,16 +4,17 @@ use super::Mistakes;
 use super::check::{given, url};
 use crate::telemetry::TraceOptions;
 
-/// Whether and where spans are exported. The SDK reads the other variables of its
-/// specification itself: `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`,
-/// `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`.
+/// Whether and where spans are exported. The SDK reads further variables of its
+/// specification itself: `OTEL_EXPORTER_OTLP_HEADERS` and `…_TIMEOUT`,
+/// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER` and `…_ARG`, `OTEL_BSP_…`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Traces")]
 pub struct TraceSettings {
     /// The collector that spans are sent to, by OTLP over gRPC, such as
-    /// http://localhost:4317; without it there are no traces. The other OTEL_…
-    /// variables (headers, resource attributes, sampler, batches) mean what
-    /// OpenTelemetry's specification says.
+    /// http://localhost:4317; without it there are no traces. Of the others that
+    /// OpenTelemetry specifies, OTEL_EXPORTER_OTLP_HEADERS and …_TIMEOUT,
+    /// OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and …_ARG, and OTEL_BSP_…
+    /// are honoured.
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -53,6 +54,10 @@ impl TraceSettings {
         };
         let mut wrong = Vec::new();
         let endpoint = url(&mut wrong, "OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        // The one for gRPC is stricter: no blanks, for example.
+        if wrong.is_empty() && endpoint.parse::<http::Uri>().is_err() {
+            wrong.push("OTEL_EXPORTER_OTLP_ENDPOINT: has characters that no URI has".to_owned());
+        }
         let protocol = self.otel_exporter_otlp_protocol.trim();
         if protocol != "grpc" {
             wrong.push(format!(

@@ -20,9 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A token is not replaced again in this time, nor a fetch that was refused begun
 /// anew: what is younger is as good as can be had.
 const QUIET: Duration = Duration::from_secs(10);
+/// A fetch that began after one that failed is hidden behind that failure; it is
+/// given up when there was no token for so long.
+const FAILING: Duration = Duration::from_secs(30);
 /// Fetches that never ended, in a row. Each may hold a connection for as long as its
-/// peer does, so that there is no ninth before one is answered.
+/// peer does: from the ninth on, one is begun only so often.
 const MOST_SILENT: u32 = 8;
+const SELDOM: Duration = Duration::from_secs(600);
 
 /// The tokens of one server.
 pub(super) struct Tokens {
@@ -174,10 +178,15 @@ impl Held {
     /// Takes note of what it gave to somebody who waited from `begun` on.
     fn learn<T>(&mut self, answer: &Result<Result<T, CredentialsError>, Elapsed>, begun: Instant) {
         match answer {
+            Ok(Err(error)) if error.is_transient() => {
+                if self.waited_since.get_or_insert(begun).elapsed() >= FAILING {
+                    self.state = State::Silent;
+                }
+            }
             Ok(answer) => {
                 self.waited_since = None;
                 self.silent = 0;
-                if answer.as_ref().is_err_and(|error| !error.is_transient()) {
+                if answer.is_err() {
                     self.state = State::Refused;
                 }
             }
@@ -203,11 +212,17 @@ impl Held {
     fn replace_if_of_no_use(&mut self, credentials: &Credentials) {
         match self.state {
             State::Refused if !self.is_new() => self.replace(credentials),
-            State::Silent if !self.is_new() && self.silent < MOST_SILENT => {
-                self.silent += 1;
-                self.replace(credentials);
+            State::Silent => {
+                let pause = match self.silent < MOST_SILENT {
+                    true => QUIET,
+                    false => SELDOM,
+                };
+                if self.since.is_none_or(|since| since.elapsed() >= pause) {
+                    self.silent = self.silent.saturating_add(1);
+                    self.replace(credentials);
+                }
             }
-            State::Working | State::Refused | State::Silent => {}
+            State::Working | State::Refused => {}
         }
     }
 }
@@ -242,5 +257,22 @@ mod tests {
             advance(QUIET).await;
         }
         assert_eq!(tokens.held().number, u64::from(MOST_SILENT));
+        advance(SELDOM).await;
+        assert_eq!(waits(60, 10).await, u64::from(MOST_SILENT) + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_hidden_behind_an_older_failure_is_given_up_as_well() {
+        let mut held = Held::new(&Credentials::of_the_machine(Some("127.0.0.1:1")), 0, 0);
+        let failed = |held: &mut Held| {
+            let error = CredentialsError::from_msg(true, "503");
+            held.learn::<()>(&Ok(Err(error)), Instant::now());
+            held.state == State::Silent
+        };
+        assert!(!failed(&mut held));
+        advance(FAILING / 2).await;
+        assert!(!failed(&mut held));
+        advance(FAILING / 2).await;
+        assert!(failed(&mut held));
     }
 }

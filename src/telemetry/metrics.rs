@@ -89,6 +89,7 @@ struct Inner {
     tools: Family<ToolLabels, Counter>,
     discarded_tool_results: Counter,
     auth: Family<AuthLabels, Counter>,
+    keys_usable: Gauge,
     model_seconds: Histogram,
     tool_seconds: Histogram,
     frame_seconds: Histogram,
@@ -162,6 +163,12 @@ impl Metrics {
                 "stream_auth",
                 "Tokens of new streams, by verdict",
                 Family::default(),
+            ),
+            keys_usable: put(
+                r,
+                "keys_usable",
+                "1 while tokens can be judged, 0 while the public keys cannot be had",
+                Gauge::default(),
             ),
             model_seconds: put_seconds(r, "model", "Time of one model call", &WAIT_BUCKETS),
             tool_seconds: put_seconds(r, "tool", "Time of one search on a desktop", &WAIT_BUCKETS),
@@ -275,6 +282,11 @@ impl Metrics {
     /// The token of a new stream was judged.
     pub fn stream_auth(&self, result: AuthResult) {
         self.0.auth.get_or_create(&AuthLabels { result }).inc();
+    }
+
+    /// Whether tokens can be judged.
+    pub fn keys_usable(&self, usable: bool) {
+        self.0.keys_usable.set(usable.into());
     }
 
     /// A frame's analysis is over, this long after the frame was accepted.

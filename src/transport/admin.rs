@@ -69,6 +69,7 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    admin.metrics.keys_usable(admin.verifier.ready());
     (
         [(CONTENT_TYPE, METRICS_CONTENT_TYPE)],
         admin.metrics.render(),
