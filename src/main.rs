@@ -195,7 +195,8 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
     if args.check_config {
         let config = config.show(&settings);
         let (traces, log) = (args.traces.show(), args.log.show(SERVER_LOG));
-        print!("{config}{traces}{log}");
+        // Nobody reads a closed pipe.
+        let _ = write!(stdout(), "{config}{traces}{log}");
         return Ok(ExitCode::SUCCESS);
     }
     let traces = traces.as_ref().map(Traces::new).transpose();

@@ -372,7 +372,16 @@ fn add_listed(db: &Connection, task: &Task) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The id of the task, which may be there already: two frames that are analysed at
+/// once cannot find what the other one comes to.
 fn add_extracted(db: &Connection, task: &ExtractedTask) -> rusqlite::Result<i64> {
+    let same = "SELECT id FROM tasks WHERE status = 'active' AND description = ?1 COLLATE NOCASE";
+    let same = db
+        .query_row(same, [&task.title], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = same {
+        return Ok(id);
+    }
     let priority = match task.priority() {
         TaskPriority::PriorityHigh => "high",
         TaskPriority::PriorityMedium => "medium",

@@ -322,3 +322,12 @@ fn a_description_that_is_no_utf_8_spoils_no_search() {
     assert_eq!(hits[0].description, "Gro\u{fffd}e Rechnung");
     assert!(!store.search_similar("the signed lease").unwrap().is_empty());
 }
+
+#[test]
+fn the_same_task_of_two_frames_is_kept_once() {
+    let mut store = store(&["Order badges"]);
+    let first = store.keep("one", &extracted("Send the lease")).unwrap();
+    let second = store.keep("two", &extracted("send the Lease")).unwrap();
+    assert_eq!((first, second), (Some(2), Some(2)));
+    assert_eq!(store.search_keywords("lease").unwrap().len(), 1);
+}
