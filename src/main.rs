@@ -26,6 +26,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What servers log unless they are told otherwise.
 const SERVER_LOG: &str = "info";
+/// What is logged beside output of its own.
+const CLIENT_LOG: &str = "error";
 
 /// ProactiveAI: a desktop's frames go in, one decision per frame comes out.
 #[derive(Parser)]
@@ -173,6 +175,12 @@ fn main() -> ExitCode {
     })
 }
 
+fn log(settings: &LogSettings, usual: &str) -> Result<(), Mistakes> {
+    let (format, filter) = settings.check(usual)?;
+    telemetry::init(format, filter, settings.colour(&stderr()), None);
+    Ok(())
+}
+
 async fn serve(args: Serve) -> Result<ExitCode, Failure> {
     let stand_in = args.dev && !args.settings.has_model();
     let settings = match args.dev {
@@ -257,8 +265,7 @@ async fn leave(
 }
 
 async fn play(args: Demo) -> Result<ExitCode, Failure> {
-    let (format, filter) = args.log.check("error")?;
-    telemetry::init(format, filter, args.log.colour(&stderr()), None);
+    log(&args.log, CLIENT_LOG)?;
     let told = |error: demo::Error| Failure {
         code: error.exit_code(),
         ..Failure::new(error)
@@ -288,8 +295,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
 }
 
 async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {
-    let (format, filter) = args.log.check("error")?;
-    telemetry::init(format, filter, args.log.colour(&stderr()), None);
+    log(&args.log, CLIENT_LOG)?;
     let told = |error: desk::Failure| Failure {
         code: error.exit_code(),
         ..Failure::new(error)
@@ -311,8 +317,7 @@ async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {
-    let (format, filter) = args.log.check(SERVER_LOG)?;
-    telemetry::init(format, filter, args.log.colour(&stderr()), None);
+    log(&args.log, SERVER_LOG)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let listener = TcpListener::bind(address)
         .await

@@ -12,17 +12,16 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use proactive::stand_in::Move;
 use proactive::transport::grpc::Tls;
-use proactive::world::World;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use support::tools::{node_with, passed, python_with};
-use support::{App, PATIENCE, TestApp, jpeg};
+use support::{App, PATIENCE, TestApp, jpeg, unsigned_token};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
@@ -137,22 +136,6 @@ fn answer(output: &Output) -> Value {
     serde_json::from_str(&passed(output)).unwrap()
 }
 
-/// A token that every server in emulator mode takes.
-fn unsigned_token() -> String {
-    let now = World::real().now().as_second();
-    let header = json!({"alg": "none", "typ": "JWT"});
-    let claims = json!({
-        "iss": "https://securetoken.google.com/demo-proactive",
-        "aud": "demo-proactive",
-        "sub": "user-of-a-test",
-        "iat": now,
-        "auth_time": now,
-        "exp": now + 3_600,
-    });
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    format!("{header}.{claims}.")
-}
-
 fn address(app: &App) -> String {
     app.service.grpc_addr().to_string()
 }
@@ -210,7 +193,7 @@ async fn keeps_its_frame_while_the_server_is_restarted(client: Client) {
     let first = restarted("127.0.0.1:0".parse().unwrap()).start().await;
     first.script([Move::hang()]);
     let place = first.service.grpc_addr();
-    let token = unsigned_token();
+    let token = unsigned_token("demo-proactive");
     let running = Running::start(client.show(&place.to_string(), &token, REQUEST));
     let mut traffic = first.model.traffic();
     let asked = timeout(PATIENCE, traffic.wait_for(|traffic| traffic.open == 1));

@@ -52,6 +52,17 @@ impl fmt::Display for Mistakes {
     }
 }
 
+#[cfg(test)]
+impl Mistakes {
+    /// The variables they are told by, in order of the alphabet.
+    fn names(&self) -> Vec<&str> {
+        let names = self.0.iter().filter_map(|told| told.split(": ").next());
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names
+    }
+}
+
 /// How this process logs.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
@@ -105,11 +116,10 @@ impl LogSettings {
     /// takes them.
     pub fn show(&self, usual: &str) -> String {
         let filter = self.filter().unwrap_or(usual);
-        let no_color = self.no_color.as_deref().unwrap_or_default();
-        let no_color = if no_color.is_empty() {
-            "not set"
-        } else {
+        let no_color = if self.is_colourless() {
             "set"
+        } else {
+            "not set"
         };
         let format = &self.log_format;
         format!("RUST_LOG={filter}\nLOG_FORMAT={format}\nNO_COLOR={no_color}\n")
@@ -123,6 +133,10 @@ impl LogSettings {
 
     /// Whether colours may be written to this terminal.
     pub fn colour(&self, terminal: &impl IsTerminal) -> bool {
-        self.no_color.as_deref().unwrap_or_default().is_empty() && terminal.is_terminal()
+        !self.is_colourless() && terminal.is_terminal()
+    }
+
+    fn is_colourless(&self) -> bool {
+        !self.no_color.as_deref().unwrap_or_default().is_empty()
     }
 }

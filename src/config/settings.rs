@@ -3,9 +3,10 @@
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::Mistakes;
+use super::check::{given, secret};
 
 /// The settings of `proactive serve`, not yet checked. All of them may come
 /// from the environment alone.
@@ -358,8 +359,7 @@ impl Settings {
     /// another address than loopback if that is given.
     #[must_use]
     pub fn dev(self) -> Self {
-        let address = self.bind_address.clone();
-        let address = address.filter(|address| !address.trim().is_empty());
+        let address = given(&self.bind_address).map(str::to_owned);
         let ports = (self.grpc_port.clone(), self.admin_port.clone());
         let embedded = self.embedded();
         Self {
@@ -373,8 +373,7 @@ impl Settings {
     /// Whether they name a model to ask: by a Gemini key, or on Vertex AI.
     pub fn has_model(&self) -> bool {
         let keys = [&self.google_api_key, &self.gemini_api_key];
-        let mut keys = keys.into_iter().flatten();
-        self.on_vertex() || keys.any(|key| !key.expose_secret().trim().is_empty())
+        self.on_vertex() || keys.into_iter().any(|key| secret(key).is_some())
     }
 
     fn parse(command: Command) -> Result<Self, Mistakes> {

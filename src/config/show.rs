@@ -104,15 +104,18 @@ impl Config {
                 NOT_SET
             },
         );
-        // A signed URL has its signature in the query.
-        let (keys_url, query) = match auth.keys_url.split_once('?') {
-            Some((keys_url, _)) => (keys_url, "?********"),
-            None => (auth.keys_url.as_str(), ""),
-        };
-        line("FIREBASE_KEYS_URL", &format!("{keys_url}{query}"));
+        line("FIREBASE_KEYS_URL", &without_query(&auth.keys_url));
         line("TOKEN_CLOCK_SKEW", &span(auth.clock_skew));
         line("FIREBASE_KEYS_MAX_STALE", &span(auth.max_stale));
         page
+    }
+}
+
+/// A key, or the signature of a signed URL, stands in the query.
+pub(super) fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((url, _)) => format!("{url}?********"),
+        None => url.to_owned(),
     }
 }
 

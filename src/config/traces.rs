@@ -2,6 +2,7 @@
 
 use super::Mistakes;
 use super::check::{given, url};
+use super::show::without_query;
 use crate::telemetry::TraceOptions;
 
 /// Whether and where spans are exported. The SDK reads further variables of its
@@ -74,13 +75,10 @@ impl TraceSettings {
 
     /// One `NAME=value` a line, as [`check`](Self::check) takes them.
     pub fn show(&self) -> String {
-        // A key may stand in the query.
-        let endpoint = self
-            .endpoint()
-            .and_then(|endpoint| endpoint.split('?').next());
+        let endpoint = self.endpoint().map(without_query);
         format!(
             "OTEL_EXPORTER_OTLP_ENDPOINT={}\nOTEL_EXPORTER_OTLP_PROTOCOL={}\nOTEL_SERVICE_NAME={}\nOTEL_SDK_DISABLED={}\n",
-            endpoint.unwrap_or("not set: no traces"),
+            endpoint.as_deref().unwrap_or("not set: no traces"),
             self.otel_exporter_otlp_protocol.trim(),
             self.otel_service_name.trim(),
             self.is_disabled(),

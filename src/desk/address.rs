@@ -10,7 +10,7 @@ use http::Uri;
 use tokio::time::timeout;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use super::Error;
+use super::{Error, files};
 
 /// The port of a server on this host, if none is named.
 const LOCAL_PORT: u16 = 50_051;
@@ -56,10 +56,13 @@ pub enum Roots {
 
 /// A file of certificates that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("--ca {}: {cause}", path.display())]
-pub struct UnfitRoots {
-    path: PathBuf,
-    cause: String,
+pub enum UnfitRoots {
+    /// It is missing, too long, or may not be read.
+    #[error("--ca: {0}")]
+    File(#[from] files::Error),
+    /// It is a file of something else.
+    #[error("--ca {}: it holds no PEM certificate", .0.display())]
+    NoCertificate(PathBuf),
 }
 
 impl FromStr for Address {
@@ -126,17 +129,9 @@ impl Roots {
     /// # Errors
     /// [`UnfitRoots`] says what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, UnfitRoots> {
-        let unfit = |cause: String| UnfitRoots {
-            path: path.to_owned(),
-            cause,
-        };
-        let length = std::fs::metadata(path).map_err(|cause| unfit(cause.to_string()))?;
-        if length.len() > MOST_CERTIFICATES {
-            return Err(unfit(format!("over {MOST_CERTIFICATES} bytes long")));
-        }
-        let pem = std::fs::read_to_string(path).map_err(|cause| unfit(cause.to_string()))?;
+        let pem = files::lossy(files::read(path, MOST_CERTIFICATES)?);
         if !pem.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(unfit("it holds no PEM certificate".to_owned()));
+            return Err(UnfitRoots::NoCertificate(path.to_owned()));
         }
         Ok(Self::Private(pem))
     }

@@ -302,14 +302,7 @@ fn settle<O: FnMut(Step)>(
         // A quota that is used up for today is no fault of the frame: the next run
         // shows it again.
         Verdict::Failed(error) if error.retryable || error.code == RATE_LIMITED => {
-            let least = match error.code == RATE_LIMITED {
-                true => QUOTA_PAUSE,
-                false => Duration::ZERO,
-            };
-            (desktop.observe)(match held.postpone(&frame_id, least, world) {
-                Some(again) => Step::Postponed { error, again },
-                None => Step::Failed(error),
-            });
+            (desktop.observe)(postponed(error, held, world));
         }
         Verdict::Failed(error) => {
             held.remove(&frame_id);
@@ -329,11 +322,19 @@ fn fail(
     observe: &mut impl FnMut(Step),
 ) {
     for id in frames {
-        let error = told(&id, "NO_ANSWER", why);
-        observe(match held.postpone(&id, Duration::ZERO, world) {
-            Some(again) => Step::Postponed { error, again },
-            None => Step::Failed(error),
-        });
+        observe(postponed(told(&id, "NO_ANSWER", why), held, world));
+    }
+}
+
+/// The frame of this error is to be sent again later, unless it was sent too often.
+fn postponed(error: ServerError, held: &mut Held, world: &World) -> Step {
+    let least = match error.code == RATE_LIMITED {
+        true => QUOTA_PAUSE,
+        false => Duration::ZERO,
+    };
+    match held.postpone(&error.frame_id, least, world) {
+        Some(again) => Step::Postponed { error, again },
+        None => Step::Failed(error),
     }
 }
 

@@ -186,15 +186,7 @@ impl Shot {
             Self::Given(given) => {
                 let file = given.picture.as_deref().map(name_of);
                 Ok(match given.read() {
-                    Ok((jpeg, text)) => Taken::Screen(Box::new(Screen {
-                        id: world.uuid(),
-                        file,
-                        app: place.app.clone(),
-                        window: place.window.clone(),
-                        text,
-                        jpeg,
-                        captured: None,
-                    })),
+                    Ok(read) => screen(world.uuid(), file, place, read, None),
                     Err(error) => Taken::Skipped {
                         file: file.unwrap_or_default(),
                         why: error.to_string(),
@@ -236,17 +228,30 @@ fn found(id: String, picture: &Picture, place: &Place) -> Taken {
         return skipped("it was changed before its turn came".to_owned());
     }
     match read {
-        Ok((jpeg, text)) => Taken::Screen(Box::new(Screen {
-            id,
-            file: Some(name_of(path)),
-            app: place.app.clone(),
-            window: place.window.clone(),
-            text,
-            jpeg,
-            captured: Timestamp::try_from(picture.modified).ok(),
-        })),
+        Ok(read) => {
+            let captured = Timestamp::try_from(picture.modified).ok();
+            screen(id, Some(name_of(path)), place, read, captured)
+        }
         Err(error) => skipped(error.to_string()),
     }
+}
+
+fn screen(
+    id: String,
+    file: Option<String>,
+    Place { app, window }: &Place,
+    (jpeg, text): (Bytes, String),
+    captured: Option<Timestamp>,
+) -> Taken {
+    Taken::Screen(Box::new(Screen {
+        id,
+        file,
+        app: app.clone(),
+        window: window.clone(),
+        text,
+        jpeg,
+        captured,
+    }))
 }
 
 /// The text beside a picture; none if there is no such file.

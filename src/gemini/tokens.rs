@@ -123,7 +123,7 @@ impl Tokens {
     pub(super) fn refused(&self, pass: &Pass) -> bool {
         let mut held = self.held();
         if held.number == pass.number {
-            if held.is_new() {
+            if held.is_younger_than(QUIET) {
                 return false;
             }
             tracing::info!("Vertex AI refused an access token; another one is fetched");
@@ -205,24 +205,21 @@ impl Held {
         };
     }
 
-    fn is_new(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() < QUIET)
+    fn is_younger_than(&self, age: Duration) -> bool {
+        self.since.is_some_and(|since| since.elapsed() < age)
     }
 
     fn replace_if_of_no_use(&mut self, credentials: &Credentials) {
-        match self.state {
-            State::Refused if !self.is_new() => self.replace(credentials),
-            State::Silent => {
-                let pause = match self.silent < MOST_SILENT {
-                    true => QUIET,
-                    false => SELDOM,
-                };
-                if self.since.is_none_or(|since| since.elapsed() >= pause) {
-                    self.silent = self.silent.saturating_add(1);
-                    self.replace(credentials);
-                }
+        let pause = match self.state {
+            State::Working => return,
+            State::Silent if self.silent >= MOST_SILENT => SELDOM,
+            State::Silent | State::Refused => QUIET,
+        };
+        if !self.is_younger_than(pause) {
+            if self.state == State::Silent {
+                self.silent = self.silent.saturating_add(1);
             }
-            State::Working | State::Refused => {}
+            self.replace(credentials);
         }
     }
 }

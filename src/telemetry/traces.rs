@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{TraceContextExt, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
@@ -98,9 +98,12 @@ impl TraceContext {
 
     /// What to hand on from this span; `None` if there are no traces.
     pub fn of_span(span: &Span) -> Option<Box<Self>> {
-        let mut context = Box::<Self>::default();
-        TraceContextPropagator::new().inject_context(&span.context(), &mut *context);
-        (!context.traceparent.is_empty()).then_some(context)
+        let within = span.context();
+        within.span().span_context().is_valid().then(|| {
+            let mut context = Box::<Self>::default();
+            TraceContextPropagator::new().inject_context(&within, &mut *context);
+            context
+        })
     }
 
     /// As a parent for a span; an empty one if it is malformed.
@@ -135,8 +138,6 @@ impl Injector for TraceContext {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::TraceContextExt;
-
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -244,21 +244,14 @@ impl ProactiveAi for Door {
         if self.stop.soft.is_cancelled() {
             return Err(shutting_down());
         }
-        let said = |name| {
-            let value = request
-                .metadata()
-                .get(name)
-                .and_then(|value| value.to_str().ok());
-            clip(value.unwrap_or_default(), CLIENT_CHARS).into_owned()
+        let header = |name: &str| {
+            let value = request.metadata().get(name);
+            value.and_then(|value| value.to_str().ok())
         };
+        let said = |name| clip(header(name).unwrap_or_default(), CLIENT_CHARS).into_owned();
         let (device, platform) = (said("x-device-id"), said("x-app-platform"));
         let app_version = said("x-app-version");
-        let trace = TraceContext::of_headers(|name| {
-            request
-                .metadata()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        });
+        let trace = TraceContext::of_headers(header);
         let (_, mut extensions, _) = request.into_parts();
         let principal = extensions.remove::<Principal>();
         let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());

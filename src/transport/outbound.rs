@@ -113,15 +113,18 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
         timeout,
         trace,
     } = request;
-    let trace = trace.map_or_else(TraceContext::default, |trace| *trace);
+    let TraceContext {
+        traceparent,
+        tracestate,
+    } = trace.map(|trace| *trace).unwrap_or_default();
     proto::ToolCallRequest {
         request_id: id.to_string(),
         tool_kind: tool_kind(kind).into(),
         arguments: Some(proto::ToolCallArguments { query }),
         deadline_ms: millis_left(timeout),
         frame_id: frame.to_string(),
-        traceparent: trace.traceparent,
-        tracestate: trace.tracestate,
+        traceparent,
+        tracestate,
     }
 }
 

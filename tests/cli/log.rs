@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 use crate::serve::Server;
 use crate::support::{Desk, connect, frame};
 
-pub(crate) const KEY: &str = "AIzaSyKeyThatNobodyMaySee0123456789abcd";
+const KEY: &str = "AIzaSyKeyThatNobodyMaySee0123456789abcd";
 const UID: &str = "uid12345rest-of-the-uid";
 const SCREEN: &str =
     "Hi, can you send the Wolkenkuckucksheim office the signed Mietvertrag before Tuesday?";
@@ -32,11 +32,27 @@ const JPEG: &[u8] = include_bytes!("../../examples/frames/new-request.jpg");
 /// The outside of the server: keys, model. In this process, so that they can
 /// misbehave.
 pub(crate) struct Outside {
-    pub(crate) issuer: LocalIssuer,
+    issuer: LocalIssuer,
     model: StandIn,
-    pub(crate) keys_url: String,
-    pub(crate) base_url: String,
+    keys_url: String,
+    base_url: String,
     _servers: JoinSet<()>,
+}
+
+impl Outside {
+    /// What a server is told of it.
+    pub(crate) fn environment(&self) -> [(&str, &str); 3] {
+        [
+            ("GOOGLE_API_KEY", KEY),
+            ("GOOGLE_GEMINI_BASE_URL", &self.base_url),
+            ("FIREBASE_KEYS_URL", &self.keys_url),
+        ]
+    }
+
+    pub(crate) fn token(&self, uid: &str) -> String {
+        let life = Duration::from_secs(600);
+        self.issuer.mint(uid, life, Some("pro"))
+    }
 }
 
 pub(crate) async fn outside() -> Outside {
@@ -173,17 +189,13 @@ pub(crate) async fn log_of_a_whole_session(filter: &str, format: &str) -> String
 /// The log, and the token of the session.
 pub(crate) async fn a_whole_session_logged(environment: &[(&str, &str)]) -> (String, String) {
     let outside = outside().await;
-    let token = outside
-        .issuer
-        .mint(UID, Duration::from_secs(600), Some("pro"));
-    let basis = [
+    let token = outside.token(UID);
+    let secrets = [
         ("GEMINI_API_KEY", "the-key-that-loses"),
-        ("GOOGLE_API_KEY", KEY),
-        ("GOOGLE_GEMINI_BASE_URL", &outside.base_url),
-        ("FIREBASE_KEYS_URL", &outside.keys_url),
         ("SERVICE_ACCOUNT_JSON", r#"{"private_key": "MIIE-private"}"#),
     ];
-    let server = Server::start(&[&basis[..], environment].concat());
+    let environment = [&outside.environment()[..], &secrets, environment].concat();
+    let server = Server::start(&environment);
     let channel = connect(&format!("http://{}", server.grpc)).await;
     a_whole_session(&outside, channel, &token).await;
     server.process.signal("TERM");

@@ -2,21 +2,18 @@
 
 use std::net::TcpListener;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{OutcomeKind, ToolCallRequest};
-use proactive::world::World;
-use serde_json::json;
 use tonic::Code;
 
 use crate::process::{Running, proactive, run};
-use crate::support::{Desk, connect};
+use crate::support::{Desk, connect, unsigned_token};
 
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
+pub(crate) const PROJECT: &str = "demo-test";
 const BASIS: [(&str, &str); 6] = [
     ("GEMINI_API_KEY", "key-of-a-test"),
-    ("FIREBASE_PROJECT_ID", "demo-test"),
+    ("FIREBASE_PROJECT_ID", PROJECT),
     ("BIND_ADDRESS", "127.0.0.1"),
     ("GRPC_PORT", "0"),
     ("ADMIN_PORT", "0"),
@@ -58,22 +55,6 @@ fn field(line: &str, name: &str) -> String {
     value
         .unwrap_or_else(|| panic!("no {name} in {line}"))
         .to_owned()
-}
-
-/// As the Firebase Auth emulator makes them.
-pub(crate) fn unsigned_token() -> String {
-    let now = World::real().now().as_second();
-    let header = json!({"alg": "none", "typ": "JWT"});
-    let claims = json!({
-        "iss": "https://securetoken.google.com/demo-test",
-        "aud": "demo-test",
-        "sub": "user-of-a-test",
-        "iat": now,
-        "auth_time": now,
-        "exp": now + 3_600,
-    });
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    format!("{header}.{claims}.")
 }
 
 #[tokio::test]
@@ -123,7 +104,7 @@ async fn in_the_middle_of_a_frame() -> (Running, Server, Desk, ToolCallRequest) 
         ("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
     ]);
     let channel = connect(&format!("http://{}", server.grpc)).await;
-    let mut desk = Desk::open(channel, &unsigned_token()).await.unwrap();
+    let mut desk = Desk::open(channel, &unsigned_token(PROJECT)).await.unwrap();
     desk.hello("1.1").await;
     desk.ready().await;
     desk.frame("accepted", REQUEST).await;

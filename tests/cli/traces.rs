@@ -13,7 +13,6 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{OutcomeKind, ToolCallRequest};
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -21,7 +20,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Server as Tonic;
 use tonic::{Request, Response, Status};
 
-use crate::log::{KEY, a_whole_session_logged, outside, shows_nothing_secret_or_personal};
+use crate::log::{a_whole_session_logged, outside, shows_nothing_secret_or_personal};
 use crate::serve::Server;
 use crate::support::{Desk, connect};
 
@@ -115,20 +114,16 @@ async fn one_frame_is_followed_from_its_desktop_to_the_model_and_into_the_log() 
     let collector = Collector::default();
     let (endpoint, _servers) = collector.start().await;
     let outside = outside().await;
-    let token = outside
-        .issuer
-        .mint("someone", Duration::from_secs(600), None);
-    let server = Server::start(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+    let token = outside.token("someone");
+    let seen = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
         (
             "OTEL_RESOURCE_ATTRIBUTES",
             "deployment.environment.name=test",
         ),
         ("LOG_FORMAT", "json"),
-        ("GEMINI_API_KEY", KEY),
-        ("GOOGLE_GEMINI_BASE_URL", &outside.base_url),
-        ("FIREBASE_KEYS_URL", &outside.keys_url),
-    ]);
+    ];
+    let server = Server::start(&[&outside.environment()[..], &seen].concat());
     let searches = one_frame(&server, &token, "1.1").await;
     server.process.signal("TERM");
     let ended = server.process.end();
@@ -188,15 +183,9 @@ async fn a_client_of_protocol_1_0_is_told_nothing_of_traces() {
     let collector = Collector::default();
     let (endpoint, _servers) = collector.start().await;
     let outside = outside().await;
-    let token = outside
-        .issuer
-        .mint("someone", Duration::from_secs(600), None);
-    let server = Server::start(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-        ("GEMINI_API_KEY", KEY),
-        ("GOOGLE_GEMINI_BASE_URL", &outside.base_url),
-        ("FIREBASE_KEYS_URL", &outside.keys_url),
-    ]);
+    let token = outside.token("someone");
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint);
+    let server = Server::start(&[&outside.environment()[..], &[endpoint]].concat());
     for search in one_frame(&server, &token, "1.0").await {
         assert_eq!((&*search.traceparent, &*search.tracestate), ("", ""));
     }
@@ -221,16 +210,10 @@ async fn a24_traces_show_nothing_secret_or_personal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_costs_spans_and_no_frame() {
     let outside = outside().await;
-    let token = outside
-        .issuer
-        .mint("someone", Duration::from_secs(600), None);
-    let server = Server::start(&[
-        // Nobody listens there.
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
-        ("GEMINI_API_KEY", KEY),
-        ("GOOGLE_GEMINI_BASE_URL", &outside.base_url),
-        ("FIREBASE_KEYS_URL", &outside.keys_url),
-    ]);
+    let token = outside.token("someone");
+    // Nobody listens there.
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let server = Server::start(&[&outside.environment()[..], &[endpoint]].concat());
     one_frame(&server, &token, "1.1").await;
     server.process.signal("TERM");
     let ended = server.process.end();

@@ -8,9 +8,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::{Server, unsigned_token};
+use crate::serve::{self, Server};
 use crate::support::google::{CLIENT_SECRET, FakeGoogle, PROJECT, REFRESH_TOKEN, account_file};
-use crate::support::{Desk, connect};
+use crate::support::{Desk, connect, unsigned_token};
 
 /// A server that logs everything: one frame while no token can be had, if there is
 /// an endpoint to fail; one whose token is refused, in words that repeat it; one
@@ -43,7 +43,9 @@ async fn log_and_tokens(
         credentials,
     ]);
     let channel = connect(&format!("http://{}", server.grpc)).await;
-    let mut desk = Desk::open(channel, &unsigned_token()).await.unwrap();
+    let mut desk = Desk::open(channel, &unsigned_token(serve::PROJECT))
+        .await
+        .unwrap();
     desk.hello("1.1").await;
     desk.ready().await;
     if let Some(google) = google {

@@ -13,6 +13,8 @@ pub mod tools;
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proactive::config::{Config, Settings};
 use proactive::embedded::Embedded;
 use proactive::stand_in::{self, Move, StandIn};
@@ -24,6 +26,7 @@ use proactive::transport::proto::{
     ServerError, ServerEvent, SessionContext, SessionReady, ToolCallRequest, ToolResult,
 };
 use proactive::world::World;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -38,6 +41,22 @@ use tonic_health::pb::health_client::HealthClient;
 /// Nothing here takes this long; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const MODEL: &str = "gemini-3.5-flash-lite";
+
+/// As the Firebase Auth emulator makes them, for this project.
+pub fn unsigned_token(project: &str) -> String {
+    let now = World::real().now().as_second();
+    let header = json!({"alg": "none", "typ": "JWT"});
+    let claims = json!({
+        "iss": format!("https://securetoken.google.com/{project}"),
+        "aud": project,
+        "sub": "user-of-a-test",
+        "iat": now,
+        "auth_time": now,
+        "exp": now + 3_600,
+    });
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}.")
+}
 
 /// The smallest bytes that pass for a JPEG.
 pub fn jpeg(size: usize) -> Vec<u8> {
