@@ -13,6 +13,16 @@
 {{- end -}}
 {{- end }}
 
+{{- /* The name that resolves to the pods. */ -}}
+{{- define "proactive.headless" -}}
+{{ printf "%s-headless" (include "proactive.fullname" . | trunc 54 | trimSuffix "-") }}
+{{- end }}
+
+{{- /* What a balancer must speak: HTTP/2 from the first byte. */ -}}
+{{- define "proactive.appProtocol" -}}
+{{ ternary "https" "kubernetes.io/h2c" (not (empty .Values.tls.existingSecret)) }}
+{{- end }}
+
 {{- /* What never changes of a release: selectors. */ -}}
 {{- define "proactive.selector" -}}
 app.kubernetes.io/name: {{ include "proactive.name" . }}
