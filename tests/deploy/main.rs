@@ -4,6 +4,7 @@
 
 mod chart;
 mod network;
+mod readme;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;
