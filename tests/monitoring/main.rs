@@ -1,9 +1,13 @@
 //! The dashboard and the alert rules: they name only what the server has, they are
-//! PromQL, they fire when they should, and each alert has its advice.
+//! PromQL, they fire when they should, they have something to show, and each alert
+//! has its advice.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "support/mod.rs"]
+mod dashboard;
+mod drawn;
+mod prometheus;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
@@ -13,6 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dashboard::{dashboard, queries};
 use proactive::domain::Usage;
 use proactive::telemetry::{Metrics, ModelCode};
 use serde_json::{Value, json};
@@ -24,27 +29,6 @@ fn root() -> PathBuf {
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
-}
-
-fn dashboard() -> Value {
-    serde_json::from_str(&read("deploy/monitoring/dashboard.json")).unwrap()
-}
-
-fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    let panels = dashboard["panels"].as_array().unwrap().iter();
-    panels.filter(|panel| panel["type"] != "row")
-}
-
-/// Every query of the dashboard, its variables filled in.
-fn queries(dashboard: &Value) -> Vec<String> {
-    let targets = panels(dashboard).flat_map(|panel| panel["targets"].as_array().unwrap());
-    let query = |target: &Value| {
-        let query = target["expr"].as_str().unwrap();
-        query
-            .replace("$__rate_interval", "5m")
-            .replace("$job", ".+")
-    };
-    targets.map(query).collect()
 }
 
 /// The page of a server that has seen a model call.
@@ -95,7 +79,7 @@ fn every_metric_and_label_value_that_is_watched_exists() {
     let page = page();
     let series = series(&page);
     let watched = [
-        queries(&dashboard()).join("\n"),
+        queries(&dashboard(), "5m").join("\n"),
         read("deploy/monitoring/alerts.yaml"),
         read("deploy/monitoring/alerts_test.yaml"),
     ]
@@ -144,23 +128,6 @@ fn each_alert_has_its_advice_and_each_advice_its_alert() {
     assert_eq!(alerts, advice);
 }
 
-#[test]
-fn every_panel_of_the_dashboard_can_be_drawn() {
-    let dashboard = dashboard();
-    let mut ids = BTreeSet::new();
-    for panel in panels(&dashboard) {
-        let title = panel["title"].as_str().unwrap();
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
-        assert!(!panel["targets"].as_array().unwrap().is_empty(), "{title}");
-        let at = &panel["gridPos"];
-        assert!(
-            at["x"].as_u64().unwrap() + at["w"].as_u64().unwrap() <= 24,
-            "{title}"
-        );
-    }
-    assert!(ids.len() > 15);
-}
-
 /// promtool, run in the folder of the rules.
 fn judged(promtool: &std::ffi::OsStr, arguments: &[&str], file: &Path) {
     let mut command = Command::new(promtool);
@@ -183,7 +150,7 @@ fn the_rules_are_sound_and_fire_when_they_should() {
 #[test]
 fn the_queries_of_the_dashboard_are_promql() {
     let Some(promtool) = promtool() else { return };
-    let queries = queries(&dashboard());
+    let queries = queries(&dashboard(), "5m");
     let rules: Vec<Value> = queries
         .iter()
         .enumerate()
