@@ -105,12 +105,20 @@ fn what_kubectl_is_asked_for_is_what_was_installed() {
     let Some(installed) = installed(&commands) else {
         return;
     };
-    let (mut deployments, mut secrets, mut ports) =
-        <(BTreeSet<_>, BTreeSet<_>, BTreeSet<_>)>::default();
+    let mut metrics_asked = BTreeSet::new();
+    let mut deployments = BTreeSet::new();
+    let mut secrets = BTreeSet::new();
+    let mut ports = BTreeSet::new();
     for documents in &installed {
         let deployment = kind(documents, "Deployment").unwrap();
         let name = deployment["metadata"]["name"].as_str().unwrap();
         deployments.insert(format!("deployment/{name}"));
+        let scaler = kind(documents, "HorizontalPodAutoscaler");
+        for metric in scaler.map_or(&Vec::new(), |it| it["spec"]["metrics"].as_array().unwrap()) {
+            if let Some(name) = metric["pods"]["metric"]["name"].as_str() {
+                metrics_asked.insert(format!("/{name}"));
+            }
+        }
         let (_, container) = server(documents);
         for port in container["ports"].as_array().unwrap() {
             ports.insert(port["containerPort"].to_string());
@@ -148,9 +156,13 @@ fn what_kubectl_is_asked_for_is_what_was_installed() {
                 assert!(deployments.contains(*deployment), "{deployment}");
                 assert!(forwarded.iter().all(|port| ports.contains(*port)));
             }
+            ["get", "--raw", path] => {
+                let metrics = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/proactive/pods/*";
+                assert!(metrics_asked.contains(path.strip_prefix(metrics).unwrap()));
+            }
             other => panic!("nothing judges {other:?}"),
         }
     }
-    let expected = ["create", "delete", "logs", "port-forward", "rollout"];
+    let expected = ["create", "delete", "get", "logs", "port-forward", "rollout"];
     assert_eq!(verbs, BTreeSet::from(expected));
 }

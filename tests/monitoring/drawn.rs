@@ -32,7 +32,7 @@ async fn work(app: &App, desk: &mut Desk, round: &str) {
 }
 
 /// What two pods of a server showed that is well, before and after some work.
-async fn prometheus() -> Option<Prometheus> {
+pub(crate) async fn prometheus() -> Option<Prometheus> {
     let app = TestApp::new().start().await;
     let mut desk = app.greeted().await;
     work(&app, &mut desk, "first").await;
@@ -45,7 +45,7 @@ async fn prometheus() -> Option<Prometheus> {
 }
 
 /// The finite values of a series.
-fn values(series: &Value) -> Vec<f64> {
+pub(crate) fn values(series: &Value) -> Vec<f64> {
     let values = series["values"].as_array().unwrap().iter();
     let value = |it: &Value| it[1].as_str().unwrap().parse::<f64>().unwrap();
     values.map(value).filter(|it| it.is_finite()).collect()

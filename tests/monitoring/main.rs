@@ -1,9 +1,10 @@
-//! The dashboard and the alert rules: they name only what the server has, they are
+//! The dashboard, the alert rules and the autoscaler's metric: they name only what the server has, they are
 //! PromQL, they fire when they should, they have something to show, and each alert
 //! has its advice.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adapter;
 mod dashboard;
 mod drawn;
 mod prometheus;

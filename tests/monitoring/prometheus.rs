@@ -120,6 +120,14 @@ impl Prometheus {
             .clone()
     }
 
+    /// The series that a selector finds.
+    pub(crate) async fn series(&self, selector: &str) -> Vec<Value> {
+        let (end, selector) = (START + 2 * SCRAPES * STEP, encoded(selector));
+        let how = format!("start={START}&end={end}&match[]={selector}");
+        let found = self.ask("series", &how).await;
+        found.as_array().unwrap().clone()
+    }
+
     async fn ask(&self, what: &str, how: &str) -> Value {
         let url = format!("{}/api/v1/{what}?{how}", self.url);
         let answer = reqwest::get(url).await.unwrap();
