@@ -9,8 +9,8 @@ use crate::drawn::{prometheus, values};
 use crate::root;
 use crate::support::tools::{helms, passed, python_with_yaml};
 
-/// A file of YAML, or what a program writes.
-fn yaml(python: &std::ffi::OsStr, from: Stdio) -> Vec<Value> {
+/// The YAML of a file, or of what a program writes.
+pub(crate) fn yaml(python: &std::ffi::OsStr, from: Stdio) -> Vec<Value> {
     let read = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)";
     let mut reading = Command::new(python);
     let read = reading.args(["-c", read]).stdin(from).output();

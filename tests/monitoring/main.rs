@@ -18,11 +18,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapter::yaml;
 use dashboard::{dashboard, queries};
 use proactive::domain::Usage;
 use proactive::telemetry::{Metrics, ModelCode};
 use serde_json::{Value, json};
-use support::tools::{passed, promtool};
+use support::tools::{passed, promtool, python_with_yaml};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -182,4 +183,41 @@ fn the_page_of_metrics_is_one_that_prometheus_likes() {
         complaints.all(|line| line.ends_with("_total no help text")),
         "{told}"
     );
+}
+
+/// The shell reads `docs/operations.md`, and kubectl tells what it was given.
+#[test]
+fn what_the_papers_give_to_the_cluster_are_the_dashboard_and_the_rules() {
+    let Some(python) = python_with_yaml() else {
+        return;
+    };
+    let page = read("docs/operations.md");
+    let block = page
+        .split("```sh\n")
+        .find(|it| it.contains("PrometheusRule"));
+    let block = block.unwrap().split("```").next().unwrap();
+    let shell = |kubectl: &str| {
+        let script = format!("set -eu; kubectl() {{ {kubectl}; }}\n{block}");
+        let mut shell = Command::new("sh");
+        passed(
+            &shell
+                .args(["-c", &script])
+                .current_dir(root())
+                .output()
+                .unwrap(),
+        )
+    };
+    let words = shell(r#"echo "$@""#);
+    let file = words.split("--from-file=").nth(1).unwrap().lines().next();
+    assert_eq!(file, Some("deploy/monitoring/dashboard.json"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let given = folder.path().join("given.yaml");
+    let given_to_apply = r#"case "$*" in *apply*) cat ;; esac"#;
+    fs::write(&given, shell(given_to_apply)).unwrap();
+    let [rule, rules] = [given, root().join("deploy/monitoring/alerts.yaml")]
+        .map(|file| yaml(&python, fs::File::open(file).unwrap().into()).remove(0));
+    assert_eq!(rule["kind"], "PrometheusRule");
+    assert_eq!(rule["spec"], rules);
+    assert!(rules["groups"][0]["rules"].as_array().unwrap().len() > 10);
 }
