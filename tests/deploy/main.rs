@@ -4,6 +4,7 @@
 
 mod chart;
 mod network;
+mod pods;
 mod readme;
 mod services;
 #[path = "../support/mod.rs"]
@@ -240,6 +241,10 @@ fn no_secret_is_in_plain_sight_and_what_means_nothing_is_refused() {
             ("config.GEMINI_MODLE=x", "GEMINI_MODLE"),
             ("config.GEMINI_API_KEY=x", "GEMINI_API_KEY"),
             ("secrets.GEMINI_API_KEY=x", "GEMINI_API_KEY"),
+            (
+                "config.GEMINI_MAX_OUTPUT_TOKENS=8192",
+                "GEMINI_MAX_OUTPUT_TOKENS",
+            ),
             ("replicas=3", "replicas"),
             ("drainGraceSeconds=25s", "drainGraceSeconds"),
             ("gateway.enabled=true", "parentRefs"),
