@@ -25,7 +25,7 @@ fn commands() -> Vec<Vec<String>> {
         std::os::unix::fs::symlink(root().join(name), folder.path().join(name)).unwrap();
     }
     let mut script = String::from("note() { printf '%s\\037' \"$@\" >> noted; echo >> noted; }\n");
-    for program in ["docker", "kubectl", "helm", "grpcurl", "cargo"] {
+    for program in ["docker", "kubectl", "helm", "grpcurl", "cargo", "gcloud"] {
         script += &format!("{program}() {{ note {program} \"$@\"; }}\n");
     }
     script += &blocks.concat();
@@ -84,6 +84,35 @@ fn what_is_built_and_pushed_is_what_the_chart_asks_for() {
     for documents in &installed {
         assert_eq!(server(documents).1["image"], push[1]);
     }
+}
+
+#[test]
+fn an_installation_names_nothing_that_was_an_example() {
+    let commands = commands();
+    let Some(installed) = installed(&commands) else {
+        return;
+    };
+    let mut accounts = BTreeSet::new();
+    for documents in &installed {
+        let text = Value::from(documents.clone()).to_string();
+        for example in ["MY-PROJECT", "REGISTRY"] {
+            assert!(!text.contains(example), "{example} in {text}");
+        }
+        let account = kind(documents, "ServiceAccount").unwrap();
+        let google = &account["metadata"]["annotations"]["iam.gke.io/gcp-service-account"];
+        if let Some(google) = google.as_str() {
+            let name = account["metadata"]["name"].as_str().unwrap();
+            let namespace = account["metadata"]["namespace"].as_str().unwrap();
+            accounts.insert((google.to_owned(), format!("[{namespace}/{name}]")));
+        }
+    }
+    let gcloud = of("gcloud", &commands);
+    let [[_iam, _accounts, _bind, google, .., member]] = gcloud.as_slice() else {
+        panic!("one binding: {gcloud:?}");
+    };
+    let (_, pods) = member.split_once(".svc.id.goog").unwrap();
+    let bound = (google.clone(), pods.to_owned());
+    assert_eq!(accounts, BTreeSet::from([bound]));
 }
 
 #[test]
