@@ -19,7 +19,7 @@ const STEP: u64 = 30;
 /// Each page is scraped for ten minutes.
 const SCRAPES: u64 = 20;
 /// When the first page is scraped, in Unix seconds: any time does.
-const START: u64 = 1_800_000_000;
+const START: u64 = 1_700_000_000;
 
 /// A Prometheus with a history.
 pub(crate) struct Prometheus {
