@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
-use crate::transport::grpc::{self, Tls};
+use crate::transport::grpc;
 use crate::{analysis, auth, session};
 
 /// Up to this much of the suggested reconnect delay is by chance.
@@ -156,29 +156,6 @@ impl Settings {
             tool_timeout: duration(wrong, "TOOL_TIMEOUT", &self.tool_timeout, tool),
             frame_timeout: duration(wrong, "FRAME_TIMEOUT", &self.frame_timeout, frame),
         }
-    }
-
-    fn tls(&self, wrong: &mut Vec<String>) -> Option<Tls> {
-        let files = (given(&self.tls_cert_file), given(&self.tls_key_file));
-        let (certificates, key) = match files {
-            (None, None) => return None,
-            (Some(certificates), Some(key)) => (certificates, key),
-            (Some(_), None) => {
-                wrong.push("TLS_KEY_FILE: is not set, but TLS_CERT_FILE is".to_owned());
-                return None;
-            }
-            (None, Some(_)) => {
-                wrong.push("TLS_CERT_FILE: is not set, but TLS_KEY_FILE is".to_owned());
-                return None;
-            }
-        };
-        let certificates = file(wrong, "TLS_CERT_FILE", certificates);
-        let key = file(wrong, "TLS_KEY_FILE", key);
-        take(
-            wrong,
-            "TLS_CERT_FILE and TLS_KEY_FILE",
-            Tls::new(certificates?, key?.into()),
-        )
     }
 }
 
@@ -360,6 +337,7 @@ mod tests {
             "GOOGLE_GEMINI_BASE_URL",
             "GOOGLE_GENAI_USE_VERTEXAI",
             "GRPC_PORT",
+            "TLS_CERT_FILE",
             "TLS_KEY_FILE",
             "TOKEN_CLOCK_SKEW",
         ];

@@ -5,6 +5,7 @@ mod check;
 mod model;
 mod settings;
 mod show;
+mod tls;
 mod traces;
 
 use std::fmt;
