@@ -55,29 +55,19 @@ impl Settings {
             analysis: self.analysis(w),
             drain_grace,
         };
-        let (frame, tool) = (config.analysis.frame_timeout, config.analysis.tool_timeout);
-        let model = config.gemini.call_timeout;
-        if Self::times_are_known(&wrong) && frame <= model + tool {
-            wrong.push(format!(
-                "FRAME_TIMEOUT: {} does not hold one MODEL_TIMEOUT and one TOOL_TIMEOUT ({} + {})",
-                humantime::format_duration(frame),
-                humantime::format_duration(model),
-                humantime::format_duration(tool),
-            ));
-        }
+        must_nest(
+            w,
+            ("FRAME_TIMEOUT", config.analysis.frame_timeout),
+            [
+                ("MODEL_TIMEOUT", config.gemini.call_timeout),
+                ("TOOL_TIMEOUT", config.analysis.tool_timeout),
+            ],
+        );
         if wrong.is_empty() {
             Ok(config)
         } else {
             Err(Mistakes(wrong))
         }
-    }
-
-    /// Whether the three durations that must nest were understood.
-    fn times_are_known(wrong: &[String]) -> bool {
-        let names = ["FRAME_TIMEOUT: ", "MODEL_TIMEOUT: ", "TOOL_TIMEOUT: "];
-        !wrong
-            .iter()
-            .any(|mistake| names.iter().any(|name| mistake.starts_with(name)))
     }
 
     fn auth(&self, wrong: &mut Vec<String>) -> auth::Options {
@@ -233,6 +223,34 @@ pub(super) fn duration(
     take(wrong, name, value).unwrap_or(*range.end())
 }
 
+/// Whether nothing was wrong with that variable.
+pub(super) fn is_sound(wrong: &[String], name: &str) -> bool {
+    let told = |mistake: &String| mistake.split(": ").next() == Some(name);
+    !wrong.iter().any(told)
+}
+
+/// The outer time must be longer than one of each inner one, as far as they are
+/// known.
+fn must_nest(
+    wrong: &mut Vec<String>,
+    (name, outer): (&str, Duration),
+    inner: [(&str, Duration); 2],
+) {
+    let known = inner.iter().filter(|(name, _)| is_sound(wrong, name));
+    let known: Vec<_> = known.collect();
+    let sum: Duration = known.iter().map(|(_, span)| *span).sum();
+    if is_sound(wrong, name) && outer <= sum {
+        let told = |(name, span): &&(&str, Duration)| {
+            format!("one {name} ({})", humantime::format_duration(*span))
+        };
+        wrong.push(format!(
+            "{name}: {} does not hold {}",
+            humantime::format_duration(outer),
+            known.iter().map(told).collect::<Vec<_>>().join(" and ")
+        ));
+    }
+}
+
 pub(super) fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
     let text = text.trim();
     // Never shown here: a part that is refused may be a secret.
@@ -308,6 +326,43 @@ mod tests {
                 .0
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_mistake_in_one_inner_time_does_not_hide_that_the_other_does_not_fit() {
+        let told = |model: &str, tool: &str, frame: &str| {
+            let Mistakes(wrong) = mistakes(|set| {
+                set.model_timeout = model.into();
+                set.tool_timeout = tool.into();
+                set.frame_timeout = frame.into();
+            });
+            let about_frames = wrong.iter().find(|told| told.starts_with("FRAME_TIMEOUT"));
+            (wrong.len(), about_frames.cloned().unwrap_or_default())
+        };
+        assert_eq!(
+            told("30s", "soon", "20s"),
+            (
+                2,
+                "FRAME_TIMEOUT: 20s does not hold one MODEL_TIMEOUT (30s)".into()
+            )
+        );
+        assert_eq!(
+            told("1h", "1m", "1m"),
+            (
+                2,
+                "FRAME_TIMEOUT: 1m does not hold one TOOL_TIMEOUT (1m)".into()
+            )
+        );
+        assert_eq!(told("30s", "soon", "31s"), (1, String::new()));
+        assert_eq!(told("1h", "soon", "1s"), (2, String::new()));
+        let (count, about_frames) = told("5m", "5m", "soon");
+        assert!(
+            count == 1 && about_frames.contains("\"soon\""),
+            "{about_frames}"
+        );
+        let both =
+            "FRAME_TIMEOUT: 40s does not hold one MODEL_TIMEOUT (30s) and one TOOL_TIMEOUT (10s)";
+        assert_eq!(told("30s", "10s", "40s"), (1, both.into()));
     }
 
     #[test]
