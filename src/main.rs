@@ -201,6 +201,9 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         }
     };
     if args.check_config {
+        for warning in config.warnings() {
+            eprintln!("proactive: warning: {warning}");
+        }
         let config = config.show(&settings);
         let (traces, log) = (args.traces.show(), args.log.show(SERVER_LOG));
         // Nobody reads a closed pipe.

@@ -87,27 +87,6 @@ impl Settings {
         }
     }
 
-    fn project(&self, wrong: &mut Vec<String>) -> String {
-        let named = given(&self.firebase_project_id).or(given(&self.google_cloud_project));
-        if let Some(project) = named {
-            return project.to_owned();
-        }
-        let Some(account) = secret(&self.service_account_json) else {
-            wrong.push(
-                "FIREBASE_PROJECT_ID: is not set; set it to the Firebase project whose users may \
-                 connect"
-                    .to_owned(),
-            );
-            return String::new();
-        };
-        let account: serde_json::Value = serde_json::from_str(account).unwrap_or_default();
-        let project = account["project_id"].as_str().unwrap_or_default();
-        if project.is_empty() {
-            wrong.push("SERVICE_ACCOUNT_JSON: is not a JSON object with a project_id".to_owned());
-        }
-        project.to_owned()
-    }
-
     fn session(&self, wrong: &mut Vec<String>, drain_grace: Duration) -> session::Options {
         let frames: u32 = number(
             wrong,

@@ -249,6 +249,26 @@ fn a_url_that_carries_a_secret_is_refused_without_showing_it() {
 }
 
 #[test]
+fn a_doubtful_model_is_a_warning_before_and_at_the_start() {
+    let environment = [
+        ("GEMINI_API_KEY", KEY),
+        ("GEMINI_MODEL", "gpt-4"),
+        ("FIREBASE_PROJECT_ID", "example.com:older"),
+    ];
+    let ended = run(proactive(&["serve", "--check-config"], &environment));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("proactive: warning: GEMINI_MODEL: \"gpt-4\""));
+    assert!(lines[1].starts_with("proactive: warning: GEMINI_PRICES: has no price of gpt-4"));
+    assert!(
+        ended
+            .stdout
+            .contains("FIREBASE_PROJECT_ID=example.com:older\n")
+    );
+}
+
+#[test]
 fn help_names_every_variable_unit_and_default_and_no_secret() {
     let environment = [
         ("GEMINI_API_KEY", KEY),
