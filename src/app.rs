@@ -1,5 +1,6 @@
 //! The house put together: everything built, bound, run and stopped.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +35,9 @@ const HTTP2_PONG: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Choose another address or port.
-    #[error("{name}: cannot listen on {address}: {cause}")]
+    #[error("{name}: cannot listen on {address}: {cause}{}", advice(cause))]
     Bind {
-        /// The variable that names the port.
+        /// The variable or flag that names the port.
         name: &'static str,
         /// What was tried.
         address: SocketAddr,
@@ -211,7 +212,11 @@ impl Running {
     }
 }
 
-async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+/// Listens; `name` is the variable or flag that names the port.
+///
+/// # Errors
+/// [`Error::Bind`], with advice for whoever started the program.
+pub async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address)
         .await
         .map_err(|cause| Error::Bind {
@@ -219,6 +224,22 @@ async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Er
             address,
             cause,
         })
+}
+
+/// What to do about a port that cannot be had.
+fn advice(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        ErrorKind::AddrInUse => {
+            "; stop what listens there, or choose another port (0: any free one)"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "; BIND_ADDRESS must be an address of this machine, or 0.0.0.0 for all"
+        }
+        ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege, choose a higher one (0: any free one)"
+        }
+        _ => "",
+    }
 }
 
 /// A client for the server of this URL: HTTP/2 where it offers it, on one
