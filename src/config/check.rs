@@ -223,9 +223,10 @@ fn must_nest(
             format!("one {name} ({})", humantime::format_duration(*span))
         };
         wrong.push(format!(
-            "{name}: {} does not hold {}",
+            "{name}: {} does not hold {}; it must be longer than {}",
             humantime::format_duration(outer),
-            known.iter().map(told).collect::<Vec<_>>().join(" and ")
+            known.iter().map(told).collect::<Vec<_>>().join(" and "),
+            humantime::format_duration(sum)
         ));
     }
 }
@@ -322,14 +323,15 @@ mod tests {
             told("30s", "soon", "20s"),
             (
                 2,
-                "FRAME_TIMEOUT: 20s does not hold one MODEL_TIMEOUT (30s)".into()
+                "FRAME_TIMEOUT: 20s does not hold one MODEL_TIMEOUT (30s); it must be longer than 30s".into()
             )
         );
         assert_eq!(
             told("1h", "1m", "1m"),
             (
                 2,
-                "FRAME_TIMEOUT: 1m does not hold one TOOL_TIMEOUT (1m)".into()
+                "FRAME_TIMEOUT: 1m does not hold one TOOL_TIMEOUT (1m); it must be longer than 1m"
+                    .into()
             )
         );
         assert_eq!(told("30s", "soon", "31s"), (1, String::new()));
@@ -339,8 +341,8 @@ mod tests {
             count == 1 && about_frames.contains("\"soon\""),
             "{about_frames}"
         );
-        let both =
-            "FRAME_TIMEOUT: 40s does not hold one MODEL_TIMEOUT (30s) and one TOOL_TIMEOUT (10s)";
+        let both = "FRAME_TIMEOUT: 40s does not hold one MODEL_TIMEOUT (30s) and one TOOL_TIMEOUT (10s); \
+             it must be longer than 40s";
         assert_eq!(told("30s", "10s", "40s"), (1, both.into()));
     }
 
