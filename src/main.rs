@@ -127,7 +127,7 @@ impl Failure {
     fn new(error: impl ToString) -> Self {
         Self {
             code: 1,
-            sentences: vec![error.to_string()],
+            sentences: error.to_string().lines().map(str::to_owned).collect(),
         }
     }
 }

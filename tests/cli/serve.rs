@@ -86,6 +86,17 @@ fn a_port_that_is_taken_is_one_clear_line_with_advice_and_code_1() {
         assert!(ended.stderr.ends_with(advice), "{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
+    // A second server beside the first meets both.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_port = other.local_addr().unwrap().port().to_string();
+    let both = [("GRPC_PORT", port.as_str()), ("ADMIN_PORT", &other_port)];
+    let ended = run(proactive(&["serve"], &[&BASIS[..], &both].concat()));
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for ((name, _), line) in both.iter().zip(lines) {
+        let told = format!("proactive: {name}: cannot listen on ");
+        assert!(line.starts_with(&told), "{line}");
+    }
     let ended = run(proactive(&["stand-in", "--port", &port], &[]));
     assert_eq!(ended.code, Some(1));
     let told = format!("proactive: --port: cannot listen on 127.0.0.1:{port}: ");
