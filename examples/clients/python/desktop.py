@@ -326,7 +326,7 @@ async def show(args, frame):
         failures += 1
         if delay is None:
             # Full jitter: clients that were cut off together do not come back together.
-            most = min(MOST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
+            most = min(MOST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 1, 10))
             delay = random.uniform(0, most)
         say(f"trying again in {delay:.1f} s")
         await asyncio.sleep(delay)
