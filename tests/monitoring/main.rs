@@ -1,10 +1,13 @@
 //! The dashboard and the alert rules: they name only what the server has, they are
-//! PromQL, they fire when they should, and each alert has its advice.
+//! PromQL, they fire when they should, and each alert has its advice. And the page
+//! of all metrics, docs/metrics.md.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
+
+mod paper;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proactive::domain::Usage;
-use proactive::telemetry::{Metrics, ModelCode};
+use proactive::telemetry::Metrics;
 use serde_json::{Value, json};
 use support::tools::{passed, promtool};
 
@@ -47,11 +50,13 @@ fn queries(dashboard: &Value) -> Vec<String> {
     targets.map(query).collect()
 }
 
-/// The page of a server that has seen a model call.
+/// The page of a server whose model calls have ended in every way.
 fn page() -> String {
     let metrics = Metrics::new();
     let model: Arc<str> = "m".into();
-    metrics.model_call(&model, ModelCode::Status(200), Duration::from_secs(1));
+    for (code, _) in paper::CODES {
+        metrics.model_call(&model, code, Duration::from_secs(1));
+    }
     metrics.model_billed(&model, Usage::default(), 1.0);
     metrics.render()
 }
@@ -98,6 +103,7 @@ fn every_metric_and_label_value_that_is_watched_exists() {
         queries(&dashboard()).join("\n"),
         read("deploy/monitoring/alerts.yaml"),
         read("deploy/monitoring/alerts_test.yaml"),
+        paper::queries().join("\n"),
     ]
     .join("\n");
     let selectors = selectors(&watched);
@@ -161,6 +167,21 @@ fn every_panel_of_the_dashboard_can_be_drawn() {
     assert!(ids.len() > 15);
 }
 
+/// Whether promtool takes these as queries.
+fn are_promql(queries: &[String]) {
+    let Some(promtool) = promtool() else { return };
+    let rules: Vec<Value> = queries
+        .iter()
+        .enumerate()
+        .map(|(at, query)| json!({ "record": format!("query:{at}"), "expr": query }))
+        .collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // JSON is YAML.
+    let groups = json!({ "groups": [{ "name": "queries", "rules": rules }] });
+    fs::write(file.path(), groups.to_string()).unwrap();
+    judged(&promtool, &["check", "rules"], file.path());
+}
+
 /// promtool, run in the folder of the rules.
 fn judged(promtool: &std::ffi::OsStr, arguments: &[&str], file: &Path) {
     let mut command = Command::new(promtool);
@@ -182,18 +203,7 @@ fn the_rules_are_sound_and_fire_when_they_should() {
 
 #[test]
 fn the_queries_of_the_dashboard_are_promql() {
-    let Some(promtool) = promtool() else { return };
-    let queries = queries(&dashboard());
-    let rules: Vec<Value> = queries
-        .iter()
-        .enumerate()
-        .map(|(at, query)| json!({ "record": format!("query:{at}"), "expr": query }))
-        .collect();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    // JSON is YAML.
-    let groups = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
-    fs::write(file.path(), groups.to_string()).unwrap();
-    judged(&promtool, &["check", "rules"], file.path());
+    are_promql(&queries(&dashboard()));
 }
 
 #[test]
