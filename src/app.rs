@@ -1,5 +1,6 @@
 //! The house put together: everything built, bound, run and stopped.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,16 +34,9 @@ const HTTP2_PONG: Duration = Duration::from_secs(5);
 /// Why the server could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Choose another address or port.
-    #[error("{name}: cannot listen on {address}: {cause}")]
-    Bind {
-        /// The variable that names the port.
-        name: &'static str,
-        /// What was tried.
-        address: SocketAddr,
-        /// What the operating system says.
-        cause: std::io::Error,
-    },
+    /// Choose other addresses or ports. One line each.
+    #[error("{}", lines(.0))]
+    Bind(Vec<Unbound>),
     /// No HTTP client could be made; the system's TLS set-up is broken.
     #[error("no HTTPS client could be made: {0}")]
     Http(reqwest::Error),
@@ -52,6 +46,16 @@ pub enum Error {
     /// A fault of the server: a part that runs until it is stopped ended before.
     #[error("a part of the server ended by itself; the log says what failed")]
     Ended,
+}
+
+/// Nothing can listen there.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: cannot listen on {address}: {cause}{}", advice(cause))]
+pub struct Unbound {
+    /// The variable or flag that names the port.
+    name: &'static str,
+    address: SocketAddr,
+    cause: std::io::Error,
 }
 
 /// A server that runs.
@@ -81,8 +85,16 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let metrics = Metrics::new();
     let model = gemini::Client::new(config.gemini.clone(), connections, metrics.clone());
     let keys = http_client(&config.auth.keys_url).map_err(Error::Http)?;
-    let grpc_listener = bind("GRPC_PORT", config.grpc.address).await?;
-    let admin_listener = bind("ADMIN_PORT", config.admin).await?;
+    let (grpc_listener, admin_listener) = match (
+        bind("GRPC_PORT", config.grpc.address).await,
+        bind("ADMIN_PORT", config.admin).await,
+    ) {
+        (Ok(grpc), Ok(admin)) => (grpc, admin),
+        (grpc, admin) => {
+            let unbound = [grpc.err(), admin.err()];
+            return Err(Error::Bind(unbound.into_iter().flatten().collect()));
+        }
+    };
     let bound = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
     let grpc = bound(&grpc_listener, config.grpc.address);
     let admin = bound(&admin_listener, config.admin);
@@ -211,14 +223,37 @@ impl Running {
     }
 }
 
-async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|cause| Error::Bind {
-            name,
-            address,
-            cause,
-        })
+/// Listens; `name` is the variable or flag that names the port.
+///
+/// # Errors
+/// Why not, with advice for whoever started the program.
+pub async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Unbound> {
+    TcpListener::bind(address).await.map_err(|cause| Unbound {
+        name,
+        address,
+        cause,
+    })
+}
+
+fn lines(unbound: &[Unbound]) -> String {
+    let lines: Vec<_> = unbound.iter().map(Unbound::to_string).collect();
+    lines.join("\n")
+}
+
+/// What to do about a port that cannot be had.
+fn advice(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        ErrorKind::AddrInUse => {
+            "; stop what listens there, or choose another port (0: any free one)"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "; BIND_ADDRESS must be an address of this machine, or 0.0.0.0 for all"
+        }
+        ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege, choose a higher one (0: any free one)"
+        }
+        _ => "",
+    }
 }
 
 /// A client for the server of this URL: HTTP/2 where it offers it, on one

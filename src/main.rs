@@ -15,7 +15,6 @@ use proactive::stand_in::{self, StandIn};
 use proactive::telemetry::Traces;
 use proactive::world::World;
 use proactive::{app, demo, desk, telemetry};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
@@ -128,7 +127,7 @@ impl Failure {
     fn new(error: impl ToString) -> Self {
         Self {
             code: 1,
-            sentences: vec![error.to_string()],
+            sentences: error.to_string().lines().map(str::to_owned).collect(),
         }
     }
 }
@@ -201,6 +200,9 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         }
     };
     if args.check_config {
+        for warning in config.warnings() {
+            eprintln!("proactive: warning: {warning}");
+        }
         let config = config.show(&settings);
         let (traces, log) = (args.traces.show(), args.log.show(SERVER_LOG));
         // Nobody reads a closed pipe.
@@ -319,9 +321,7 @@ async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {
 async fn stand_in_for_gemini(args: StandInArgs) -> Result<ExitCode, Failure> {
     log(&args.log, SERVER_LOG)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|cause| Failure::new(format!("--port: cannot listen on {address}: {cause}")))?;
+    let listener = app::bind("--port", address).await.map_err(Failure::new)?;
     let mut signals = Signals::listen().map_err(Failure::new)?;
     let options = stand_in::Options {
         latency: args.latency,

@@ -9,16 +9,30 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proactive::stand_in::Move;
 use proactive::transport::grpc::Tls;
+use proactive::transport::proto::client_event::Event as Said;
+use proactive::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
+use proactive::transport::proto::server_event::Event;
+use proactive::transport::proto::{
+    AnalysisOutcome, ClientEvent, OutcomeKind, ServerEvent, SessionReady,
+};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::task::spawn_blocking;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::task::TaskTracker;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
 
 use support::tools::{node_with, passed, python_with};
 use support::{App, PATIENCE, TestApp, jpeg, unsigned_token};
@@ -78,12 +92,17 @@ impl Client {
 
     /// Shows this text and a picture to that server.
     fn show(&self, address: &str, token: &str, text: &str) -> Command {
+        self.show_with(address, &format!("echo '{token}'"), text)
+    }
+
+    /// The same, with the token that this command prints.
+    fn show_with(&self, address: &str, token_command: &str, text: &str) -> Command {
         let mut command = (self.start)();
         command
             .args(["--addr", address, "--ocr", text, "--app", "Huddle"])
             .arg("--frame")
             .arg(self.folder.path().join("screen.jpg"))
-            .args(["--token-command", &format!("echo '{token}'")]);
+            .args(["--token-command", token_command]);
         command
     }
 }
@@ -223,6 +242,145 @@ async fn obeys_what_errors_advise(client: Client) {
     assert_eq!(app.model.unplayed(), 0, "the frame was shown twice");
 }
 
+/// A server that greets its first client and never says anything again, and
+/// answers the second one's frame. It tells when the first one has hung up.
+#[derive(Clone)]
+struct SilentAtFirst {
+    seen: Arc<AtomicUsize>,
+    streams: TaskTracker,
+    hung_up: mpsc::Sender<()>,
+}
+
+#[tonic::async_trait]
+impl ProactiveAi for SilentAtFirst {
+    type SessionStream = ReceiverStream<Result<ServerEvent, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<ClientEvent>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let is_first = self.seen.fetch_add(1, Ordering::Relaxed) == 0;
+        let hung_up = self.hung_up.clone();
+        let mut said = request.into_inner();
+        let (answers, told) = mpsc::channel(4);
+        self.streams.spawn(async move {
+            let say = async |event| {
+                let event = ServerEvent { event: Some(event) };
+                answers.send(Ok(event)).await.unwrap();
+            };
+            while let Ok(Some(event)) = said.message().await {
+                match event.event.unwrap() {
+                    Said::ClientHello(_) => {
+                        let ready = SessionReady {
+                            heartbeat_interval_ms: if is_first { 100 } else { 300_000 },
+                            ..SessionReady::default()
+                        };
+                        say(Event::SessionReady(ready)).await;
+                    }
+                    Said::FrameEvent(frame) if !is_first => {
+                        let outcome = AnalysisOutcome {
+                            outcome_kind: OutcomeKind::NoTaskFound.into(),
+                            frame_id: frame.screenshot_id,
+                            ..AnalysisOutcome::default()
+                        };
+                        say(Event::AnalysisOutcome(outcome)).await;
+                    }
+                    _ => {}
+                }
+            }
+            let _ = hung_up.send(()).await;
+        });
+        Ok(Response::new(ReceiverStream::new(told)))
+    }
+}
+
+async fn leaves_a_server_that_is_silent_for_three_heartbeats(client: Client) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (hung_up, mut ends) = mpsc::channel(2);
+    let (seen, streams) = Default::default();
+    let service = ProactiveAiServer::new(SilentAtFirst {
+        seen,
+        streams,
+        hung_up,
+    });
+    let server = Server::builder().add_service(service);
+    let mut serving = JoinSet::new();
+    serving.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let running = Running::start(client.show(&address, "a-token", CODE));
+    timeout(3 * PATIENCE, ends.recv()).await.unwrap().unwrap();
+    let output = running.end().await;
+    assert_eq!(answer(&output)["outcome_kind"], "NO_TASK_FOUND");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("the server is silent"), "{told}");
+}
+
+/// A command that fails, then prints what is no token, and then prints one.
+fn at_the_third_try(folder: &Path, token: &str) -> String {
+    let tries = folder.join("tries");
+    format!(
+        "echo x >> '{0}'; case $(wc -l < '{0}') in 1) exit 3;; 2) echo s3cret words;; *) echo '{token}';; esac",
+        tries.display()
+    )
+}
+
+async fn says_why_it_has_no_token_and_asks_again(client: Client) {
+    let app = TestApp::new().start().await;
+    let command = at_the_third_try(client.folder.path(), &app.service.token("client"));
+    let output = run(client.show_with(&address(&app), &command, CODE)).await;
+    assert_eq!(answer(&output)["outcome_kind"], "NO_TASK_FOUND");
+    let told = String::from_utf8_lossy(&output.stderr);
+    for step in [
+        "--token-command ended with 3",
+        "--token-command printed no token",
+    ] {
+        assert_eq!(told.matches(step).count(), 1, "{step} in {told}");
+    }
+    assert_eq!(told.matches("trying again").count(), 2, "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+}
+
+async fn stops_when_the_token_command_does_not_exist(client: Client) {
+    let output = run(client.show_with("127.0.0.1:1", "/no/such/program", CODE)).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("--token-command cannot be run"), "{told}");
+    assert!(!told.contains("trying again"), "{told}");
+}
+
+async fn does_not_show_a_fixed_token_twice(client: Client) {
+    let app = TestApp::new().start().await;
+    let mut command = (client.start)();
+    command.args(["--addr", &address(&app), "--token", "not-a-token"]);
+    let output = run(command).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told.matches("UNAUTHENTICATED").count(), 1, "{told}");
+    assert!(told.contains("get a new one"), "{told}");
+}
+
+async fn tells_mistakes_in_one_line(client: Client) {
+    let mut command = client.show("127.0.0.1:1", "t", CODE);
+    command.args(["--frame", "/no/such/screen.jpg"]);
+    let output = run(command).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("/no/such/screen.jpg"), "{told}");
+}
+
+async fn says_nothing_of_the_screen_or_a_search(client: Client) {
+    let app = TestApp::new().start().await;
+    let token = app.service.token("client");
+    let output = run(client.show(&address(&app), &token, REQUEST)).await;
+    assert_eq!(answer(&output)["outcome_kind"], "EXTRACT_TASK");
+    let told = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    assert!(told.contains("searched"), "{told}");
+    for private in ["lease", "berlin", "tuesday", &token] {
+        assert!(!told.contains(private), "{private} in {told}");
+    }
+}
+
 async fn stops_when_a_fresh_token_is_refused_too(client: Client) {
     let app = TestApp::new().start().await;
     let command = client.show(&address(&app), "not-a-token", CODE);
@@ -260,7 +418,13 @@ both!(
     speaks_tls,
     keeps_its_frame_while_the_server_is_restarted,
     obeys_what_errors_advise,
-    stops_when_a_fresh_token_is_refused_too
+    stops_when_a_fresh_token_is_refused_too,
+    leaves_a_server_that_is_silent_for_three_heartbeats,
+    says_why_it_has_no_token_and_asks_again,
+    stops_when_the_token_command_does_not_exist,
+    does_not_show_a_fixed_token_twice,
+    tells_mistakes_in_one_line,
+    says_nothing_of_the_screen_or_a_search
 );
 
 #[test]

@@ -30,7 +30,9 @@ them. Only two things are required: a model to ask (a Gemini API key, or Vertex 
 and a location) and a Firebase project.
 
 `proactive serve --check-config` prints what is in force, secrets masked, and leaves. All mistakes
-are told at once, each by its variable, before anything binds; the exit code is 64 then.
+are told at once, each by its variable, before anything binds; the exit code is 64 then. What may be
+meant and is more likely a mistake (a model that is not called `gemini-…`, or has no price) is a warning
+there, on standard error, and in the log at the start.
 
 - A duration has a unit: `250ms`, `30s`, `5m`.
 - A variable without a default that is set but empty counts as not set; only `GCE_METADATA_HOST`

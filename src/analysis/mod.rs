@@ -118,7 +118,7 @@ impl Analyst {
         frame.ocr = ScreenText::default();
         let deliberation = Deliberation::new(&*inner.model, desk, budget, conversation, &frame);
         let result = timeout_at(budget.deadline(), deliberation.decide()).await;
-        inner.metrics.frame_took(budget.elapsed());
+        inner.metrics.frame_took(budget.since_accepted());
         let (outcome, waited) = result.map_err(|_| out_of_time())?;
         inner
             .metrics

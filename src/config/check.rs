@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
-use crate::transport::grpc::{self, Tls};
+use crate::transport::grpc;
 use crate::{analysis, auth, session};
 
 /// Up to this much of the suggested reconnect delay is by chance.
@@ -55,29 +55,19 @@ impl Settings {
             analysis: self.analysis(w),
             drain_grace,
         };
-        let (frame, tool) = (config.analysis.frame_timeout, config.analysis.tool_timeout);
-        let model = config.gemini.call_timeout;
-        if Self::times_are_known(&wrong) && frame <= model + tool {
-            wrong.push(format!(
-                "FRAME_TIMEOUT: {} does not hold one MODEL_TIMEOUT and one TOOL_TIMEOUT ({} + {})",
-                humantime::format_duration(frame),
-                humantime::format_duration(model),
-                humantime::format_duration(tool),
-            ));
-        }
+        must_nest(
+            w,
+            ("FRAME_TIMEOUT", config.analysis.frame_timeout),
+            [
+                ("MODEL_TIMEOUT", config.gemini.call_timeout),
+                ("TOOL_TIMEOUT", config.analysis.tool_timeout),
+            ],
+        );
         if wrong.is_empty() {
             Ok(config)
         } else {
             Err(Mistakes(wrong))
         }
-    }
-
-    /// Whether the three durations that must nest were understood.
-    fn times_are_known(wrong: &[String]) -> bool {
-        let names = ["FRAME_TIMEOUT: ", "MODEL_TIMEOUT: ", "TOOL_TIMEOUT: "];
-        !wrong
-            .iter()
-            .any(|mistake| names.iter().any(|name| mistake.starts_with(name)))
     }
 
     fn auth(&self, wrong: &mut Vec<String>) -> auth::Options {
@@ -95,27 +85,6 @@ impl Settings {
                 stale,
             ),
         }
-    }
-
-    fn project(&self, wrong: &mut Vec<String>) -> String {
-        let named = given(&self.firebase_project_id).or(given(&self.google_cloud_project));
-        if let Some(project) = named {
-            return project.to_owned();
-        }
-        let Some(account) = secret(&self.service_account_json) else {
-            wrong.push(
-                "FIREBASE_PROJECT_ID: is not set; set it to the Firebase project whose users may \
-                 connect"
-                    .to_owned(),
-            );
-            return String::new();
-        };
-        let account: serde_json::Value = serde_json::from_str(account).unwrap_or_default();
-        let project = account["project_id"].as_str().unwrap_or_default();
-        if project.is_empty() {
-            wrong.push("SERVICE_ACCOUNT_JSON: is not a JSON object with a project_id".to_owned());
-        }
-        project.to_owned()
     }
 
     fn session(&self, wrong: &mut Vec<String>, drain_grace: Duration) -> session::Options {
@@ -156,29 +125,6 @@ impl Settings {
             tool_timeout: duration(wrong, "TOOL_TIMEOUT", &self.tool_timeout, tool),
             frame_timeout: duration(wrong, "FRAME_TIMEOUT", &self.frame_timeout, frame),
         }
-    }
-
-    fn tls(&self, wrong: &mut Vec<String>) -> Option<Tls> {
-        let files = (given(&self.tls_cert_file), given(&self.tls_key_file));
-        let (certificates, key) = match files {
-            (None, None) => return None,
-            (Some(certificates), Some(key)) => (certificates, key),
-            (Some(_), None) => {
-                wrong.push("TLS_KEY_FILE: is not set, but TLS_CERT_FILE is".to_owned());
-                return None;
-            }
-            (None, Some(_)) => {
-                wrong.push("TLS_CERT_FILE: is not set, but TLS_KEY_FILE is".to_owned());
-                return None;
-            }
-        };
-        let certificates = file(wrong, "TLS_CERT_FILE", certificates);
-        let key = file(wrong, "TLS_KEY_FILE", key);
-        take(
-            wrong,
-            "TLS_CERT_FILE and TLS_KEY_FILE",
-            Tls::new(certificates?, key?.into()),
-        )
     }
 }
 
@@ -254,6 +200,35 @@ pub(super) fn duration(
         format!("\"{text}\" is not a duration from {least} to {most}, such as \"30s\"")
     });
     take(wrong, name, value).unwrap_or(*range.end())
+}
+
+/// Whether nothing was wrong with that variable.
+pub(super) fn is_sound(wrong: &[String], name: &str) -> bool {
+    let told = |mistake: &String| mistake.split(": ").next() == Some(name);
+    !wrong.iter().any(told)
+}
+
+/// The outer time must be longer than one of each inner one, as far as they are
+/// known.
+fn must_nest(
+    wrong: &mut Vec<String>,
+    (name, outer): (&str, Duration),
+    inner: [(&str, Duration); 2],
+) {
+    let known = inner.iter().filter(|(name, _)| is_sound(wrong, name));
+    let known: Vec<_> = known.collect();
+    let sum: Duration = known.iter().map(|(_, span)| *span).sum();
+    if is_sound(wrong, name) && outer <= sum {
+        let told = |(name, span): &&(&str, Duration)| {
+            format!("one {name} ({})", humantime::format_duration(*span))
+        };
+        wrong.push(format!(
+            "{name}: {} does not hold {}; it must be longer than {}",
+            humantime::format_duration(outer),
+            known.iter().map(told).collect::<Vec<_>>().join(" and "),
+            humantime::format_duration(sum)
+        ));
+    }
 }
 
 pub(super) fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
@@ -334,6 +309,44 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_in_one_inner_time_does_not_hide_that_the_other_does_not_fit() {
+        let told = |model: &str, tool: &str, frame: &str| {
+            let Mistakes(wrong) = mistakes(|set| {
+                set.model_timeout = model.into();
+                set.tool_timeout = tool.into();
+                set.frame_timeout = frame.into();
+            });
+            let about_frames = wrong.iter().find(|told| told.starts_with("FRAME_TIMEOUT"));
+            (wrong.len(), about_frames.cloned().unwrap_or_default())
+        };
+        assert_eq!(
+            told("30s", "soon", "20s"),
+            (
+                2,
+                "FRAME_TIMEOUT: 20s does not hold one MODEL_TIMEOUT (30s); it must be longer than 30s".into()
+            )
+        );
+        assert_eq!(
+            told("1h", "1m", "1m"),
+            (
+                2,
+                "FRAME_TIMEOUT: 1m does not hold one TOOL_TIMEOUT (1m); it must be longer than 1m"
+                    .into()
+            )
+        );
+        assert_eq!(told("30s", "soon", "31s"), (1, String::new()));
+        assert_eq!(told("1h", "soon", "1s"), (2, String::new()));
+        let (count, about_frames) = told("5m", "5m", "soon");
+        assert!(
+            count == 1 && about_frames.contains("\"soon\""),
+            "{about_frames}"
+        );
+        let both = "FRAME_TIMEOUT: 40s does not hold one MODEL_TIMEOUT (30s) and one TOOL_TIMEOUT (10s); \
+             it must be longer than 40s";
+        assert_eq!(told("30s", "10s", "40s"), (1, both.into()));
+    }
+
+    #[test]
     fn all_mistakes_are_told_at_once_each_by_its_variable() {
         let wrong = mistakes(|set| {
             set.grpc_port = "70000".into();
@@ -360,6 +373,7 @@ mod tests {
             "GOOGLE_GEMINI_BASE_URL",
             "GOOGLE_GENAI_USE_VERTEXAI",
             "GRPC_PORT",
+            "TLS_CERT_FILE",
             "TLS_KEY_FILE",
             "TOKEN_CLOCK_SKEW",
         ];

@@ -3,8 +3,10 @@
 
 mod check;
 mod model;
+mod project;
 mod settings;
 mod show;
+mod tls;
 mod traces;
 
 use std::fmt;
@@ -39,6 +41,14 @@ pub struct Config {
     pub analysis: analysis::Options,
     /// How long accepted frames may take to finish after the order to stop.
     pub drain_grace: Duration,
+}
+
+impl Config {
+    /// What may be meant and is more likely a mistake, one sentence each. The log
+    /// says the same at the start.
+    pub fn warnings(&self) -> Vec<String> {
+        self.gemini.warnings()
+    }
 }
 
 /// Everything that is wrong with a configuration, one sentence each, told by

@@ -19,22 +19,28 @@ impl Settings {
         if !is_one_of(asked, &["true", "1", "false", "0"]) {
             wrong.push("GOOGLE_GENAI_USE_VERTEXAI: write true or false".to_owned());
         }
-        let (base_url, access) = if self.on_vertex() {
-            self.vertex(wrong)
-        } else {
-            let base = base_url(
-                wrong,
-                "GOOGLE_GEMINI_BASE_URL",
-                &self.google_gemini_base_url,
-            );
-            (base, Access::Key(self.api_key(wrong)))
+        let access = match self.on_vertex() {
+            true => Access::Vertex(self.vertex(wrong)),
+            false => Access::Key(self.api_key(wrong)),
+        };
+        let version = match given(&self.gemini_api_version) {
+            Some(version) => path_segment(wrong, "GEMINI_API_VERSION", version),
+            None => access.usual_version().to_owned(),
+        };
+        let (name, base) = match &access {
+            Access::Key(_) => {
+                let base = self.google_gemini_base_url.clone();
+                ("GOOGLE_GEMINI_BASE_URL", base)
+            }
+            Access::Vertex(vertex) => {
+                let base = given(&self.google_vertex_base_url).map(str::to_owned);
+                let base = base.unwrap_or_else(|| gemini::vertex_url(&vertex.location));
+                ("GOOGLE_VERTEX_BASE_URL", base)
+            }
         };
         gemini::Options {
-            base_url,
-            version: match given(&self.gemini_api_version) {
-                Some(version) => path_segment(wrong, "GEMINI_API_VERSION", version),
-                None => access.usual_version().to_owned(),
-            },
+            base_url: base_url(wrong, name, &base, &version),
+            version,
             model: path_segment(
                 wrong,
                 "GEMINI_MODEL",
@@ -92,7 +98,7 @@ impl Settings {
         key.into()
     }
 
-    fn vertex(&self, wrong: &mut Vec<String>) -> (String, Access) {
+    fn vertex(&self, wrong: &mut Vec<String>) -> Vertex {
         let project = given(&self.google_cloud_project).unwrap_or_else(|| {
             wrong.push(
                 "GOOGLE_CLOUD_PROJECT: is not set; set it to the project whose Vertex AI is asked"
@@ -107,17 +113,11 @@ impl Settings {
                 "GOOGLE_CLOUD_PROJECT: \"{project}\" is not a project's id or number"
             ));
         }
-        let location = self.location(wrong);
-        let base_url = match given(&self.google_vertex_base_url) {
-            Some(base) => base_url(wrong, "GOOGLE_VERTEX_BASE_URL", base),
-            None => gemini::vertex_url(location),
-        };
-        let vertex = Vertex {
+        Vertex {
             project: project.to_owned(),
-            location: location.to_owned(),
+            location: self.location(wrong).to_owned(),
             credentials: self.credentials(wrong),
-        };
-        (base_url, Access::Vertex(vertex))
+        }
     }
 
     /// It goes into the name of a host. Google's clients take "global" if there is
@@ -181,12 +181,36 @@ fn is_one_of(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Version, project and model are put behind it.
-fn base_url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
+/// Version, project and model are put behind it. A path is the beginning of a
+/// proxy's: Google's own hosts have none.
+fn base_url(wrong: &mut Vec<String>, name: &str, text: &str, version: &str) -> String {
     let base = url(wrong, name, text);
-    if base.contains(['?', '#']) {
+    let Ok(url) = reqwest::Url::parse(&base) else {
+        return base;
+    };
+    if url.query().is_some() || url.fragment().is_some() {
         wrong.push(format!(
             "{name}: has a query or fragment; give it without, and a key as GEMINI_API_KEY"
+        ));
+    }
+    let path: Vec<_> = url
+        .path()
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
+    let is_google = url
+        .host_str()
+        .is_some_and(|host| host.ends_with(".googleapis.com"));
+    let goes_too_far =
+        |part: &&str| ["v1alpha", "v1beta", "v1beta1"].contains(part) || part.contains(':');
+    if path.last() == Some(&version) || path.iter().any(goes_too_far) {
+        wrong.push(format!(
+            "{name}: has the version in its path; leave it out with all that follows: \
+             GEMINI_API_VERSION and GEMINI_MODEL are put behind it"
+        ));
+    } else if is_google && !path.is_empty() {
+        wrong.push(format!(
+            "{name}: has a path, and Google's own hosts have none; leave it out"
         ));
     }
     base
@@ -263,6 +287,53 @@ mod tests {
         assert!(
             url.starts_with("https://proxy.example.com/v1/projects/"),
             "{url}"
+        );
+    }
+
+    #[test]
+    fn a_path_before_the_version_is_a_proxys_and_no_other_can_be_right() {
+        let mistakes = |base: &str| {
+            let mut settings = Settings::defaults().embedded();
+            settings.google_gemini_base_url = base.to_owned();
+            settings.check().map_or_else(|wrong| wrong.0, |_| vec![])
+        };
+        for right in [
+            "https://proxy.example.com/gemini/",
+            "https://proxy.example.com/v1/account/models",
+            "https://proxy.example.com/v1",
+            "https://generativelanguage.googleapis.com/",
+            "http://[::1]:8089",
+        ] {
+            assert_eq!(mistakes(right), [""; 0], "{right}");
+        }
+        for wrong in [
+            "https://proxy.example.com/v1beta",
+            "https://proxy.example.com/gemini/v1alpha/models",
+            "https://proxy.example.com/models/gemini-3.5-flash-lite:generateContent",
+            "https://generativelanguage.googleapis.com/v1beta/",
+            "https://generativelanguage.googleapis.com/v1",
+            "https://proxy.example.com/?key=s3cret",
+            "https://proxy.example.com/#s3cret",
+            "https://s3cret@proxy.example.com",
+            "https://:s3cret@proxy.example.com",
+        ] {
+            let told = mistakes(wrong);
+            assert_eq!(told.len(), 1, "{wrong}: {told:?}");
+            assert!(
+                told[0].starts_with("GOOGLE_GEMINI_BASE_URL: has "),
+                "{told:?}"
+            );
+            assert!(!told[0].contains("s3cret"), "{told:?}");
+        }
+        let Err(Mistakes(wrong)) = vertex(|set| {
+            set.google_vertex_base_url = Some("https://proxy.example.com/v1".into());
+            set.gemini_api_version = Some("v1".into());
+        }) else {
+            panic!("content");
+        };
+        assert!(
+            wrong[0].starts_with("GOOGLE_VERTEX_BASE_URL: has the version"),
+            "{wrong:?}"
         );
     }
 

@@ -31,7 +31,8 @@ pub struct Settings {
         help_heading = "Model"
     )]
     pub google_api_key: Option<SecretString>,
-    /// The model that is asked.
+    /// The model that is asked. One that is not called gemini-… is asked as well,
+    /// with a warning: a proxy may know it.
     #[arg(
         long,
         env = "GEMINI_MODEL",
@@ -40,7 +41,8 @@ pub struct Settings {
         help_heading = "Model"
     )]
     pub gemini_model: String,
-    /// Where the Gemini API is, without a path. Not used on Vertex AI.
+    /// Where the Gemini API is; version and model are put behind it. A path before
+    /// them is for a proxy. Not used on Vertex AI.
     #[arg(
         long,
         env = "GOOGLE_GEMINI_BASE_URL",
@@ -118,7 +120,8 @@ pub struct Settings {
         help_heading = "Vertex AI"
     )]
     pub google_cloud_location: Option<String>,
-    /// Where Vertex AI is, without a path. Without it, as the location says.
+    /// Where Vertex AI is; version, project and model are put behind it. A path
+    /// before them is for a proxy. Without it, as the location says.
     #[arg(
         long,
         env = "GOOGLE_VERTEX_BASE_URL",
@@ -221,8 +224,9 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub drain_grace: String,
-    /// The Firebase project whose users may connect. Without it,
-    /// GOOGLE_CLOUD_PROJECT, or the project of SERVICE_ACCOUNT_JSON. Required.
+    /// The Firebase project whose users may connect: its id, not its number.
+    /// Without it, GOOGLE_CLOUD_PROJECT, or the project of SERVICE_ACCOUNT_JSON.
+    /// Required.
     #[arg(
         long,
         env = "FIREBASE_PROJECT_ID",

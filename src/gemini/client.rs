@@ -64,6 +64,25 @@ impl Options {
         let (base_url, path) = (base_url.trim_end_matches('/'), access.path());
         format!("{base_url}/{version}/{path}models/{model}:generateContent")
     }
+
+    /// What may be meant and is more likely a mistake, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let model = &self.model;
+        let mut warnings = Vec::new();
+        // Behind a proxy a model may have any name.
+        if !model.starts_with("gemini-") {
+            warnings.push(format!(
+                "GEMINI_MODEL: \"{model}\" is no name of Gemini's (gemini-…); it is asked as it is, \
+                 and Google answers such names with 404"
+            ));
+        }
+        if self.prices.of(model, model).is_none() {
+            warnings.push(format!(
+                "GEMINI_PRICES: has no price of {model}, so its calls are billed as 0; name it there"
+            ));
+        }
+        warnings
+    }
 }
 
 macro_rules! setting {
@@ -166,16 +185,12 @@ impl Client {
             }
             Access::Vertex(vertex) => Some(Tokens::new(vertex.credentials.clone())),
         };
-        let (url, model) = (options.url(), &options.model);
-        if options.prices.of(model, model).is_none() {
-            tracing::warn!(
-                model,
-                "this model has no price, so its calls are billed as 0; name it in GEMINI_PRICES"
-            );
+        for warning in options.warnings() {
+            tracing::warn!("{warning}");
         }
         Self {
             pool,
-            url: Url::parse(&url).expect("the configuration has checked its parts"),
+            url: Url::parse(&options.url()).expect("the configuration has checked its parts"),
             headers,
             tokens,
             model: options.model.into(),
@@ -443,5 +458,14 @@ mod tests {
         let said = said_at_start("gemini-3.5-flash");
         assert_eq!(said.matches("GEMINI_PRICES").count(), 1, "{said}");
         assert_eq!(said_at_start("gemini-3.5-flash-lite-001"), "");
+    }
+
+    #[test]
+    fn a_model_that_is_not_gemini_is_doubted_at_the_start() {
+        let said = said_at_start("gpt-4");
+        assert!(
+            said.contains("GEMINI_MODEL: \"gpt-4\" is no name"),
+            "{said}"
+        );
     }
 }

@@ -5,10 +5,10 @@ use std::fmt::{self, Write};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
 macro_rules! label {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $value:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[doc = $meaning:literal] $variant:ident = $value:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
+        pub enum $name { $(#[doc = $meaning] $variant),+ }
 
         impl $name {
             /// Every one there is.
@@ -17,6 +17,11 @@ macro_rules! label {
             /// The label's value.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $value),+ }
+            }
+
+            /// What it says, in a sentence: the comment above it. For docs/metrics.md.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning.trim_ascii()),+ }
             }
         }
 

@@ -308,6 +308,11 @@ fn serve_dev_that_cannot_start_is_one_clear_line() {
     let ended = run(proactive(&["serve", "--dev"], &environment));
     let told = format!("proactive: GRPC_PORT: cannot listen on 127.0.0.1:{port}: ");
     assert!(ended.stderr.starts_with(&told), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("choose another port"),
+        "{}",
+        ended.stderr
+    );
     let nowhere = ["serve", "--dev", "--dev-token-file", "/no/such/place"];
     let unwritten = run(proactive(&nowhere, &[&FREE_PORTS[..], &[log]].concat()));
     let told = "proactive: --dev-token-file: cannot write /no/such/place: No such file";

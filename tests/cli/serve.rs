@@ -73,7 +73,8 @@ async fn gone_a_server_that_cannot_start() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_one_clear_line_and_code_1() {
+fn a_port_that_is_taken_is_one_clear_line_with_advice_and_code_1() {
+    let advice = "stop what listens there, or choose another port (0: any free one)\n";
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for name in ["GRPC_PORT", "ADMIN_PORT"] {
@@ -82,15 +83,37 @@ fn a_port_that_is_taken_is_one_clear_line_and_code_1() {
         assert_eq!(ended.code, Some(1));
         let told = format!("proactive: {name}: cannot listen on 127.0.0.1:{port}: ");
         assert!(ended.stderr.starts_with(&told), "{}", ended.stderr);
+        assert!(ended.stderr.ends_with(advice), "{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+    // A second server beside the first meets both.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_port = other.local_addr().unwrap().port().to_string();
+    let both = [("GRPC_PORT", port.as_str()), ("ADMIN_PORT", &other_port)];
+    let ended = run(proactive(&["serve"], &[&BASIS[..], &both].concat()));
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for ((name, _), line) in both.iter().zip(lines) {
+        let told = format!("proactive: {name}: cannot listen on ");
+        assert!(line.starts_with(&told), "{line}");
     }
     let ended = run(proactive(&["stand-in", "--port", &port], &[]));
     assert_eq!(ended.code, Some(1));
-    assert!(
-        ended.stderr.starts_with("proactive: --port: cannot listen"),
-        "{}",
-        ended.stderr
-    );
+    let told = format!("proactive: --port: cannot listen on 127.0.0.1:{port}: ");
+    assert!(ended.stderr.starts_with(&told), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with(advice), "{}", ended.stderr);
+}
+
+#[test]
+fn an_address_of_another_machine_is_told_by_its_variable() {
+    // Set aside for documentation (RFC 5737).
+    let environment = [&BASIS[..], &[("BIND_ADDRESS", "192.0.2.1")]].concat();
+    let ended = run(proactive(&["serve"], &environment));
+    assert_eq!(ended.code, Some(1));
+    let told = "proactive: GRPC_PORT: cannot listen on 192.0.2.1:0: ";
+    assert!(ended.stderr.starts_with(told), "{}", ended.stderr);
+    let advice = "BIND_ADDRESS must be an address of this machine, or 0.0.0.0 for all\n";
+    assert!(ended.stderr.ends_with(advice), "{}", ended.stderr);
 }
 
 /// A server in emulator mode with the stand-in behind it, each a process of its

@@ -138,19 +138,17 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
     let usable = [("BIND_ADDRESS", "127.0.0.1"), ("GRPC_PORT", &port)];
     let ended = run(proactive(&["serve"], &[&usable[..], &wrong].concat()));
     assert_eq!(ended.code, Some(64));
-    for (name, _) in wrong {
-        let name = if name == "TLS_CERT_FILE" {
-            "TLS_KEY_FILE"
-        } else {
-            name
-        };
+    // Missing, because the other one is there.
+    let missing = ["TLS_KEY_FILE"];
+    let names: Vec<_> = wrong.iter().map(|(name, _)| *name).collect();
+    for name in names.iter().chain(&missing) {
         let told = format!("proactive: {name}: ");
         let times = ended.stderr.lines().filter(|line| line.starts_with(&told));
         assert_eq!(times.count(), 1, "{name} in\n{}", ended.stderr);
     }
     assert_eq!(
         ended.stderr.lines().count(),
-        wrong.len(),
+        wrong.len() + missing.len(),
         "{}",
         ended.stderr
     );
@@ -248,6 +246,26 @@ fn a_url_that_carries_a_secret_is_refused_without_showing_it() {
         assert!(ended.stderr.starts_with(&format!("proactive: {name}: ")));
         assert!(!(ended.stderr + &ended.stdout).contains("nobody-may-see"));
     }
+}
+
+#[test]
+fn a_doubtful_model_is_a_warning_before_and_at_the_start() {
+    let environment = [
+        ("GEMINI_API_KEY", KEY),
+        ("GEMINI_MODEL", "gpt-4"),
+        ("FIREBASE_PROJECT_ID", "example.com:older"),
+    ];
+    let ended = run(proactive(&["serve", "--check-config"], &environment));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("proactive: warning: GEMINI_MODEL: \"gpt-4\""));
+    assert!(lines[1].starts_with("proactive: warning: GEMINI_PRICES: has no price of gpt-4"));
+    assert!(
+        ended
+            .stdout
+            .contains("FIREBASE_PROJECT_ID=example.com:older\n")
+    );
 }
 
 #[test]

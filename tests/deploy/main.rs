@@ -131,17 +131,20 @@ fn the_server_takes_the_environment_that_the_chart_gives_it() {
             // Which it has by itself.
             checking.env("GEMINI_API_KEY", "a-secret");
         }
-        if !["prod", "vertex"].contains(&name) {
-            // The one thing that has no default.
-            let refused = checking.output().unwrap();
-            let told = String::from_utf8(refused.stderr).unwrap();
-            assert!(
-                told.starts_with("proactive: FIREBASE_PROJECT_ID:"),
-                "{told}"
-            );
-            assert_eq!(told.lines().count(), 1, "{told}");
-            checking.env("FIREBASE_PROJECT_ID", "demo-proactive");
-        }
+        // The one thing that has no default; the examples have a word to be replaced.
+        let missing = if name == "vertex" {
+            "GOOGLE_CLOUD_PROJECT"
+        } else {
+            "FIREBASE_PROJECT_ID"
+        };
+        let refused = checking.output().unwrap();
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            told.starts_with(&format!("proactive: {missing}:")),
+            "{told}"
+        );
+        assert_eq!(told.lines().count(), 1, "{told}");
+        checking.env(missing, "demo-proactive");
         let in_force = passed(&checking.output().unwrap());
         let port = |wanted: &str| {
             let line = in_force.lines().find_map(|line| line.strip_prefix(wanted));

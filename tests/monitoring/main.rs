@@ -1,12 +1,13 @@
-//! The dashboard, the alert rules and the autoscaler's metric: they name only what the server has, they are
-//! PromQL, they fire when they should, they have something to show, and each alert
-//! has its advice.
+//! The dashboard, the alert rules and the autoscaler's metric: they name only what
+//! the server has, they are PromQL, they fire when they should, they have something
+//! to show, and each alert has its advice. And the page of all metrics, docs/metrics.md.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod adapter;
 mod dashboard;
 mod drawn;
+mod paper;
 mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use adapter::yaml;
 use dashboard::{dashboard, queries};
 use proactive::domain::Usage;
-use proactive::telemetry::{Metrics, ModelCode};
+use proactive::telemetry::Metrics;
 use serde_json::{Value, json};
 use support::tools::{passed, promtool, python_with_yaml};
 
@@ -33,11 +34,13 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// The page of a server that has seen a model call.
+/// The page of a server whose model calls have ended in every way.
 fn page() -> String {
     let metrics = Metrics::new();
     let model: Arc<str> = "m".into();
-    metrics.model_call(&model, ModelCode::Status(200), Duration::from_secs(1));
+    for (code, _) in paper::CODES {
+        metrics.model_call(&model, code, Duration::from_secs(1));
+    }
     metrics.model_billed(&model, Usage::default(), 1.0);
     metrics.render()
 }
@@ -84,6 +87,7 @@ fn every_metric_and_label_value_that_is_watched_exists() {
         queries(&dashboard(), "5m").join("\n"),
         read("deploy/monitoring/alerts.yaml"),
         read("deploy/monitoring/alerts_test.yaml"),
+        paper::queries().join("\n"),
     ]
     .join("\n");
     let selectors = selectors(&watched);
@@ -130,6 +134,21 @@ fn each_alert_has_its_advice_and_each_advice_its_alert() {
     assert_eq!(alerts, advice);
 }
 
+/// Whether promtool takes these as queries.
+fn are_promql(queries: &[String]) {
+    let Some(promtool) = promtool() else { return };
+    let rules: Vec<Value> = queries
+        .iter()
+        .enumerate()
+        .map(|(at, query)| json!({ "record": format!("query:{at}"), "expr": query }))
+        .collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // JSON is YAML.
+    let groups = json!({ "groups": [{ "name": "queries", "rules": rules }] });
+    fs::write(file.path(), groups.to_string()).unwrap();
+    judged(&promtool, &["check", "rules"], file.path());
+}
+
 /// promtool, run in the folder of the rules.
 fn judged(promtool: &std::ffi::OsStr, arguments: &[&str], file: &Path) {
     let mut command = Command::new(promtool);
@@ -151,18 +170,7 @@ fn the_rules_are_sound_and_fire_when_they_should() {
 
 #[test]
 fn the_queries_of_the_dashboard_are_promql() {
-    let Some(promtool) = promtool() else { return };
-    let queries = queries(&dashboard(), "5m");
-    let rules: Vec<Value> = queries
-        .iter()
-        .enumerate()
-        .map(|(at, query)| json!({ "record": format!("query:{at}"), "expr": query }))
-        .collect();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    // JSON is YAML.
-    let groups = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
-    fs::write(file.path(), groups.to_string()).unwrap();
-    judged(&promtool, &["check", "rules"], file.path());
+    are_promql(&queries(&dashboard(), "5m"));
 }
 
 #[test]

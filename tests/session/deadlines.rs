@@ -168,3 +168,30 @@ async fn a_frame_that_waits_for_its_turn_is_answered_within_its_sixty_seconds_to
     );
     desk.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_frame_that_waited_for_its_turn_counts_from_its_acceptance() {
+    let model = |_| async {
+        tokio::time::sleep(2 * SECOND).await;
+        turn([nothing()])
+    };
+    let mut desk = Core::new().model(model).frames_at_once(1).greeted().await;
+    desk.frame("a").await;
+    desk.frame("b").await;
+    desk.no_task("a").await;
+    desk.no_task("b").await;
+    let page = desk.metrics.render();
+    // A timer may be a millisecond late.
+    let sum = page
+        .lines()
+        .find(|line| line.starts_with("proactive_frame_seconds_sum"));
+    let sum: f64 = sum
+        .unwrap()
+        .split(' ')
+        .next_back()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((6.0..6.1).contains(&sum), "{page}");
+    desk.close().await;
+}

@@ -10,6 +10,7 @@
 const { execSync } = require("node:child_process");
 const { randomUUID } = require("node:crypto");
 const { readFileSync } = require("node:fs");
+const { isIPv4 } = require("node:net");
 const path = require("node:path");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { parseArgs } = require("node:util");
@@ -27,6 +28,7 @@ const INSTANCE = randomUUID();
 const CONTEXT_VERSION = "1"; // to be changed with every change of the tasks
 
 const MOST_BYTES = 10 * 1024 * 1024; // of one message
+const TOKEN_MS = 30_000; // until the token command has ended
 const HANDSHAKE_MS = 10_000; // until SessionReady
 const HEARTBEAT_MS = 20_000;
 const MISSED_HEARTBEATS = 3; // then the server is taken for gone
@@ -132,7 +134,7 @@ class Session {
     switch (event.event) {
       case "session_ready":
         this.ready = true;
-        // A server of 1.0 sends none; then only the transport tells.
+        // A server of 1.0 sends none; then only the pings of HTTP/2 tell.
         this.listen(event.session_ready.heartbeat_interval_ms * MISSED_HEARTBEATS);
         say(`session ${event.session_ready.session_id}`);
         this.show();
@@ -141,7 +143,8 @@ class Session {
         const call = event.tool_call_request;
         // Within call.deadline_ms; a search that fails is answered with `error`.
         const result = search(call);
-        say(`searched for "${call.arguments.query}": ${result.items.length} found`);
+        // What was searched for is not logged: it is read off the user's screen.
+        say(`searched: ${result.items.length} found`);
         this.write({ tool_result: { request_id: call.request_id, frame_id: call.frame_id, result } });
         break;
       }
@@ -190,17 +193,23 @@ class Session {
   }
 
   write(event) {
-    this.call.write(event);
+    // A stream that has ended says so by its status.
+    if (this.call.writable) this.call.write(event);
   }
 }
 
+// 127.example.com is somebody else's machine.
+const isLoopback = (host) => host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+
 /** TLS, except to this machine itself. */
 function connect(ProactiveAI, args) {
-  const host = args.addr.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
-  const loopback = host === "localhost" || host === "::1" || host.startsWith("127.");
+  const loopback = isLoopback(args.addr.replace(/:\d+$/, "").replace(/^\[|\]$/g, ""));
   const options = {
     "grpc.max_receive_message_length": MOST_BYTES,
     "grpc.max_send_message_length": MOST_BYTES,
+    // A connection that died without a word is known by its pings.
+    "grpc.keepalive_time_ms": 30_000,
+    "grpc.keepalive_timeout_ms": 10_000,
     // A stream of its own for each try; and a proxy has a loopback of its own.
     "grpc.use_local_subchannel_pool": 1,
     "grpc.enable_http_proxy": loopback ? 0 : 1,
@@ -212,15 +221,29 @@ function connect(ProactiveAI, args) {
   return new ProactiveAI(args.addr, credentials, options);
 }
 
+const isToken = (text) => /^[!-~]+$/.test(text);
+
 /** A token for the next stream, or null: they last an hour, so it is asked for anew. */
 function token(args) {
   if (args.token) return args.token;
+  let printed;
   try {
-    return execSync(args["token-command"], { stdio: ["ignore", "pipe", "inherit"] }).toString().trim();
+    // No stream is open that would wait for it. What it says of its failures goes to standard error.
+    const options = { stdio: ["ignore", "pipe", "inherit"], timeout: TOKEN_MS, encoding: "utf8" };
+    printed = execSync(args["token-command"], options).trim();
   } catch (error) {
-    say(`--token-command ended with ${error.status}`);
+    // As shells say it.
+    if ([126, 127].includes(error.status)) {
+      throw new Fatal("--token-command cannot be run: there is no such program, or it is none");
+    }
+    const late = error.code === "ETIMEDOUT";
+    const why = late ? `did not end within ${TOKEN_MS / 1000} s` : `ended with ${error.status ?? error.code}`;
+    say(`no token: --token-command ${why}`);
     return null;
   }
+  if (isToken(printed)) return printed;
+  say("no token: --token-command printed no token, which is one line without blanks");
+  return null;
 }
 
 /** Opens one stream after the other until the frame is answered. */
@@ -241,6 +264,7 @@ async function show(ProactiveAI, args, frame) {
     if (status?.code === grpc.status.UNIMPLEMENTED) throw new Fatal("there is no ProactiveAI at this address");
     if (ready) [failures, refused] = [0, false];
     if (status?.code === grpc.status.UNAUTHENTICATED) {
+      if (args.token) throw new Fatal("the token is refused: get a new one");
       if (refused) throw new Fatal("a fresh token is refused, too: sign in again");
       refused = true;
     }
@@ -266,6 +290,7 @@ async function main() {
     },
   });
   if (!args.token === !args["token-command"]) throw new Fatal("give --token or --token-command");
+  if (args.token && !isToken(args.token)) throw new Fatal("--token is no token, which is one line without blanks");
   const definition = protoLoader.loadSync("proactive/v1/proactive.proto", {
     includeDirs: [args.proto],
     keepCase: true,
@@ -295,6 +320,7 @@ async function main() {
 }
 
 main().catch((error) => {
-  say(error instanceof Fatal ? error.message : error);
+  // A code: about an argument or a file, not a fault of this program.
+  say(error instanceof Fatal || error.code ? error.message : error);
   process.exitCode = 1;
 });

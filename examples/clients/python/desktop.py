@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import datetime
+import ipaddress
 import json
 import pathlib
 import random
@@ -36,6 +37,7 @@ INSTANCE = str(uuid.uuid4())
 CONTEXT_VERSION = "1"  # to be changed with every change of the tasks
 
 MOST_BYTES = 10 * 1024 * 1024  # of one message
+TOKEN_S = 30  # until the token command has ended
 HANDSHAKE_S = 10  # until SessionReady
 HEARTBEAT_S = 20
 MISSED_HEARTBEATS = 3  # then the server is taken for gone
@@ -152,7 +154,7 @@ class Session:
                 self.take(event)
                 if event.WhichOneof("event") == "session_ready":
                     every_ms = event.session_ready.heartbeat_interval_ms
-                    # A server of 1.0 sends none; then only the transport tells.
+                    # A server of 1.0 sends none; then only the pings of HTTP/2 tell.
                     silence = every_ms / 1000 * MISSED_HEARTBEATS if every_ms else None
         finally:
             for task in self.tasks:
@@ -170,7 +172,8 @@ class Session:
             call = event.tool_call_request
             # Within call.deadline_ms; a search that fails is answered with `error`.
             found = search(call)
-            say(f"searched for {call.arguments.query!r}: {len(found.items)} found")
+            # What was searched for is not logged: it is read off the user's screen.
+            say(f"searched: {len(found.items)} found")
             result = pb.ToolResult(
                 request_id=call.request_id, frame_id=call.frame_id, result=found
             )
@@ -234,29 +237,60 @@ class Session:
         task.add_done_callback(self.tasks.discard)
 
 
+def is_loopback(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name; 127.example.com is somebody else's machine
+        return host == "localhost"
+
+
 def channel(args):
     """TLS, except to this machine itself."""
-    host = args.addr.rsplit(":", 1)[0].strip("[]")
-    loopback = host in ("localhost", "::1") or host.startswith("127.")
-    options = [("grpc.max_receive_message_length", MOST_BYTES)]
+    loopback = is_loopback(args.addr.rsplit(":", 1)[0].strip("[]"))
+    options = [
+        ("grpc.max_receive_message_length", MOST_BYTES),
+        # A connection that died without a word is known by its pings.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+    ]
     if loopback:
         # A proxy has a loopback of its own.
         options.append(("grpc.enable_http_proxy", 0))
     if loopback and not args.ca:
         return grpc.aio.insecure_channel(args.addr, options)
-    roots = args.ca.read_bytes() if args.ca else None
-    return grpc.aio.secure_channel(args.addr, grpc.ssl_channel_credentials(roots), options)
+    return grpc.aio.secure_channel(args.addr, grpc.ssl_channel_credentials(args.ca), options)
 
 
 def token(args):
     """A token for the next stream, or None: they last an hour, so it is asked for anew."""
     if args.token:
         return args.token
-    done = subprocess.run(args.token_command, shell=True, stdout=subprocess.PIPE, check=False)
-    if done.returncode:
-        say(f"--token-command ended with {done.returncode}")
+    try:
+        done = subprocess.run(
+            args.token_command,
+            shell=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # what it says of its failures goes to ours
+            timeout=TOKEN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        say(f"no token: --token-command did not end within {TOKEN_S} s")
         return None
-    return done.stdout.decode().strip()
+    if done.returncode in (126, 127):  # as shells say it
+        raise Fatal("--token-command cannot be run: there is no such program, or it is none")
+    if done.returncode:
+        say(f"no token: --token-command ended with {done.returncode}")
+        return None
+    printed = done.stdout.strip()
+    if not is_token(printed):
+        say("no token: --token-command printed no token, which is one line without blanks")
+        return None
+    return printed.decode()
+
+
+def is_token(text):
+    return re.fullmatch(rb"[!-~]+", text) is not None
 
 
 async def show(args, frame):
@@ -264,7 +298,7 @@ async def show(args, frame):
     failures, refused = 0, False
     while True:
         status, ready, delay = None, False, None
-        credential = token(args)
+        credential = await asyncio.to_thread(token, args)
         if credential:
             async with channel(args) as line:
                 stub = proactive_pb2_grpc.ProactiveAIStub(line)
@@ -284,16 +318,26 @@ async def show(args, frame):
         if ready:
             failures, refused = 0, False
         if status == grpc.StatusCode.UNAUTHENTICATED:
+            if args.token:
+                raise Fatal("the token is refused: get a new one")
             if refused:
                 raise Fatal("a fresh token is refused, too: sign in again")
             refused = True
         failures += 1
         if delay is None:
             # Full jitter: clients that were cut off together do not come back together.
-            most = min(MOST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
+            most = min(MOST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 1, 10))
             delay = random.uniform(0, most)
         say(f"trying again in {delay:.1f} s")
         await asyncio.sleep(delay)
+
+
+def content(path):
+    """Of a file that an argument names."""
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        sys.exit(f"{path}: {error.strerror}")
 
 
 def main():
@@ -303,12 +347,14 @@ def main():
     tokens.add_argument("--token", help="a Firebase ID token")
     tokens.add_argument("--token-command", help="prints one; run for each stream")
     parser.add_argument("--ocr", default="", help="the text on the screen")
-    parser.add_argument("--frame", type=pathlib.Path, help="a JPEG of the screen")
+    parser.add_argument("--frame", type=content, default=b"", help="a JPEG of the screen")
     parser.add_argument("--app", default="", help="the application in front")
-    parser.add_argument("--ca", type=pathlib.Path, help="PEM of the authority to trust, for TLS")
+    parser.add_argument("--ca", type=content, help="PEM of the authority to trust, for TLS")
     args = parser.parse_args()
+    if args.token and not is_token(args.token.encode()):
+        sys.exit("--token is no token, which is one line without blanks")
     event = pb.FrameEvent(
-        jpeg_bytes=args.frame.read_bytes() if args.frame else b"",
+        jpeg_bytes=args.frame,
         app_name=args.app,
         ocr_text=args.ocr,
         capture_time=now(),
