@@ -31,22 +31,27 @@ clean() {
 trap clean EXIT
 
 # Without a registry of images: Debian, with the compiler and the crates of this machine. Takes part
-# under the name that the Dockerfile asks for.
+# under the name that the Dockerfile asks for, with that image's variables.
 make_base() {
+  local inside_rust=/rust inside_cargo=/cargo made
   debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev,make \
     bookworm "$here/root" >/dev/null
-  mkdir -p "$here/root/usr/local/cargo"
-  cp -a "$(rustc --print sysroot)" "$here/root/usr/local/rust"
-  rm -rf "$here/root/usr/local/rust/share"
-  local made
+  mkdir "$here/root$inside_cargo"
+  cp -a "$(rustc --print sysroot)" "$here/root$inside_rust"
+  rm -rf "$here/root$inside_rust/share"
   made=$(buildah from scratch)
   buildah add --quiet "$made" "$here/root" / >/dev/null
   rm -rf "$here/root"
-  buildah config --env CARGO_HOME=/usr/local/cargo \
-    --env CARGO_NET_OFFLINE=true \
-    --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+  buildah config --env CARGO_HOME="$inside_cargo" --env CARGO_NET_OFFLINE=true \
+    --env PATH="$inside_rust/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     "$made"
   buildah commit --quiet --rm "$made" "$1" >/dev/null
+}
+
+# A variable of that image; nothing if it has none.
+of_base() {
+  buildah inspect --type image --format '{{range .OCIv1.Config.Env}}{{println .}}{{end}}' "$base" |
+    sed -n "s/^$1=//p"
 }
 
 step "the image to build on"
@@ -55,9 +60,9 @@ if ! buildah inspect --type image "$base" >/dev/null 2>&1 && ! buildah pull --qu
   make_base "$base"
 fi
 crates=()
-if buildah inspect --type image "$base" | grep -q '"CARGO_NET_OFFLINE=true"'; then
+if [[ $(of_base CARGO_NET_OFFLINE) == true ]]; then
   cargo fetch --locked
-  crates=(--volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry:ro")
+  crates=(--volume "${CARGO_HOME:-$HOME/.cargo}/registry:$(of_base CARGO_HOME)/registry:ro")
 fi
 
 step "the image"

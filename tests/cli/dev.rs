@@ -174,6 +174,33 @@ fn the_commands_of_docs_probing_work_as_pasted() {
 }
 
 #[test]
+fn the_commands_of_the_charts_trial_work_as_pasted() {
+    if grpcurl().is_none() {
+        return;
+    }
+    let dev = Dev::start(&[]);
+    let blocks = written("deploy/helm/proactive/README.md");
+    let block = |with: &str| blocks.iter().find(|it| it.contains(with)).unwrap();
+
+    let look = block("grpcurl").replace(USUAL, &dev.grpc);
+    let shown = paste("", &look).stdout;
+    assert!(shown.contains("\"SERVING\""), "{shown}");
+
+    // In a folder of its own; the cluster's log is this server's, and cargo runs what it built.
+    let folder = dev.folder.path().display();
+    fs::write(dev.folder.path().join("log"), &dev.page).unwrap();
+    let there = format!(
+        "set -eu; cd {folder}; ln -s {ROOT}/examples .; export PROACTIVE_ADDR={}
+         kubectl() {{ cat log; }}
+         cargo() {{ shift 3; {} \"$@\"; }}",
+        dev.grpc,
+        env!("CARGO_BIN_EXE_proactive"),
+    );
+    let shown = paste(&there, block("desk --token-command")).stdout;
+    assert!(shown.contains("EXTRACT_TASK"), "{shown}");
+}
+
+#[test]
 fn the_papers_have_the_commands_that_serve_dev_prints() {
     let dev = Dev::start(&[]);
     let printed = printed(&dev.page.replace(&dev.grpc, USUAL));

@@ -1,13 +1,16 @@
-//! The dashboard and the alert rules: they name only what the server has, they are
-//! PromQL, they fire when they should, and each alert has its advice. And the page
-//! of all metrics, docs/metrics.md.
+//! The dashboard, the alert rules and the autoscaler's metric: they name only what
+//! the server has, they are PromQL, they fire when they should, they have something
+//! to show, and each alert has its advice. And the page of all metrics, docs/metrics.md.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adapter;
+mod dashboard;
+mod drawn;
+mod paper;
+mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
-
-mod paper;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,10 +19,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapter::yaml;
+use dashboard::{dashboard, queries};
 use proactive::domain::Usage;
 use proactive::telemetry::Metrics;
 use serde_json::{Value, json};
-use support::tools::{passed, promtool};
+use support::tools::{passed, promtool, python_with_yaml};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -27,27 +32,6 @@ fn root() -> PathBuf {
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
-}
-
-fn dashboard() -> Value {
-    serde_json::from_str(&read("deploy/monitoring/dashboard.json")).unwrap()
-}
-
-fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    let panels = dashboard["panels"].as_array().unwrap().iter();
-    panels.filter(|panel| panel["type"] != "row")
-}
-
-/// Every query of the dashboard, its variables filled in.
-fn queries(dashboard: &Value) -> Vec<String> {
-    let targets = panels(dashboard).flat_map(|panel| panel["targets"].as_array().unwrap());
-    let query = |target: &Value| {
-        let query = target["expr"].as_str().unwrap();
-        query
-            .replace("$__rate_interval", "5m")
-            .replace("$job", ".+")
-    };
-    targets.map(query).collect()
 }
 
 /// The page of a server whose model calls have ended in every way.
@@ -100,7 +84,7 @@ fn every_metric_and_label_value_that_is_watched_exists() {
     let page = page();
     let series = series(&page);
     let watched = [
-        queries(&dashboard()).join("\n"),
+        queries(&dashboard(), "5m").join("\n"),
         read("deploy/monitoring/alerts.yaml"),
         read("deploy/monitoring/alerts_test.yaml"),
         paper::queries().join("\n"),
@@ -150,23 +134,6 @@ fn each_alert_has_its_advice_and_each_advice_its_alert() {
     assert_eq!(alerts, advice);
 }
 
-#[test]
-fn every_panel_of_the_dashboard_can_be_drawn() {
-    let dashboard = dashboard();
-    let mut ids = BTreeSet::new();
-    for panel in panels(&dashboard) {
-        let title = panel["title"].as_str().unwrap();
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
-        assert!(!panel["targets"].as_array().unwrap().is_empty(), "{title}");
-        let at = &panel["gridPos"];
-        assert!(
-            at["x"].as_u64().unwrap() + at["w"].as_u64().unwrap() <= 24,
-            "{title}"
-        );
-    }
-    assert!(ids.len() > 15);
-}
-
 /// Whether promtool takes these as queries.
 fn are_promql(queries: &[String]) {
     let Some(promtool) = promtool() else { return };
@@ -203,7 +170,7 @@ fn the_rules_are_sound_and_fire_when_they_should() {
 
 #[test]
 fn the_queries_of_the_dashboard_are_promql() {
-    are_promql(&queries(&dashboard()));
+    are_promql(&queries(&dashboard(), "5m"));
 }
 
 #[test]
@@ -224,4 +191,41 @@ fn the_page_of_metrics_is_one_that_prometheus_likes() {
         complaints.all(|line| line.ends_with("_total no help text")),
         "{told}"
     );
+}
+
+/// The shell reads `docs/operations.md`, and kubectl tells what it was given.
+#[test]
+fn what_the_papers_give_to_the_cluster_are_the_dashboard_and_the_rules() {
+    let Some(python) = python_with_yaml() else {
+        return;
+    };
+    let page = read("docs/operations.md");
+    let block = page
+        .split("```sh\n")
+        .find(|it| it.contains("PrometheusRule"));
+    let block = block.unwrap().split("```").next().unwrap();
+    let shell = |kubectl: &str| {
+        let script = format!("set -eu; kubectl() {{ {kubectl}; }}\n{block}");
+        let mut shell = Command::new("sh");
+        passed(
+            &shell
+                .args(["-c", &script])
+                .current_dir(root())
+                .output()
+                .unwrap(),
+        )
+    };
+    let words = shell(r#"echo "$@""#);
+    let file = words.split("--from-file=").nth(1).unwrap().lines().next();
+    assert_eq!(file, Some("deploy/monitoring/dashboard.json"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let given = folder.path().join("given.yaml");
+    let given_to_apply = r#"case "$*" in *apply*) cat ;; esac"#;
+    fs::write(&given, shell(given_to_apply)).unwrap();
+    let [rule, rules] = [given, root().join("deploy/monitoring/alerts.yaml")]
+        .map(|file| yaml(&python, fs::File::open(file).unwrap().into()).remove(0));
+    assert_eq!(rule["kind"], "PrometheusRule");
+    assert_eq!(rule["spec"], rules);
+    assert!(rules["groups"][0]["rules"].as_array().unwrap().len() > 10);
 }

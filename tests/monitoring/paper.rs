@@ -11,8 +11,9 @@ use proactive::telemetry::{
     AuthResult, FrameResult, Metrics, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
 };
 
+use crate::dashboard::{dashboard, panels};
 use crate::support::tools::variable;
-use crate::{are_promql, dashboard, page, panels, read, root, selectors};
+use crate::{are_promql, page, read, root, selectors};
 
 const PAPER: &str = "docs/metrics.md";
 

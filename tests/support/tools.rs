@@ -51,6 +51,11 @@ pub fn promtool() -> Option<OsString> {
     find("PROMTOOL", "promtool", &["--version"])
 }
 
+/// Prometheus: PROMETHEUS, else the one on the PATH.
+pub fn prometheus() -> Option<OsString> {
+    find("PROMETHEUS", "prometheus", &["--version"])
+}
+
 /// nginx: NGINX, else the one on the PATH.
 pub fn nginx() -> Option<OsString> {
     find("NGINX", "nginx", &["-v"])

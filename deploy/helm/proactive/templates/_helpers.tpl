@@ -13,6 +13,16 @@
 {{- end -}}
 {{- end }}
 
+{{- /* The name that resolves to the pods. */ -}}
+{{- define "proactive.headless" -}}
+{{ printf "%s-headless" (include "proactive.fullname" . | trunc 54 | trimSuffix "-") }}
+{{- end }}
+
+{{- /* What a balancer must speak: HTTP/2 from the first byte. */ -}}
+{{- define "proactive.appProtocol" -}}
+{{ ternary "https" "kubernetes.io/h2c" (not (empty .Values.tls.existingSecret)) }}
+{{- end }}
+
 {{- /* What never changes of a release: selectors. */ -}}
 {{- define "proactive.selector" -}}
 app.kubernetes.io/name: {{ include "proactive.name" . }}
@@ -57,4 +67,24 @@ labels:
 from:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{- /* Whether the server reads GOOGLE_GENAI_USE_VERTEXAI as yes. */ -}}
+{{- define "proactive.onVertex" -}}
+{{- if has (.Values.config.GOOGLE_GENAI_USE_VERTEXAI | default "" | trim | lower) (list "true" "1") -}}
+yes
+{{- end -}}
+{{- end }}
+
+{{- /* The port of HTTPS, and those of the configured URLs, as JSON. */ -}}
+{{- define "proactive.httpPorts" -}}
+{{- $ports := list 443 -}}
+{{- range list "FIREBASE_KEYS_URL" "GOOGLE_GEMINI_BASE_URL" "GOOGLE_VERTEX_BASE_URL" "OTEL_EXPORTER_OTLP_ENDPOINT" -}}
+{{- with get $.Values.config . | default "" | trim -}}
+{{- $url := urlParse . -}}
+{{- $own := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $ports = append $ports ($own | default (ternary 443 80 (eq $url.scheme "https")) | int) -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
 {{- end }}

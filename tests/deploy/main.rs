@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod chart;
+mod network;
+mod pods;
+mod readme;
+mod services;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use proactive::config::Settings;
@@ -17,10 +21,13 @@ use proactive::telemetry::Metrics;
 use proactive::transport::grpc::ALIVE;
 use serde_json::{Value, json};
 
+use chart::{
+    KUBERNETES, chart, documents, environment, helm, kind, proactive, render, rendered, root,
+    server, settings, ways,
+};
 use support::TestApp;
 use support::tools::{checkov, hadolint, helms, kubernetes_validate, passed, python_with_yaml};
 
-const KUBERNETES: &str = "1.33";
 /// Kinds that a cluster knows only with somebody's extension, and whose schemas
 /// are not Kubernetes'.
 const EXTENSIONS: [&str; 3] = ["GRPCRoute", "HTTPRoute", "ServiceMonitor"];
@@ -33,118 +40,6 @@ const THE_CHARTS_OWN: [&str; 6] = [
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
 ];
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn chart() -> PathBuf {
-    root().join("deploy/helm/proactive")
-}
-
-/// Ways to install the chart, by name: what is given to helm.
-fn ways() -> BTreeMap<&'static str, Vec<String>> {
-    let file = |name: &str| vec!["--values".into(), chart().join(name).display().to_string()];
-    let sets = [
-        "tls.existingSecret=certificate",
-        "googleCredentials.existingSecret=google",
-        "ingress.enabled=true",
-        "gateway.enabled=true",
-        "gateway.kind=HTTPRoute",
-        "gateway.parentRefs[0].name=public",
-        "serviceAccount.create=false",
-        "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
-    ];
-    let sets = sets.iter().flat_map(|set| ["--set".into(), (*set).into()]);
-    BTreeMap::from([
-        ("default", vec![]),
-        ("dev", file("values-dev.yaml")),
-        ("prod", file("values-prod.yaml")),
-        ("variants", sets.collect()),
-    ])
-}
-
-fn helm(helm: &OsStr, verb: &[&str], way: &[String]) -> Output {
-    let mut command = Command::new(helm);
-    command.args(verb).arg(chart()).args(way);
-    command.output().unwrap()
-}
-
-fn render(program: &OsStr, way: &[String]) -> String {
-    let verb = ["template", "trial", "--namespace", "proactive"];
-    let version = format!("{KUBERNETES}.0");
-    let verb = [&verb[..], &["--kube-version", &version]].concat();
-    passed(&helm(program, &verb, way))
-}
-
-/// A stream of YAML documents as JSON.
-fn documents(python: &OsStr, yaml: &str) -> Vec<Value> {
-    let read = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)";
-    let mut reading = Command::new(python)
-        .args(["-c", read])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = reading.stdin.take().unwrap();
-    stdin.write_all(yaml.as_bytes()).unwrap();
-    drop(stdin);
-    let read = passed(&reading.wait_with_output().unwrap());
-    serde_json::from_str(&read).unwrap()
-}
-
-/// The chart, rendered in each way; `None` if a program is missing.
-fn rendered() -> Option<BTreeMap<&'static str, Vec<Value>>> {
-    let ([helm, _], python) = (helms()?, python_with_yaml()?);
-    let ways = ways().into_iter();
-    Some(
-        ways.map(|(name, way)| (name, documents(&python, &render(&helm, &way))))
-            .collect(),
-    )
-}
-
-fn kind<'a>(documents: &'a [Value], kind: &str) -> Option<&'a Value> {
-    documents.iter().find(|document| document["kind"] == kind)
-}
-
-/// The pod, and the server's container in it.
-fn server(documents: &[Value]) -> (&Value, &Value) {
-    let pod = &kind(documents, "Deployment").unwrap()["spec"]["template"]["spec"];
-    let container = &pod["containers"][0];
-    assert_eq!(container["name"], "proactive");
-    (pod, container)
-}
-
-/// The container's environment: values, or none for those from a Secret.
-fn environment(container: &Value) -> BTreeMap<String, Option<String>> {
-    let variables = container["env"].as_array().unwrap().iter();
-    let variable = |it: &Value| {
-        let name = it["name"].as_str().unwrap().to_owned();
-        (name, it["value"].as_str().map(str::to_owned))
-    };
-    variables.map(variable).collect()
-}
-
-fn proactive(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_proactive"));
-    command.args(arguments).env_clear();
-    command
-}
-
-/// The names of all settings, as the server tells them.
-fn settings() -> BTreeSet<String> {
-    let help = passed(&proactive(&["serve", "--help"]).output().unwrap());
-    let names = help.split("[env: ").skip(1).map(|rest| {
-        let name = rest.split(['=', ']']).next().unwrap();
-        name.to_owned()
-    });
-    let names: BTreeSet<_> = names.collect();
-    assert!(
-        names.contains("GRPC_PORT") && names.contains("RUST_LOG"),
-        "{help}"
-    );
-    names
-}
 
 #[test]
 fn helm_3_and_4_lint_the_chart_and_render_the_same_valid_objects() {
@@ -236,16 +131,20 @@ fn the_server_takes_the_environment_that_the_chart_gives_it() {
             // Which it has by itself.
             checking.env("GEMINI_API_KEY", "a-secret");
         }
-        // The one thing that has no default; the example for production has a word
-        // to be replaced.
+        // The one thing that has no default; the examples have a word to be replaced.
+        let missing = if name == "vertex" {
+            "GOOGLE_CLOUD_PROJECT"
+        } else {
+            "FIREBASE_PROJECT_ID"
+        };
         let refused = checking.output().unwrap();
         let told = String::from_utf8(refused.stderr).unwrap();
         assert!(
-            told.starts_with("proactive: FIREBASE_PROJECT_ID:"),
+            told.starts_with(&format!("proactive: {missing}:")),
             "{told}"
         );
         assert_eq!(told.lines().count(), 1, "{told}");
-        checking.env("FIREBASE_PROJECT_ID", "demo-proactive");
+        checking.env(missing, "demo-proactive");
         let in_force = passed(&checking.output().unwrap());
         let port = |wanted: &str| {
             let line = in_force.lines().find_map(|line| line.strip_prefix(wanted));
@@ -345,6 +244,10 @@ fn no_secret_is_in_plain_sight_and_what_means_nothing_is_refused() {
             ("config.GEMINI_MODLE=x", "GEMINI_MODLE"),
             ("config.GEMINI_API_KEY=x", "GEMINI_API_KEY"),
             ("secrets.GEMINI_API_KEY=x", "GEMINI_API_KEY"),
+            (
+                "config.GEMINI_MAX_OUTPUT_TOKENS=8192",
+                "GEMINI_MAX_OUTPUT_TOKENS",
+            ),
             ("replicas=3", "replicas"),
             ("drainGraceSeconds=25s", "drainGraceSeconds"),
             ("gateway.enabled=true", "parentRefs"),
