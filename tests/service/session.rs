@@ -46,7 +46,8 @@ async fn a12_a16_a_request_is_searched_for_and_extracted_with_a_bill() {
                 searches += 1;
                 assert_eq!(request.request_id.len(), 36);
                 assert_eq!(request.frame_id, "shot-1");
-                assert_eq!(request.deadline_ms, 10_000);
+                // What is left of the 10 s when it is sent.
+                assert!((5_000..=10_000).contains(&request.deadline_ms));
                 assert!(!request.arguments.as_ref().unwrap().query.is_empty());
                 assert!(ToolKind::try_from(request.tool_kind).is_ok());
                 desk.answer(&request, vec![]).await;
