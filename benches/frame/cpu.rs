@@ -1,6 +1,11 @@
 //! CPU time per frame: ours beside the bare server, and ours with few sessions
 //! beside ours with many. The servers take turns, so that what else runs on
 //! the machine disturbs all of them alike; each round gives one ratio.
+//!
+//! What our server does beyond the bare one takes the same time on every line to
+//! the model. The bound is for the line that Google is reached by, HTTP/2 and TLS.
+//! Plain HTTP/1.1 is spoken by the stand-in alone: what is measured over it is
+//! told, and not judged.
 
 use std::time::Duration;
 
@@ -17,11 +22,10 @@ const MANY: usize = 1_000;
 /// As behind a balancer.
 const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 10;
-/// Short rounds: what disturbs one server disturbs the other as well.
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 9;
 /// Per round and server: so many that caches gone cold in the others' turns weigh
 /// little.
-pub(crate) const FRAMES: usize = 400;
+pub(crate) const FRAMES: usize = 2_000;
 /// After the last outcome a server has little left to do.
 const REST: Duration = Duration::from_millis(20);
 
@@ -100,7 +104,11 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
         report.fact("ours, 10 sessions", ours.cost().with("µs"));
         report.fact("ours, 1,000 sessions", many.cost().with("µs"));
         for (name, other) in [("ours / bare", &bare), ("ours / lean", &lean)] {
-            report.bound(name, ours.over(other), MOST_OVER_BARE);
+            let over = ours.over(other);
+            match line {
+                Line::Tls => report.bound(name, over, MOST_OVER_BARE),
+                Line::Plain => report.fact(name, over.with("")),
+            }
         }
         report.bound("1,000 / 10 sessions", many.over(&ours), MOST_GROWTH);
     }
