@@ -4,6 +4,7 @@
 //! What happens is told to an observer as [`Step`]s, in order; this module
 //! prints nothing. Every wait is bounded, see [`Patience`].
 
+mod line;
 mod wire;
 
 use std::collections::HashSet;
@@ -13,29 +14,21 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 use secrecy::SecretString;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::AsciiMetadataValue;
+use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
-use tonic::{Request, Status, Streaming};
 
 use super::store::Store;
 use super::{Error, Step, Verdict};
-use crate::transport::proto::proactive_ai_client::ProactiveAiClient;
 use crate::transport::proto::{
-    AnalysisOutcome, ClientEvent, FrameEvent, Heartbeat, SearchResults, ServerEvent,
-    ToolCallRequest, ToolKind, ToolResult, client_event, server_event,
+    AnalysisOutcome, ClientEvent, FrameEvent, Heartbeat, SearchResults, ToolCallRequest, ToolKind,
+    ToolResult, client_event, server_event,
 };
 use crate::world::World;
-use wire::{bearer, context, context_version, event, heartbeat_of, hello, stamp};
+use line::Line;
+use wire::{context, context_version, event, hello, stamp};
 
-/// Events on their way out: a few frames and the answers to their searches.
-const OUTBOUND: usize = 8;
 /// The contract's limit of one message, both ways.
 pub(super) const MOST_BYTES: usize = 10 * 1024 * 1024;
-/// A server is taken for gone after so many heartbeats that did not come.
-const MISSED_HEARTBEATS: u32 = 3;
 
 /// How long the desktop waits, and for what.
 #[derive(Clone, Debug)]
@@ -104,8 +97,7 @@ pub struct Ending {
 
 /// An open session. `O` is told each [`Step`].
 pub struct Desktop<'a, O> {
-    outbound: mpsc::Sender<ClientEvent>,
-    inbound: Streaming<ServerEvent>,
+    line: Line,
     pub(super) store: &'a mut Store,
     pub(super) observe: O,
     tells_tasks: bool,
@@ -114,10 +106,6 @@ pub struct Desktop<'a, O> {
     frames: i64,
     /// Frames that were sent and have no terminal event yet.
     unanswered: HashSet<String>,
-    /// When the server last said anything.
-    heard: Instant,
-    /// Between two of its heartbeats; `None` if it sends none.
-    heartbeat: Option<Duration>,
     patience: Patience,
     world: World,
 }
@@ -140,31 +128,15 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     ) -> Result<Self, Error> {
         let told = context_version(store, about.tells_tasks)?;
         let hello = hello(about, &told, store, &world)?;
-        let (outbound, events) = mpsc::channel(OUTBOUND);
-        // The hello goes first, in case the server waits for it before it
-        // answers the call.
-        offer(&outbound, patience.send, hello).await?;
-        let mut request = Request::new(ReceiverStream::new(events));
-        request
-            .metadata_mut()
-            .insert("authorization", bearer(token)?);
-        let platform = AsciiMetadataValue::from_static(std::env::consts::OS);
-        request.metadata_mut().insert("x-app-platform", platform);
-        let version = AsciiMetadataValue::from_static(env!("CARGO_PKG_VERSION"));
-        request.metadata_mut().insert("x-app-version", version);
-        let mut client = ProactiveAiClient::new(channel).max_decoding_message_size(MOST_BYTES);
-        let answer = within(patience.handshake, "session", client.session(request)).await?;
+        let line = Line::open(channel, token, hello, patience.clone()).await?;
         let mut desktop = Self {
-            outbound,
-            inbound: answer.map_err(refused)?.into_inner(),
+            line,
             store,
             observe,
             tells_tasks: about.tells_tasks,
             told,
             frames: 0,
             unanswered: HashSet::new(),
-            heard: Instant::now(),
-            heartbeat: None,
             patience,
             world,
         };
@@ -212,7 +184,7 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         };
         let frame_id = screen.id.clone();
         let frame = self.frame(screen)?;
-        self.send(frame).await?;
+        self.line.send(frame).await?;
         self.unanswered.insert(frame_id);
         (self.observe)(sent);
         Ok(())
@@ -224,26 +196,7 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     /// [`Error::Ended`], [`Error::Closed`], or [`Error::TooSlow`] if nothing came for
     /// as long as three heartbeats.
     pub async fn hear(&mut self) -> Result<server_event::Event, Error> {
-        loop {
-            let message = match self.heartbeat {
-                None => self.inbound.message().await,
-                Some(every) => {
-                    let silence = every.saturating_mul(MISSED_HEARTBEATS);
-                    let late = |_| Error::TooSlow {
-                        what: "sign of life from the server",
-                        waited: silence,
-                    };
-                    let heard = timeout_at(self.heard + silence, self.inbound.message());
-                    heard.await.map_err(late)?
-                }
-            };
-            self.heard = Instant::now();
-            match message? {
-                None => return Err(Error::Closed("its next event")),
-                Some(ServerEvent { event: Some(event) }) => return Ok(event),
-                Some(ServerEvent { event: None }) => {}
-            }
-        }
+        self.line.hear().await
     }
 
     /// Does what an event asks for, and says which frame it ended, if any.
@@ -288,12 +241,13 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     pub async fn beat(&mut self) -> Result<(), Error> {
         let sent_at = Some(stamp(self.world.now()));
         let beat = Heartbeat { sent_at };
-        self.send(event(client_event::Event::Heartbeat(beat))).await
+        let beat = event(client_event::Event::Heartbeat(beat));
+        self.line.send(beat).await
     }
 
     /// Between two heartbeats, as the server wishes; `None` if it did not say.
     pub fn heartbeat(&self) -> Option<Duration> {
-        self.heartbeat
+        self.line.heartbeat()
     }
 
     /// Closes this side and waits until the server has closed its own.
@@ -301,14 +255,8 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     /// # Errors
     /// [`Error::Ended`] if the stream ends with a status other than OK, or
     /// [`Error::TooSlow`].
-    pub async fn close(mut self) -> Result<(), Error> {
-        drop(self.outbound);
-        let drained = async {
-            while self.inbound.message().await?.is_some() {}
-            Ok::<_, Status>(())
-        };
-        within(self.patience.handshake, "end of the session", drained).await??;
-        Ok(())
+    pub async fn close(self) -> Result<(), Error> {
+        self.line.close().await
     }
 
     /// A frame has waited for its end for as long as this desktop waits.
@@ -322,14 +270,9 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     async fn await_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + self.patience.handshake;
         loop {
-            let heard = timeout_at(deadline, self.hear()).await;
-            let late = |_| Error::TooSlow {
-                what: "answer to the hello",
-                waited: self.patience.handshake,
-            };
-            match heard.map_err(late)?.map_err(before_ready)? {
+            match self.line.hear_before_ready(deadline).await? {
                 server_event::Event::SessionReady(ready) => {
-                    self.heartbeat = heartbeat_of(&ready);
+                    self.line.is_ready(&ready);
                     (self.observe)(Step::Ready(ready));
                     return Ok(());
                 }
@@ -405,13 +348,13 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
             Ok(items) => (Some(SearchResults { items }), String::new()),
             Err(error) => (None, error),
         };
-        self.send(event(client_event::Event::ToolResult(ToolResult {
+        let result = event(client_event::Event::ToolResult(ToolResult {
             request_id: call.request_id.clone(),
             result,
             error,
             frame_id: call.frame_id.clone(),
-        })))
-        .await?;
+        }));
+        self.line.send(result).await?;
         (self.observe)(Step::SearchAnswered {
             request_id: call.request_id,
             frame_id: call.frame_id,
@@ -431,59 +374,6 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         let verdict = Verdict::Decided(outcome);
         Ok(Ending { frame_id, verdict })
     }
-
-    async fn send(&mut self, event: ClientEvent) -> Result<(), Error> {
-        match offer(&self.outbound, self.patience.send, event).await {
-            // The stream has ended; its status says why.
-            Err(closed @ Error::Closed(_)) => {
-                let status = within(
-                    self.patience.send,
-                    "end of the session",
-                    self.inbound.message(),
-                );
-                status
-                    .await?
-                    .err()
-                    .map_or(Err(closed), |status| Err(status.into()))
-            }
-            sent => sent,
-        }
-    }
-}
-
-fn refused(status: Status) -> Error {
-    Error::Refused(Box::new(status))
-}
-
-/// A stream that ends before the answer to the hello was refused.
-fn before_ready(error: Error) -> Error {
-    match error {
-        Error::Ended(status) => Error::Refused(status),
-        Error::Closed(_) => Error::Closed("the answer to the hello"),
-        other => other,
-    }
-}
-
-async fn offer(
-    outbound: &mpsc::Sender<ClientEvent>,
-    patience: Duration,
-    event: ClientEvent,
-) -> Result<(), Error> {
-    within(patience, "room to send", outbound.send(event))
-        .await?
-        .map_err(|_| Error::Closed("room to send"))
-}
-
-async fn within<T>(
-    limit: Duration,
-    what: &'static str,
-    work: impl Future<Output = T>,
-) -> Result<T, Error> {
-    let late = |_| Error::TooSlow {
-        what,
-        waited: limit,
-    };
-    timeout(limit, work).await.map_err(late)
 }
 
 #[cfg(test)]
