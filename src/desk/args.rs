@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::address::{Unfit, UnfitRoots};
-use super::client::{Client, Place};
-use super::held::Held;
+use super::client::{Client, Frames, Place};
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};
 use super::{
@@ -33,7 +32,7 @@ what ended in an error that may pass is tried five times now, and again by the n
 
 Without a terminal, each step is a line of JSON: session_ready, frame, tool_call_request, \
 tool_result, outcome (a decision; kept_as is the task's id in the store), error (no decision), \
-retry (sent again after delay_ms), skipped, warning, cancel_tool_request, go_away, disconnected \
+retry (sent again after delay_ms), skipped, store_held (another program holds the store; answers wait), warning, cancel_tool_request, go_away, disconnected \
 (the next try after reconnect_delay_ms), done (the sum, last).
 
 Examples:
@@ -245,13 +244,11 @@ impl Plan {
             dial: async || address.dial(&roots, limit).await,
             tokens: self.tokens,
             store: self.store,
-            shots,
-            place: self.place,
+            frames: Frames::new(shots, self.place, world.clone()),
             tells_tasks: self.tells_tasks,
             patience,
             world,
             backoff: Backoff::default(),
-            held: Held::new(Backoff::default()),
             refusals: 0,
         };
         let ended = tokio::select! {

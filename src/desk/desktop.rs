@@ -1,5 +1,5 @@
 //! The desktop's side of one session: says hello, shows frames, answers the searches
-//! that the server asks for, keeps the tasks it extracts.
+//! that the server asks for, hears how each frame ends.
 //!
 //! What happens is told to an observer as [`Step`]s, in order; this module
 //! prints nothing. Every wait is bounded, see [`Patience`].
@@ -17,11 +17,11 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
-use super::store::Store;
+use super::store::{self, Store};
 use super::{Error, Step, Verdict};
 use crate::transport::proto::{
-    AnalysisOutcome, ClientEvent, FrameEvent, Heartbeat, SearchResults, ToolCallRequest, ToolKind,
-    ToolResult, client_event, server_event,
+    ClientEvent, FrameEvent, Heartbeat, SearchResults, ToolCallRequest, ToolKind, ToolResult,
+    client_event, server_event,
 };
 use crate::world::World;
 use line::Line;
@@ -86,13 +86,38 @@ pub struct Screen {
     pub captured: Option<Timestamp>,
 }
 
-/// The one terminal event of a frame.
+/// The one terminal event of a frame, which is yet to be kept.
 #[derive(Clone, Debug)]
 pub struct Ending {
     /// Which frame.
     pub frame_id: String,
     /// What became of it.
     pub verdict: Verdict,
+}
+
+impl Ending {
+    /// Keeps it, and then tells it.
+    ///
+    /// # Errors
+    /// The store's; nothing is kept or told then.
+    pub(super) fn keep(
+        &self,
+        store: &mut Store,
+        observe: &mut impl FnMut(Step),
+    ) -> Result<(), store::Error> {
+        let step = match &self.verdict {
+            Verdict::Decided(outcome) => Step::Decided {
+                kept_as: store.keep(&self.frame_id, outcome)?,
+                outcome: outcome.clone(),
+            },
+            Verdict::Failed(error) => {
+                store.give_up(&self.frame_id, &error.code)?;
+                Step::Failed(error.clone())
+            }
+        };
+        observe(step);
+        Ok(())
+    }
 }
 
 /// An open session. `O` is told each [`Step`].
@@ -144,11 +169,11 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         Ok(desktop)
     }
 
-    /// Shows the server one frame and serves it until the frame has ended.
+    /// Shows the server one frame, serves it until the frame has ended, and keeps that.
     ///
     /// # Errors
-    /// As [`Self::send_frame`] and [`Self::hear`], and [`Error::TooSlow`] if the
-    /// frame is not answered in time.
+    /// As [`Self::send_frame`] and [`Self::hear`], [`Error::TooSlow`] if the frame is
+    /// not answered in time, and [`Error::Store`] if its end cannot be kept.
     pub async fn show(&mut self, screen: Screen) -> Result<Verdict, Error> {
         let frame_id = screen.id.clone();
         self.send_frame(screen).await?;
@@ -156,14 +181,11 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         loop {
             let event = timeout_at(deadline, self.hear()).await;
             let event = event.map_err(|_| self.unanswered_in_time())??;
-            match self.act(event).await? {
-                Some(ending) if ending.frame_id == frame_id => {
-                    if let Verdict::Failed(error) = &ending.verdict {
-                        (self.observe)(Step::Failed(error.clone()));
-                    }
+            if let Some(ending) = self.act(event).await? {
+                ending.keep(self.store, &mut self.observe)?;
+                if ending.frame_id == frame_id {
                     return Ok(ending.verdict);
                 }
-                _ => {}
             }
         }
     }
@@ -202,8 +224,7 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     /// Does what an event asks for, and says which frame it ended, if any.
     ///
     /// # Errors
-    /// As [`Self::hear`], and [`Error::Store`] if the decision cannot be kept: the
-    /// frame has not ended then.
+    /// As [`Self::hear`].
     pub async fn act(&mut self, event: server_event::Event) -> Result<Option<Ending>, Error> {
         match event {
             server_event::Event::ToolCallRequest(call) => {
@@ -211,9 +232,12 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
                 Ok(None)
             }
             server_event::Event::AnalysisOutcome(outcome)
-                if self.unanswered.contains(&outcome.frame_id) =>
+                if self.unanswered.remove(&outcome.frame_id) =>
             {
-                self.decided(outcome.into()).map(Some)
+                Ok(Some(Ending {
+                    frame_id: outcome.frame_id.clone(),
+                    verdict: Verdict::Decided(outcome.into()),
+                }))
             }
             // An error that names a call is about the call alone.
             server_event::Event::ServerError(error)
@@ -361,18 +385,6 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
             found,
         });
         Ok(())
-    }
-
-    fn decided(&mut self, outcome: Box<AnalysisOutcome>) -> Result<Ending, Error> {
-        let frame_id = outcome.frame_id.clone();
-        let kept_as = self.store.keep(&frame_id, &outcome)?;
-        self.unanswered.remove(&frame_id);
-        (self.observe)(Step::Decided {
-            outcome: outcome.clone(),
-            kept_as,
-        });
-        let verdict = Verdict::Decided(outcome);
-        Ok(Ending { frame_id, verdict })
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Backoff, Screen};
+use super::{Backoff, Ending, Screen, Verdict};
 use crate::world::World;
 
 /// Frames in hand at once. Servers analyse two of a session at a time, and of more
@@ -27,12 +27,13 @@ struct Frame {
     state: State,
 }
 
-#[derive(Clone, Copy)]
 enum State {
     /// To be sent, from then on.
     Due(Instant),
     /// Sent, then.
     Sent(Instant),
+    /// Ended like this, which is yet to be kept.
+    Ended(Ending),
 }
 
 impl Held {
@@ -49,6 +50,12 @@ impl Held {
     /// Whether there is room for another.
     pub(super) fn has_room(&self) -> bool {
         self.frames.len() < AT_ONCE
+    }
+
+    /// Whether one of them has yet to end.
+    pub(super) fn is_any_open(&self) -> bool {
+        let open = |frame: &Frame| !matches!(frame.state, State::Ended(_));
+        self.frames.iter().any(open)
     }
 
     /// Whether an answer is awaited.
@@ -79,7 +86,7 @@ impl Held {
     pub(super) fn next_due(&self) -> Option<Instant> {
         let due = |frame: &Frame| match frame.state {
             State::Due(at) => Some(at),
-            State::Sent(_) => None,
+            State::Sent(_) | State::Ended(_) => None,
         };
         self.frames.iter().filter_map(due).min()
     }
@@ -87,8 +94,8 @@ impl Held {
     /// When the oldest of those that were sent was.
     pub(super) fn oldest_sent(&self) -> Option<Instant> {
         let sent = |frame: &Frame| match frame.state {
-            State::Due(_) => None,
             State::Sent(at) => Some(at),
+            State::Due(_) | State::Ended(_) => None,
         };
         self.frames.iter().filter_map(sent).min()
     }
@@ -99,7 +106,23 @@ impl Held {
         }
     }
 
-    /// It has ended.
+    /// It has ended like this.
+    pub(super) fn end(&mut self, id: &str, verdict: Verdict) {
+        if let Some(frame) = self.frame(id) {
+            let frame_id = id.to_owned();
+            frame.state = State::Ended(Ending { frame_id, verdict });
+        }
+    }
+
+    /// An end that is to be kept.
+    pub(super) fn ended(&self) -> Option<&Ending> {
+        self.frames.iter().find_map(|frame| match &frame.state {
+            State::Ended(ending) => Some(ending),
+            State::Due(_) | State::Sent(_) => None,
+        })
+    }
+
+    /// Its end is kept, or it is no longer wanted.
     pub(super) fn remove(&mut self, id: &str) {
         self.frames.retain(|frame| frame.screen.id != id);
     }
@@ -138,10 +161,10 @@ impl Held {
 
     /// Those that were sent before `then`, or all of them.
     pub(super) fn sent_before(&self, then: Option<Instant>) -> Vec<String> {
-        let early = |frame: &&Frame| match (frame.state, then) {
-            (State::Sent(at), Some(then)) => at <= then,
+        let early = |frame: &&Frame| match (&frame.state, then) {
+            (State::Sent(at), Some(then)) => *at <= then,
             (State::Sent(_), None) => true,
-            (State::Due(_), _) => false,
+            (State::Due(_) | State::Ended(_), _) => false,
         };
         let id = |frame: &Frame| frame.screen.id.clone();
         self.frames.iter().filter(early).map(id).collect()

@@ -7,6 +7,10 @@ use crate::transport::proto::{
     Bill, ExtractedTask, MatchType, SearchResult, ServerError, TaskStatus, ToolKind,
 };
 
+/// What is said of a store that another program holds.
+pub(crate) const HELD: &str =
+    "another program holds the task store: answers wait until it lets go, none is lost";
+
 #[derive(Serialize)]
 #[expect(
     clippy::large_enum_variant,
@@ -72,6 +76,9 @@ enum Line<'a> {
     },
     Skipped {
         file: &'a str,
+        reason: &'a str,
+    },
+    StoreHeld {
         reason: &'a str,
     },
     GoAway {
@@ -215,6 +222,7 @@ pub(crate) fn line(step: &Step) -> String {
             delay_ms: again.as_millis(),
         },
         Step::Skipped { file, why } => Line::Skipped { file, reason: why },
+        Step::StoreHeld => Line::StoreHeld { reason: HELD },
         Step::Complaint(error) => Line::Warning(complaint(error)),
         Step::GoingAway(go_away) => Line::GoAway {
             reason: &go_away.reason,

@@ -157,6 +157,7 @@ fn lasting(step: &Step, colour: bool) -> String {
             ("no decision", Colour::Red, what)
         }
         Step::Skipped { file, why } => ("skipped", Colour::Yellow, format!("{file}: {why}")),
+        Step::StoreHeld => ("waiting", Colour::Yellow, json::HELD.to_owned()),
         Step::Lost { why, .. } => ("no session", Colour::Yellow, why.clone()),
         _ => return String::new(),
     };

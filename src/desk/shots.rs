@@ -41,6 +41,8 @@ pub(super) enum Shot {
 /// All that will become frames. Only names are in memory.
 pub(super) struct Shots {
     source: Source,
+    /// One that was put back.
+    back: Option<Shot>,
     /// Whether there will be no more.
     exhausted: bool,
     finite: bool,
@@ -78,6 +80,7 @@ impl Shots {
         Self {
             exhausted: all.is_empty(),
             source: Source::Given(all.into()),
+            back: None,
             finite: true,
             backlog,
         }
@@ -94,6 +97,7 @@ impl Shots {
                 found,
                 _watching: watching,
             },
+            back: None,
             exhausted: false,
             finite: once,
             backlog,
@@ -117,6 +121,7 @@ impl Shots {
     /// The next one; `None` if there are no more. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Shot> {
         let next = match &mut self.source {
+            _ if self.back.is_some() => self.back.take(),
             Source::Given(given) => given.pop_front().map(Shot::Given),
             Source::Folder { found, .. } => found.recv().await.map(Shot::Found),
         };
@@ -125,6 +130,13 @@ impl Shots {
             self.backlog.0.fetch_sub(1, Ordering::Relaxed);
         }
         next
+    }
+
+    /// Puts back what was not taken: it is the next one again.
+    pub(super) fn put_back(&mut self, shot: Shot) {
+        self.back = Some(shot);
+        self.exhausted = false;
+        self.backlog.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -170,16 +182,19 @@ impl Shot {
     /// # Errors
     /// The store's only; what is wrong with a file is told in [`Taken::Skipped`].
     pub(super) fn take(
-        self,
+        &self,
         store: &mut Store,
         place: &Place,
         world: &World,
     ) -> Result<Taken, store::Error> {
         match self {
-            Self::Found(Found::Skipped { file, why }) => Ok(Taken::Skipped { file, why }),
+            Self::Found(Found::Skipped { file, why }) => Ok(Taken::Skipped {
+                file: file.clone(),
+                why: why.clone(),
+            }),
             Self::Found(Found::Picture(picture)) => {
                 match store.frame_of(&picture.source(), &world.uuid())? {
-                    Some(id) => Ok(found(id, &picture, place)),
+                    Some(id) => Ok(found(id, picture, place)),
                     None => Ok(Taken::Answered),
                 }
             }

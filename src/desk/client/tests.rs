@@ -3,6 +3,7 @@
 mod connecting;
 mod frames;
 mod leaving;
+mod shared_store;
 
 use std::sync::{Arc, Mutex};
 
@@ -11,10 +12,12 @@ use tonic::Status;
 
 use super::*;
 use crate::desk::fake::{InMemory, Peer, Script, boxed, outcome};
-use crate::desk::shots::Given;
+use crate::desk::shots::{Given, Shots};
 use crate::desk::tasks::TaskFile;
+use crate::transport::proto::server_event::Event;
 use crate::transport::proto::{
-    AnalysisOutcome, ExtractedTask, FrameEvent, OutcomeKind, client_event,
+    AnalysisOutcome, ExtractedTask, FrameEvent, GoAway, OutcomeKind, ServerError,
+    ToolCallArguments, ToolCallRequest, ToolKind, client_event,
 };
 
 /// No desktop here has so much to do.
@@ -30,17 +33,17 @@ fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
         TokenSource::Command(_) => Backoff::from(Duration::from_millis(2)),
         TokenSource::Fixed(_) => Backoff::default(),
     };
+    let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
+    let shots = Shots::given(texts.iter().map(given).collect());
     Client {
         dial,
         tokens,
         store: Store::load(TaskFile::default()).unwrap(),
-        shots: Shots::given(texts.iter().map(given).collect()),
-        place: Place::default(),
+        frames: Frames::new(shots, Place::default(), world.clone()),
         tells_tasks: false,
         patience: Patience::default(),
-        world: World::fixed(Timestamp::UNIX_EPOCH, 1),
+        world,
         backoff,
-        held: Held::new(Backoff::default()),
         refusals: 0,
     }
 }
@@ -68,6 +71,18 @@ async fn played(
 async fn decide(peer: &Peer, frame: &FrameEvent) {
     let decision = outcome(&frame.screenshot_id, OutcomeKind::NoTaskFound);
     peer.say(Event::AnalysisOutcome(decision)).await;
+}
+
+async fn extract(peer: &Peer, frame: &FrameEvent) {
+    let task = ExtractedTask {
+        title: "Countersign the lease for the Porto venue".into(),
+        ..ExtractedTask::default()
+    };
+    let extracted = AnalysisOutcome {
+        task: Some(task),
+        ..outcome(&frame.screenshot_id, OutcomeKind::ExtractTask)
+    };
+    peer.say(Event::AnalysisOutcome(extracted)).await;
 }
 
 async fn fail_frame(peer: &Peer, frame: &FrameEvent, code: &str, retryable: bool) {
@@ -109,6 +124,7 @@ fn named(steps: &[Step]) -> String {
         Step::Postponed { .. } => "postponed",
         Step::Skipped { .. } => "skipped",
         Step::Lost { .. } => "lost",
+        Step::StoreHeld => "store-held",
         Step::GoingAway(_) => "going-away",
         Step::Complaint(_) => "complaint",
         _ => "other",

@@ -7,8 +7,8 @@ use crate::desk::fake::{Running, outcome, serve};
 use crate::desk::tasks::TaskFile;
 use crate::desk::{Address, Roots};
 use crate::transport::proto::{
-    ExtractedTask, OutcomeKind, ServerError, ServerEvent, ServerHeartbeat, SessionReady,
-    ToolCallArguments,
+    AnalysisOutcome, ExtractedTask, OutcomeKind, ServerError, ServerEvent, ServerHeartbeat,
+    SessionReady, ToolCallArguments,
 };
 
 const TASKS: &str = r#"[{"id": 7, "description": "Send signed lease to the Berlin office"}]"#;

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -14,6 +15,11 @@ const APPLICATION: i32 = 0x7041_4964;
 const VERSION: i32 = 1;
 /// Answered frames that are remembered: more than a folder may hold files.
 const MOST_FRAMES: i64 = 100_000;
+
+/// How long to wait for another program when the store is opened.
+const OPENING: Duration = Duration::from_secs(5);
+/// How long afterwards: nothing else happens in the meantime.
+const IN_USE: Duration = Duration::from_millis(100);
 
 /// The words of a description are indexed as this program splits them, so that
 /// scripts without spaces can be searched; stems make "figure" find "figures".
@@ -78,9 +84,13 @@ pub(super) fn in_file(path: &Path) -> Result<Connection, Error> {
     let foreign = || unusable("it is a file of something else; name another".to_owned());
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => foreign(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            unusable("another program holds it; end that one, and try again".to_owned())
+        }
         _ => unusable(error.to_string()),
     };
     let mut db = Connection::open(path).map_err(failed)?;
+    db.busy_timeout(OPENING).map_err(failed)?;
     let pragma = |db: &Connection, name| {
         db.pragma_query_value(None, name, |row| row.get::<_, i32>(0))
             .map_err(failed)
@@ -116,6 +126,7 @@ pub(super) fn in_file(path: &Path) -> Result<Connection, Error> {
     // Others may read while this program writes.
     let wal = db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
     wal.map_err(failed)?;
+    db.busy_timeout(IN_USE).map_err(failed)?;
     Ok(db)
 }
 

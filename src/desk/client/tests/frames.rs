@@ -23,14 +23,7 @@ async fn an_answer_that_comes_twice_is_kept_once() {
         peer.ready(0).await;
         let frame = peer.frame().await;
         for _ in 0..2 {
-            let extracted = AnalysisOutcome {
-                task: Some(ExtractedTask {
-                    title: "Countersign the lease for the Porto venue".into(),
-                    ..ExtractedTask::default()
-                }),
-                ..outcome(&frame.screenshot_id, OutcomeKind::ExtractTask)
-            };
-            peer.say(Event::AnalysisOutcome(extracted)).await;
+            extract(&peer, &frame).await;
         }
         // Answered after it, so that the second answer was read for sure.
         let other = peer.frame().await;
@@ -74,7 +67,7 @@ async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
     let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     assert!(named(&steps).ends_with("postponed sent failed"));
-    assert!(began.elapsed() >= 4 * QUOTA_PAUSE);
+    assert!(began.elapsed() >= 4 * crate::desk::client::frames::QUOTA_PAUSE);
 
     let scripts = [boxed(|mut peer| async move {
         peer.ready(0).await;
