@@ -49,7 +49,14 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
     pub(super) async fn run(&mut self, mut observe: impl FnMut(Step)) -> Result<(), Error> {
         // Perhaps there is nothing to connect for.
         while self.frames.are_left(&mut self.store, &mut observe).await? {
-            let (why, again) = match self.session(&mut observe).await {
+            let left = self.session(&mut observe).await;
+            match &left {
+                Err(Error::Ended(_) | Error::Closed(_) | Error::TooSlow { .. }) => {
+                    self.frames.held.suspect_sent();
+                }
+                _ => self.frames.held.unsend_all(),
+            }
+            let (why, again) = match left {
                 Ok(Left::Done) => return Ok(()),
                 Ok(Left::Until(then)) => {
                     let asked = then.saturating_duration_since(Instant::now());
@@ -60,7 +67,6 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                 Err(error) if self.is_fatal(&error) => return Err(error),
                 Err(error) => (error.to_string(), self.backoff.after_failure(&self.world)),
             };
-            self.frames.held.unsend_all();
             observe(Step::Lost { why, again });
             self.rest(again, &mut observe).await?;
         }

@@ -10,9 +10,9 @@ use crate::world::World;
 /// Frames in hand at once. Servers analyse two of a session at a time, and of more
 /// that wait keep only the newest.
 const AT_ONCE: usize = 2;
-/// How often a frame is sent until it is given up. Sendings that ended because the
-/// session did are not counted.
-const MOST_TRIES: u32 = 5;
+/// How often a frame is sent until it is given up; and how many sessions may end over
+/// it, which is counted apart.
+pub(super) const MOST_TRIES: u32 = 5;
 
 /// All of them.
 pub(super) struct Held {
@@ -24,6 +24,12 @@ pub(super) struct Held {
 struct Frame {
     screen: Screen,
     failures: Backoff,
+    /// Sessions that ended while it was under way. If there are any, it is sent alone,
+    /// so that it takes no other with it.
+    broken: u32,
+    /// The last session ended while it was under way, and whether that was the
+    /// network's end is yet to be seen.
+    suspected: bool,
     state: State,
 }
 
@@ -70,6 +76,8 @@ impl Held {
             self.frames.push(Frame {
                 screen,
                 failures: self.backoff.clone(),
+                broken: 0,
+                suspected: false,
                 state: State::Due(Instant::now()),
             });
         }
@@ -78,17 +86,30 @@ impl Held {
     /// A frame that is to be sent now.
     pub(super) fn due(&self) -> Option<&Screen> {
         let now = Instant::now();
-        let due = |frame: &&Frame| matches!(frame.state, State::Due(at) if at <= now);
-        self.frames.iter().find(due).map(|frame| &frame.screen)
+        let due = self.sendable().filter(|(at, _)| *at <= now);
+        let innocent_first = due.min_by_key(|(_, frame)| frame.broken);
+        innocent_first.map(|(_, frame)| &frame.screen)
     }
 
     /// When the next frame is to be sent.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = |frame: &Frame| match frame.state {
-            State::Due(at) => Some(at),
-            State::Sent(_) | State::Ended(_) => None,
-        };
-        self.frames.iter().filter_map(due).min()
+        self.sendable().map(|(at, _)| at).min()
+    }
+
+    /// Those that may be sent beside what is under way, and from when on.
+    fn sendable(&self) -> impl Iterator<Item = (Instant, &Frame)> {
+        let mut under_way = self.frames.iter().filter(|frame| frame.is_sent());
+        let is_free = under_way.next().is_none();
+        let is_shared = self
+            .frames
+            .iter()
+            .all(|frame| !frame.is_sent() || frame.broken == 0);
+        self.frames
+            .iter()
+            .filter_map(move |frame| match frame.state {
+                State::Due(at) if is_free || is_shared && frame.broken == 0 => Some((at, frame)),
+                _ => None,
+            })
     }
 
     /// When the oldest of those that were sent was.
@@ -134,11 +155,39 @@ impl Held {
         }
     }
 
-    /// The session ended: whatever was sent is to be sent again.
+    /// The session was left: whatever was sent is to be sent again.
     pub(super) fn unsend_all(&mut self) {
         for frame in self.frames.iter_mut().filter(|frame| frame.is_sent()) {
             frame.state = State::Due(Instant::now());
         }
+    }
+
+    /// The session ended, perhaps over one of those that were sent: all are to be sent
+    /// again.
+    pub(super) fn suspect_sent(&mut self) {
+        for frame in self.frames.iter_mut().filter(|frame| frame.is_sent()) {
+            frame.suspected = true;
+        }
+        self.unsend_all();
+    }
+
+    /// No session can be opened now: the last one was not ended by a frame.
+    pub(super) fn acquit(&mut self) {
+        for frame in &mut self.frames {
+            frame.suspected = false;
+        }
+    }
+
+    /// The next session is open, so that the last one may have been ended by a frame.
+    /// Those that this happened to too often; they are given up.
+    pub(super) fn convict(&mut self) -> Vec<String> {
+        for frame in &mut self.frames {
+            frame.broken += u32::from(std::mem::take(&mut frame.suspected));
+        }
+        let given_up = self
+            .frames
+            .extract_if(.., |frame| frame.broken >= MOST_TRIES);
+        given_up.map(|frame| frame.screen.id).collect()
     }
 
     /// It failed, which may pass, but not before `least`. How long until it is sent

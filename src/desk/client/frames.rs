@@ -1,16 +1,19 @@
 //! The frames of a desktop that stays: taken in, two in hand, each dealt with as it
 //! ends. Knows no session.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::lock::Lock;
-use crate::desk::held::Held;
+use crate::desk::held::{Held, MOST_TRIES};
 use crate::desk::shots::{Shot, Shots, Taken};
 use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict};
 use crate::transport::proto::ServerError;
 use crate::world::World;
 
 const RATE_LIMITED: &str = "RATE_LIMITED";
+/// This desktop's own code, for a frame whose server says nothing of it.
+const NO_ANSWER: &str = "NO_ANSWER";
 /// A quota is counted by the minute; other frames wait behind those that met it.
 pub(super) const QUOTA_PAUSE: Duration = Duration::from_secs(30);
 
@@ -116,7 +119,7 @@ impl Frames {
         false
     }
 
-    /// These frames failed with their session.
+    /// These frames were not answered in time.
     pub(super) fn fail(
         &mut self,
         frames: Vec<String>,
@@ -124,7 +127,15 @@ impl Frames {
         observe: &mut impl FnMut(Step),
     ) {
         for id in frames {
-            observe(self.postponed(told(&id, "NO_ANSWER", why)));
+            observe(self.postponed(told(&id, NO_ANSWER, why)));
+        }
+    }
+
+    /// A session is open. Gives up the frames that too many before it ended over.
+    pub(super) fn session_opened(&mut self, observe: &mut impl FnMut(Step)) {
+        for id in self.held.convict() {
+            let why = format!("{MOST_TRIES} sessions ended while this frame was under way");
+            observe(Step::Failed(told(&id, NO_ANSWER, &why)));
         }
     }
 
@@ -142,7 +153,7 @@ impl Frames {
 }
 
 /// An error that this desktop tells of a frame itself.
-pub(super) fn told(frame_id: &str, code: &str, why: &Error) -> ServerError {
+pub(super) fn told(frame_id: &str, code: &str, why: &impl Display) -> ServerError {
     ServerError {
         code: code.to_owned(),
         message: why.to_string(),

@@ -12,8 +12,8 @@ use super::frames::told;
 use crate::desk::held::Held;
 use crate::desk::shots::Shot;
 use crate::desk::{About, Backoff, Desktop, Error, Step, Verdict};
+use crate::transport::proto::GoAway;
 use crate::transport::proto::server_event::Event;
-use crate::transport::proto::{GoAway, ServerError};
 use crate::world::World;
 
 /// Between two heartbeats to a server that does not say what it wishes.
@@ -54,7 +54,9 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
     /// One session, from the token to its end.
     pub(super) async fn session(&mut self, observe: &mut impl FnMut(Step)) -> Result<Left, Error> {
         let token = self.tokens.token().await?;
-        let channel = (self.dial)().await?;
+        let frames = &mut self.frames;
+        let dialled = (self.dial)().await;
+        let channel = dialled.inspect_err(|_| frames.held.acquit())?;
         let about = About {
             device: "proactive desk".to_owned(),
             utc_offset_minutes: Some(utc_offset_minutes(&self.world)),
@@ -70,15 +72,14 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
             self.patience.clone(),
             observe,
         );
-        let mut desktop = opening.await?;
+        let mut desktop = opening.await.inspect_err(|_| frames.held.acquit())?;
         self.refusals = 0;
-        let frames = &mut self.frames;
+        frames.session_opened(&mut desktop.observe);
         let opened = Instant::now();
         let heartbeat = desktop.heartbeat().unwrap_or(USUAL_HEARTBEAT);
         let heartbeat = heartbeat.max(LEAST_HEARTBEAT);
         let mut beat = opened + heartbeat;
         let mut leave: Option<Leave> = None;
-        let mut crashed = false;
         loop {
             // A session that stands is no failure, however it ends.
             if opened.elapsed() >= Backoff::MOST {
@@ -113,11 +114,8 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
             };
             match wake {
                 Wake::Heard(Ok(event)) => {
-                    match &event {
-                        Event::GoAway(go_away) => leave = Some(leave_for(go_away)),
-                        // The session's own failure, perhaps over one of these frames.
-                        Event::ServerError(error) if is_crash(error) => crashed = true,
-                        _ => {}
+                    if let Event::GoAway(go_away) = &event {
+                        leave = Some(leave_for(go_away));
                     }
                     if let Some(ending) = desktop.act(event).await? {
                         self.backoff.reset();
@@ -128,10 +126,6 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                     }
                 }
                 Wake::Heard(Err(error)) => {
-                    if crashed {
-                        let sent = frames.held.sent_before(None);
-                        frames.fail(sent, &error, &mut desktop.observe);
-                    }
                     return match (error, leave) {
                         (Error::Ended(_) | Error::Closed(_), Some(leave)) => {
                             Ok(Left::Until(leave.open_next))
@@ -151,6 +145,8 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                     if let Some(late) = late.filter(|late| !late.is_empty()) {
                         let error = desktop.unanswered_in_time();
                         frames.fail(late, &error, &mut desktop.observe);
+                        // The others have no part in it.
+                        frames.held.unsend_all();
                         return Err(error);
                     }
                 }
@@ -181,10 +177,6 @@ async fn send_due<O: FnMut(Step)>(
         }
     }
     Ok(())
-}
-
-fn is_crash(error: &ServerError) -> bool {
-    error.code == "INTERNAL" && error.frame_id.is_empty()
 }
 
 fn leave_for(go_away: &GoAway) -> Leave {

@@ -115,6 +115,13 @@ fn obliging() -> Script {
     })
 }
 
+fn failure(step: &Step) -> Option<&ServerError> {
+    match step {
+        Step::Failed(error) => Some(error),
+        _ => None,
+    }
+}
+
 fn named(steps: &[Step]) -> String {
     let name = |step: &Step| match step {
         Step::Ready(_) => "ready",

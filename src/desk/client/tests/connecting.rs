@@ -139,7 +139,7 @@ async fn b07_a_session_cut_in_the_middle_is_opened_anew_and_its_frames_are_sent_
     ended.unwrap();
     assert_eq!(
         named(&steps),
-        "ready sent sent decided sent lost ready sent sent decided decided"
+        "ready sent sent decided sent lost ready sent decided sent decided"
     );
 }
 

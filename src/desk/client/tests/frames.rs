@@ -93,12 +93,51 @@ async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
     assert_eq!(named(&steps), "ready sent failed");
 }
 
+/// Decides on everything, but ends the session over a frame that says "poison", and
+/// whatever came with it is lost as well.
+fn broken_by_poison() -> Script {
+    boxed(|mut peer| async move {
+        peer.ready(0).await;
+        while let Ok(Some(event)) = peer.events.message().await {
+            let Some(client_event::Event::FrameEvent(first)) = event.event else {
+                continue;
+            };
+            let frames: Vec<_> = [Some(first), peer.another().await]
+                .into_iter()
+                .flatten()
+                .collect();
+            if frames.iter().any(|frame| frame.ocr_text == "poison") {
+                return end(&peer, Status::internal("The session failed.")).await;
+            }
+            for frame in frames {
+                decide(&peer, &frame).await;
+            }
+        }
+    })
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_session_that_crashes_over_a_frame_again_and_again_is_not_fed_it_for_ever() {
+async fn a_frame_that_ends_its_session_each_time_is_given_up_and_the_others_go_on() {
+    let scripts = (0..20).map(|_| broken_by_poison());
+    let frames = ["one", "poison", "two", "three"];
+    let (steps, _, ended) = played(scripts, &frames, fixed()).await;
+    ended.unwrap();
+    let failed: Vec<_> = steps.iter().filter_map(failure).collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].code, "NO_ANSWER");
+    assert!(failed[0].message.starts_with("5 sessions"), "{failed:?}");
+    let told = named(&steps);
+    assert_eq!(told.matches("decided").count(), 3, "{told}");
+    assert_eq!(told.matches("lost").count(), 5, "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_was_there_when_a_session_crashed_is_sent_alone_from_then_on() {
     let crash = || {
         boxed(|mut peer| async move {
             peer.ready(0).await;
             peer.frame().await;
+            assert_eq!(peer.another().await, None, "it comes alone");
             peer.say(Event::ServerError(ServerError {
                 code: "INTERNAL".into(),
                 ..ServerError::default()
@@ -107,12 +146,46 @@ async fn a_session_that_crashes_over_a_frame_again_and_again_is_not_fed_it_for_e
             end(&peer, Status::internal("The session failed.")).await;
         })
     };
-    let scripts = [crash(), crash(), crash(), crash(), crash()];
-    let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
+    let first = boxed(|mut peer| async move {
+        peer.ready(0).await;
+        let _two = [peer.frame().await, peer.frame().await];
+        end(&peer, Status::internal("The session failed.")).await;
+    });
+    let scripts = [first, crash(), crash(), crash(), obliging()];
+    let (steps, _, ended) = played(scripts, &["x", "y"], fixed()).await;
     ended.unwrap();
-    let last = steps
-        .iter()
-        .rev()
-        .find(|step| !matches!(step, Step::Lost { .. }));
-    assert!(matches!(last, Some(Step::Failed(error)) if error.code == "NO_ANSWER"));
+    assert_eq!(named(&steps).matches("decided").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_is_away_for_everything_is_no_fault_of_a_frame() {
+    let cut = || {
+        boxed(|mut peer| async move {
+            peer.ready(0).await;
+            peer.frame().await;
+            end(&peer, Status::unavailable("cut")).await;
+        })
+    };
+    let scripts = (0..12).map(|_| cut()).chain([obliging()]);
+    let server = InMemory::serve(scripts);
+    let mut dials = 0;
+    let dial = async || {
+        dials += 1;
+        // After each session nobody is there for a while.
+        match dials % 3 {
+            1 => Ok(server.dial().await),
+            _ => Err(Error::Connect {
+                address: "desk.example.com:443".into(),
+                cause: "Network is unreachable".into(),
+            }),
+        }
+    };
+    let mut client = client(dial, &["x"], fixed());
+    let mut steps = Vec::new();
+    client.run(|step| steps.push(step)).await.unwrap();
+    let told = named(&steps);
+    assert!(told.ends_with("lost lost ready sent decided"), "{told}");
+    assert_eq!(told.matches("sent").count(), 13);
+    drop(client);
+    server.finish().await;
 }
