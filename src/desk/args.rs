@@ -2,17 +2,24 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
 use super::address::{Unfit, UnfitRoots};
 use super::client::{Client, Frames, Place};
+use super::output::Output;
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};
 use super::{
     Address, Backoff, Error as SessionError, Patience, Roots, Store, Sum, TokenSource, files, store,
 };
 use crate::world::World;
+
+/// A desk that is told to leave waits so long for whoever reads what it prints.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the desk connects to and shows. What it is for, the program says where it
 /// lists it.
@@ -32,8 +39,10 @@ what ended in an error that may pass is tried five times now, and again by the n
 
 Without a terminal, each step is a line of JSON: session_ready, frame, tool_call_request, \
 tool_result, outcome (a decision; kept_as is the task's id in the store), error (no decision), \
-retry (sent again after delay_ms), skipped, store_held (another program holds the store; answers wait), warning, cancel_tool_request, go_away, disconnected \
-(the next try after reconnect_delay_ms), done (the sum, last).
+retry (sent again after delay_ms), skipped, store_held (another program holds the store: answers \
+wait), warning, cancel_tool_request, go_away, disconnected (the next try after \
+reconnect_delay_ms), left_out (so many lines that nobody read in time: the desk waits for no \
+reader), done (the sum, last).
 
 Examples:
   proactive desk --store tasks.db --watch ~/Screenshots --addr desk.example.com \\
@@ -41,8 +50,8 @@ Examples:
   PROACTIVE_TOKEN=… proactive desk --store tasks.db --frame screen.jpg --ocr screen.txt
 
 Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error or the \
-server refuses for good, 64 if an argument or a file cannot be used, 130 or 143 if SIGINT or \
-SIGTERM came before all given frames were answered.")]
+server refuses for good, 64 if an argument or a file cannot be used. If not all given frames were \
+answered: 130 or 143 after SIGINT or SIGTERM, 141 if whoever read the output has left.")]
 pub struct Args {
     /// The server: HOST or HOST:PORT. TLS for every host but this one; the port is
     /// 443 with TLS, 50051 without.
@@ -174,7 +183,16 @@ pub struct Ended<S> {
     /// What its frames came to.
     pub sum: Sum,
     /// What stopped it before all frames that it was given were answered.
-    pub interrupted: Option<S>,
+    pub stopped: Option<Stopped<S>>,
+}
+
+/// What stops a desk before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped<S> {
+    /// An order.
+    Ordered(S),
+    /// Nobody reads what it prints.
+    Unread,
 }
 
 impl Args {
@@ -226,7 +244,7 @@ impl Plan {
     pub async fn run<S>(
         self,
         world: World,
-        out: impl Write,
+        out: impl Write + Send + 'static,
         style: Style,
         stop: impl Future<Output = S>,
     ) -> Result<Ended<S>, Error> {
@@ -238,8 +256,9 @@ impl Plan {
             What::Given(given) => Shots::given(given),
         };
         let endless = !shots.are_finite();
+        let out = Output::new(out)?;
+        let unread = out.unread();
         let mut reporter = Reporter::new(out, style, shots.backlog());
-        let unread = reporter.unread();
         let mut client = Client {
             dial: async || address.dial(&roots, limit).await,
             tokens: self.tokens,
@@ -251,15 +270,26 @@ impl Plan {
             backoff: Backoff::default(),
             refusals: 0,
         };
-        let ended = tokio::select! {
-            ended = client.run(|step| reporter.step(&step)) => ended.map(|()| None),
-            stopped = stop => Ok(Some(stopped)),
-            () = unread.cancelled() => Ok(None),
+        let mut stop = pin!(stop);
+        let (ended, stopped) = tokio::select! {
+            biased;
+            ended = client.run(|step| reporter.step(&step)) => (ended, None),
+            order = &mut stop => (Ok(()), Some(Stopped::Ordered(order))),
+            () = unread.cancelled() => (Ok(()), Some(Stopped::Unread)),
         };
-        let sum = reporter.finish()?;
+        let (sum, out) = reporter.finish();
+        match stopped {
+            // Whoever reads slowly gets all of it, unless the desk is to leave.
+            None => tokio::select! {
+                written = out.finish() => written?,
+                _ = &mut stop => {}
+            },
+            Some(_) => timeout(LAST_WORDS, out.finish()).await.unwrap_or(Ok(()))?,
+        }
+        ended?;
         // Whoever watches without end stops in no other way.
-        let interrupted = ended?.filter(|_| !endless);
-        Ok(Ended { sum, interrupted })
+        let stopped = stopped.filter(|_| !endless);
+        Ok(Ended { sum, stopped })
     }
 }
 

@@ -90,6 +90,10 @@ enum Line<'a> {
         reason: &'a str,
         reconnect_delay_ms: u128,
     },
+    /// Lines that were not read in time, and are not told.
+    LeftOut {
+        lines: usize,
+    },
     Done {
         frames: usize,
         extracted: usize,
@@ -235,6 +239,11 @@ pub(crate) fn line(step: &Step) -> String {
         },
     };
     written(&line)
+}
+
+/// How many lines are missing here, and a line feed.
+pub(crate) fn left_out(lines: usize) -> String {
+    written(&Line::LeftOut { lines })
 }
 
 /// What all frames came to, and a line feed.

@@ -1,10 +1,7 @@
 //! Tells people, or programs, what a desktop does: one line that stays up to date on
 //! a terminal, or a JSON object for each step.
 
-use std::io::{self, Write};
-
-use tokio_util::sync::CancellationToken;
-
+use super::output::Output;
 use super::shots::Backlog;
 use super::words::{Colour, counted, dollars, paint, plain};
 use super::{Step, Sum, json};
@@ -24,39 +21,33 @@ pub enum Style {
     Json,
 }
 
-/// Writes [`Step`]s as they come, and sums them up.
-pub(super) struct Reporter<W> {
-    out: W,
+/// Tells [`Step`]s as they come, and sums them up. What nobody reads in time is left
+/// out, and how much that was is told in its place.
+pub(super) struct Reporter {
+    out: Output,
+    /// Lines that were left out since the last that was not.
+    left_out: usize,
     style: Style,
     connection: String,
     backlog: Backlog,
     /// Frames that were sent and have not ended.
     under_way: usize,
     sum: Sum,
-    broken: Option<io::Error>,
-    /// Ended when nobody reads any more.
-    unread: CancellationToken,
 }
 
-impl<W: Write> Reporter<W> {
-    pub(super) fn new(out: W, style: Style, backlog: Backlog) -> Self {
+impl Reporter {
+    pub(super) fn new(out: Output, style: Style, backlog: Backlog) -> Self {
         let mut reporter = Self {
             out,
+            left_out: 0,
             style,
             connection: "connecting".to_owned(),
             backlog,
             under_way: 0,
             sum: Sum::default(),
-            broken: None,
-            unread: CancellationToken::new(),
         };
-        reporter.show("");
+        reporter.show(String::new());
         reporter
-    }
-
-    /// Ends when nobody reads any more.
-    pub(super) fn unread(&self) -> CancellationToken {
-        self.unread.clone()
     }
 
     /// Tells one step.
@@ -76,35 +67,54 @@ impl<W: Write> Reporter<W> {
             _ => {}
         }
         match self.style {
-            Style::Json => self.write(&json::line(step)),
-            Style::Live { colour } => self.show(&lasting(step, colour)),
+            Style::Json => self.show(json::line(step)),
+            Style::Live { colour } => self.show(lasting(step, colour)),
         }
     }
 
-    /// Says what all came to.
-    ///
-    /// # Errors
-    /// The first error in writing anything at all, unless the reader simply left.
-    pub(super) fn finish(mut self) -> io::Result<Sum> {
+    /// Says what all came to. What is still to be written then is the output's.
+    pub(super) fn finish(mut self) -> (Sum, Output) {
+        if self.left_out > 0 {
+            self.out.add(self.shown(&self.gap()));
+        }
+        self.connection = "done".to_owned();
+        let last = match self.style {
+            Style::Json => json::done(&self.sum),
+            Style::Live { .. } => self.shown("") + "\n",
+        };
+        self.out.add(last);
+        (self.sum, self.out)
+    }
+
+    /// Tells lines that last, or on a terminal perhaps none of them.
+    fn show(&mut self, lines: String) {
+        if self.left_out > 0 && self.out.offer(self.shown(&self.gap())) {
+            self.left_out = 0;
+        }
+        if self.left_out > 0 || !self.out.offer(self.shown(&lines)) {
+            self.left_out += lines.lines().count();
+        }
+    }
+
+    /// As it is written: on a terminal above the live line.
+    fn shown(&self, lines: &str) -> String {
         match self.style {
-            Style::Json => self.write(&json::done(&self.sum)),
-            Style::Live { .. } => {
-                self.connection = "done".to_owned();
-                self.show("");
-                self.write("\n");
+            Style::Json => lines.to_owned(),
+            Style::Live { colour } => {
+                let status = paint(&plain(&self.status(), WIDE), Colour::Faint, colour);
+                format!("\r\x1b[K{lines}{status}")
             }
         }
-        match self.broken {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            Some(_) | None => Ok(self.sum),
-        }
     }
 
-    /// Puts lines above the live one.
-    fn show(&mut self, lines: &str) {
-        if let Style::Live { colour } = self.style {
-            let status = paint(&plain(&self.status(), WIDE), Colour::Faint, colour);
-            self.write(&format!("\r\x1b[K{lines}{status}"));
+    /// Tells of what was left out.
+    fn gap(&self) -> String {
+        match self.style {
+            Style::Json => json::left_out(self.left_out),
+            Style::Live { colour } => {
+                let what = format!("{} that nobody read", counted(self.left_out, "line"));
+                labelled("left out", Colour::Yellow, &what, colour)
+            }
         }
     }
 
@@ -129,17 +139,6 @@ impl<W: Write> Reporter<W> {
             dollars(cost_micro_usd),
         )
     }
-
-    fn write(&mut self, text: &str) {
-        if self.broken.is_some() {
-            return;
-        }
-        let written = self.out.write_all(text.as_bytes());
-        if let Err(error) = written.and_then(|()| self.out.flush()) {
-            self.broken = Some(error);
-            self.unread.cancel();
-        }
-    }
 }
 
 /// What of a step stays on the screen.
@@ -161,12 +160,18 @@ fn lasting(step: &Step, colour: bool) -> String {
         Step::Lost { why, .. } => ("no session", Colour::Yellow, why.clone()),
         _ => return String::new(),
     };
+    labelled(label, tint, &text, colour)
+}
+
+fn labelled(label: &str, tint: Colour, text: &str, colour: bool) -> String {
     let label = paint(&format!("{label:<12}"), tint, colour);
-    format!("{label} {}\n", plain(&text, 3 * WIDE))
+    format!("{label} {}\n", plain(text, 3 * WIDE))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use super::*;
@@ -200,17 +205,43 @@ mod tests {
         ]
     }
 
-    fn told(style: Style) -> String {
-        let mut out = Vec::new();
-        let mut reporter = Reporter::new(&mut out, style, Backlog::default());
-        steps().iter().for_each(|step| reporter.step(step));
-        assert_eq!(reporter.finish().unwrap().extracted, 1);
-        String::from_utf8(out).unwrap()
+    /// A reader that reads nothing before it is let, and remembers all.
+    #[derive(Clone, Default)]
+    struct Reader {
+        text: Arc<Mutex<Vec<u8>>>,
+        stalled: Arc<Mutex<()>>,
     }
 
-    #[test]
-    fn people_see_one_line_kept_up_to_date_and_what_lasts_above_it() {
-        let told = told(Style::Live { colour: false });
+    impl Reader {
+        fn text(&self) -> String {
+            String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Reader {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            drop(self.stalled.lock().unwrap());
+            self.text.lock().unwrap().write(text)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    async fn told(style: Style) -> String {
+        let reader = Reader::default();
+        let out = Output::new(reader.clone()).unwrap();
+        let mut reporter = Reporter::new(out, style, Backlog::default());
+        steps().iter().for_each(|step| reporter.step(step));
+        let (sum, out) = reporter.finish();
+        out.finish().await.unwrap();
+        assert_eq!(sum.extracted, 1);
+        reader.text()
+    }
+
+    #[tokio::test]
+    async fn people_see_one_line_kept_up_to_date_and_what_lasts_above_it() {
+        let told = told(Style::Live { colour: false }).await;
         let states: Vec<_> = told.split("\r\x1b[K").skip(1).collect();
         assert_eq!(
             states,
@@ -227,9 +258,9 @@ mod tests {
         );
     }
 
-    #[test]
-    fn programs_read_a_line_for_each_step_and_the_sum() {
-        let told = told(Style::Json);
+    #[tokio::test]
+    async fn programs_read_a_line_for_each_step_and_the_sum() {
+        let told = told(Style::Json).await;
         let lines: Vec<serde_json::Value> = told
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -242,8 +273,8 @@ mod tests {
         assert_eq!(lines[4]["extracted"], 1);
     }
 
-    #[test]
-    fn a_reader_who_leaves_is_noticed() {
+    #[tokio::test]
+    async fn a_reader_who_leaves_is_noticed() {
         struct Closed;
         impl Write for Closed {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -253,11 +284,43 @@ mod tests {
                 Ok(())
             }
         }
-        let mut reporter = Reporter::new(Closed, Style::Json, Backlog::default());
-        let unread = reporter.unread();
-        assert!(!unread.is_cancelled());
+        let out = Output::new(Closed).unwrap();
+        let unread = out.unread();
+        let mut reporter = Reporter::new(out, Style::Json, Backlog::default());
         reporter.step(&steps()[0]);
-        assert!(unread.is_cancelled());
-        assert!(reporter.finish().is_ok());
+        unread.cancelled().await;
+        assert!(reporter.finish().1.finish().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_stalls_holds_nothing_up_and_is_told_what_it_missed() {
+        for style in [Style::Json, Style::Live { colour: false }] {
+            let reader = Reader::default();
+            let out = Output::new(reader.clone()).unwrap();
+            let mut reporter = Reporter::new(out, style, Backlog::default());
+            let lost = Step::Lost {
+                why: "x".repeat(200),
+                again: Duration::ZERO,
+            };
+            const LINES: usize = 10_000;
+            {
+                let _stalled = reader.stalled.lock().unwrap();
+                for _ in 0..LINES {
+                    reporter.step(&lost);
+                }
+            }
+            let (_, out) = reporter.finish();
+            out.finish().await.unwrap();
+            let told = reader.text();
+            let read = told.matches(&"x".repeat(200)).count();
+            let last: Vec<_> = told.lines().rev().take(2).collect();
+            let missed = LINES - read;
+            assert!(read > 1_000 && missed > 1_000, "{read}");
+            assert!(
+                last[1].contains("left") && last[1].contains(&missed.to_string()),
+                "{last:?}"
+            );
+            assert!(last[0].contains("done"), "{last:?}");
+        }
     }
 }
