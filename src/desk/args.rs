@@ -49,8 +49,9 @@ Examples:
       --token-command 'cat ~/.cache/desk-token'
   PROACTIVE_TOKEN=… proactive desk --store tasks.db --frame screen.jpg --ocr screen.txt
 
-Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error or the \
-server refuses for good, 64 if an argument or a file cannot be used. If not all given frames were \
+Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error, the \
+server refuses for good, or --token-command fails five times in a row (with --watch alone it is \
+run again without end), 64 if an argument or a file cannot be used. If not all given frames were \
 answered: 130 or 143 after SIGINT or SIGTERM, 141 if whoever read the output has left.")]
 pub struct Args {
     /// The server: HOST or HOST:PORT. TLS for every host but this one; the port is
@@ -269,6 +270,7 @@ impl Plan {
             world,
             backoff: Backoff::default(),
             refusals: 0,
+            tokenless: 0,
         };
         let mut stop = pin!(stop);
         let (ended, stopped) = tokio::select! {

@@ -16,6 +16,9 @@ use crate::world::World;
 pub(super) use frames::Frames;
 use session::Left;
 
+/// How often a finite run asks in a row for a token that is not to be had.
+const MOST_TOKENLESS: u32 = 5;
+
 /// What is in front of the user, as far as the desktop knows.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
@@ -39,6 +42,8 @@ pub(super) struct Client<D> {
     pub(super) backoff: Backoff,
     /// How often in a row the server did not take the token.
     pub(super) refusals: u32,
+    /// How often in a row there was no token.
+    pub(super) tokenless: u32,
 }
 
 impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
@@ -55,6 +60,10 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                     self.frames.held.suspect_sent();
                 }
                 _ => self.frames.held.unsend_all(),
+            }
+            // Nobody comes back for nothing.
+            if !self.frames.are_left(&mut self.store, &mut observe).await? {
+                break;
             }
             let (why, again) = match left {
                 Ok(Left::Done) => return Ok(()),
@@ -88,8 +97,9 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
         }
     }
 
-    /// Whether trying again is of no use. Counts tokens that were not taken: one that
-    /// is printed anew for each connection gets a second chance.
+    /// Whether trying again is of no use. Counts tokens that were not taken, since one
+    /// that is printed anew for each connection gets a second chance; and those that
+    /// could not be had, for which only who watches without end has time without end.
     fn is_fatal(&mut self, error: &Error) -> bool {
         match error {
             Error::Refused(status) => match status.code() {
@@ -104,10 +114,13 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                 _ => false,
             },
             Error::Ended(status) => status.code() == Code::PermissionDenied,
+            Error::NoToken(_) => {
+                self.tokenless += 1;
+                self.frames.shots.are_finite() && self.tokenless >= MOST_TOKENLESS
+            }
             Error::Store(store::Error::Held) => false,
             Error::Token | Error::Store(_) => true,
             Error::Connect { .. }
-            | Error::NoToken(_)
             | Error::TooLarge { .. }
             | Error::Closed(_)
             | Error::TooSlow { .. } => false,

@@ -12,8 +12,8 @@ use super::frames::told;
 use crate::desk::held::Held;
 use crate::desk::shots::Shot;
 use crate::desk::{About, Backoff, Desktop, Error, Step, Verdict};
-use crate::transport::proto::GoAway;
 use crate::transport::proto::server_event::Event;
+use crate::transport::proto::{GoAway, ServerError};
 use crate::world::World;
 
 /// Between two heartbeats to a server that does not say what it wishes.
@@ -54,6 +54,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
     /// One session, from the token to its end.
     pub(super) async fn session(&mut self, observe: &mut impl FnMut(Step)) -> Result<Left, Error> {
         let token = self.tokens.token().await?;
+        self.tokenless = 0;
         let frames = &mut self.frames;
         let dialled = (self.dial)().await;
         let channel = dialled.inspect_err(|_| frames.held.acquit())?;
@@ -170,7 +171,10 @@ async fn send_due<O: FnMut(Step)>(
         match desktop.send_frame(screen).await {
             Ok(()) => held.sent(&id),
             Err(error @ Error::TooLarge { .. }) => {
-                let error = told(&id, "MESSAGE_TOO_LARGE", &error);
+                let error = ServerError {
+                    retryable: false,
+                    ..told(&id, "MESSAGE_TOO_LARGE", &error)
+                };
                 held.end(&id, Verdict::Failed(error));
             }
             Err(error) => return Err(error),

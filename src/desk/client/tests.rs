@@ -45,6 +45,7 @@ fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
         world,
         backoff,
         refusals: 0,
+        tokenless: 0,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tokio::sync::mpsc;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -104,6 +106,42 @@ async fn b07_a_token_that_is_not_taken_is_printed_once_more_and_then_it_stops() 
         ended.is_err() && steps.is_empty(),
         "there is no other token"
     );
+}
+
+#[tokio::test]
+async fn a_token_command_that_is_broken_ends_a_finite_run_and_no_other() {
+    for (command, why) in [
+        ("exit 3", "the token command failed: exit status: 3"),
+        ("true", "the token command printed no token"),
+        ("echo two words", "the token command printed no token"),
+    ] {
+        let broken = || TokenSource::Command(command.to_owned());
+        let (steps, _, ended) = played([], &["x"], broken()).await;
+        assert_eq!(named(&steps), "lost lost lost lost", "and not a fifth time");
+        let told = ended.unwrap_err().to_string();
+        assert!(told.starts_with(why), "{told}");
+
+        let dial = async || panic!("there is no token");
+        let mut client = client(dial, &[], broken());
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::real();
+        let shots = Shots::of_folder(folder.path().to_owned(), false, world.clone());
+        client.frames = Frames::new(shots, Place::default(), world);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let running = client.run(|step| match step {
+            Step::Lost { why, .. } => tell.send(why).unwrap(),
+            other => panic!("{other:?}"),
+        });
+        let ten_times = async {
+            for _ in 0..10 {
+                assert!(told.recv().await.unwrap().starts_with(why));
+            }
+        };
+        tokio::select! {
+            ended = running => panic!("{ended:?}"),
+            () = ten_times => {}
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ async fn a_frame_that_is_never_answered_is_tried_five_times_on_five_sessions() {
     let (steps, _, ended) = played(scripts, &["one"], fixed()).await;
     ended.unwrap();
     let again = "ready sent postponed lost ".repeat(4);
-    assert_eq!(named(&steps), again + "ready sent failed lost");
+    assert_eq!(named(&steps), again + "ready sent failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,6 +91,18 @@ async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
     let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     assert_eq!(named(&steps), "ready sent failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_is_too_large_is_told_as_one_that_never_fits() {
+    let large = "x ".repeat(6_000_000);
+    let (steps, _, ended) = played([obliging()], &[&large, "small"], fixed()).await;
+    ended.unwrap();
+    let failed: Vec<_> = steps.iter().filter_map(failure).collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].code, "MESSAGE_TOO_LARGE");
+    assert!(!failed[0].retryable);
+    assert_eq!(named(&steps).matches("decided").count(), 1);
 }
 
 /// Decides on everything, but ends the session over a frame that says "poison", and

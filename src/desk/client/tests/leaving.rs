@@ -73,3 +73,34 @@ async fn a_server_that_goes_away_and_never_ends_is_left() {
         "ready sent going-away lost ready sent decided"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_away_after_the_last_answer_is_not_waited_for() {
+    let go_away = || GoAway {
+        reconnect_delay_ms: 40_000,
+        ..GoAway::default()
+    };
+    let leaving = boxed(move |mut peer| async move {
+        peer.ready(0).await;
+        let frame = peer.frame().await;
+        peer.say(Event::GoAway(go_away())).await;
+        decide(&peer, &frame).await;
+        until_closed(&mut peer).await;
+    });
+    let ending = boxed(|mut peer| async move {
+        peer.ready(0).await;
+        let frame = peer.frame().await;
+        decide(&peer, &frame).await;
+        end(&peer, Status::unavailable("The server is shutting down.")).await;
+    });
+    for (script, told) in [
+        (leaving, "ready sent going-away decided"),
+        (ending, "ready sent decided"),
+    ] {
+        let began = Instant::now();
+        let (steps, _, ended) = played([script], &["x"], fixed()).await;
+        ended.unwrap();
+        assert_eq!(named(&steps), told);
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+}
