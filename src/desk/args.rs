@@ -35,7 +35,10 @@ is in it leaves this machine only as answers to the server's searches, at most f
 
 A folder's picture is known by name, length and time of its last change. The store remembers \
 those that were answered (the last 100,000), in whichever folder, and they are not sent again; \
-what ended in an error that may pass is tried five times now, and again by the next run.
+what ended in an error that may pass is tried five times now, and again by the next run. A folder \
+that is watched without end is not at the mercy of the next run: what was tried five times is put \
+aside for an hour and then longer, five times, and if the model refuses everything, as it does \
+with a wrong key, each try waits for five minutes.
 
 Without a terminal, each step is a line of JSON: session_ready, frame, tool_call_request, \
 tool_result, outcome (a decision; kept_as is the task's id in the store), error (no decision), \

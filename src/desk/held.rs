@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::shots::Later;
 use super::{Backoff, Ending, Screen, Verdict};
 use crate::world::World;
 
@@ -17,12 +18,16 @@ pub(super) const MOST_TRIES: u32 = 5;
 /// All of them.
 pub(super) struct Held {
     frames: Vec<Frame>,
+    /// When the frame was sent that was sent last of all that got a decision.
+    decided: Option<Instant>,
     /// Of each frame, before it fails.
     backoff: Backoff,
 }
 
 struct Frame {
     screen: Screen,
+    /// What it can be put aside as.
+    later: Option<Later>,
     failures: Backoff,
     /// Sessions that ended while it was under way. If there are any, it is sent alone,
     /// so that it takes no other with it.
@@ -30,6 +35,8 @@ struct Frame {
     /// The last session ended while it was under way, and whether that was the
     /// network's end is yet to be seen.
     suspected: bool,
+    /// When it was sent for the first time that the model refused it.
+    refused: Option<Instant>,
     state: State,
 }
 
@@ -45,8 +52,11 @@ enum State {
 impl Held {
     /// None yet. A frame that failed waits for so long.
     pub(super) fn new(backoff: Backoff) -> Self {
-        let frames = Vec::new();
-        Self { frames, backoff }
+        Self {
+            frames: Vec::new(),
+            decided: None,
+            backoff,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,13 +81,15 @@ impl Held {
 
     /// Takes a frame in, to be sent at once; one that is here already is not taken
     /// twice.
-    pub(super) fn add(&mut self, screen: Screen) {
+    pub(super) fn add(&mut self, screen: Screen, later: Option<Later>) {
         if self.frames.iter().all(|frame| frame.screen.id != screen.id) {
             self.frames.push(Frame {
                 screen,
+                later,
                 failures: self.backoff.clone(),
                 broken: 0,
                 suspected: false,
+                refused: None,
                 state: State::Due(Instant::now()),
             });
         }
@@ -114,11 +126,7 @@ impl Held {
 
     /// When the oldest of those that were sent was.
     pub(super) fn oldest_sent(&self) -> Option<Instant> {
-        let sent = |frame: &Frame| match frame.state {
-            State::Sent(at) => Some(at),
-            State::Due(_) | State::Ended(_) => None,
-        };
-        self.frames.iter().filter_map(sent).min()
+        self.frames.iter().filter_map(Frame::sent).min()
     }
 
     pub(super) fn sent(&mut self, id: &str) {
@@ -129,10 +137,24 @@ impl Held {
 
     /// It has ended like this.
     pub(super) fn end(&mut self, id: &str, verdict: Verdict) {
-        if let Some(frame) = self.frame(id) {
-            let frame_id = id.to_owned();
-            frame.state = State::Ended(Ending { frame_id, verdict });
-        }
+        let Some(frame) = self.frame(id) else { return };
+        let sent = frame
+            .sent()
+            .filter(|_| matches!(verdict, Verdict::Decided(_)));
+        let frame_id = id.to_owned();
+        frame.state = State::Ended(Ending { frame_id, verdict });
+        self.decided = self.decided.max(sent);
+    }
+
+    /// The model refused it. Whether that may be no fault of the frame: it is one if
+    /// another was decided on that was not sent earlier.
+    pub(super) fn is_doubtful(&mut self, id: &str) -> bool {
+        let decided = self.decided;
+        let Some(frame) = self.frame(id) else {
+            return false;
+        };
+        frame.refused = frame.refused.or(frame.sent());
+        decided < frame.refused
     }
 
     /// An end that is to be kept.
@@ -191,30 +213,30 @@ impl Held {
     }
 
     /// It failed, which may pass, but not before `least`. How long until it is sent
-    /// again; `None` if it was tried often enough: it has ended then.
+    /// again.
+    ///
+    /// # Errors
+    /// It was tried often enough and is no longer here; what it can be put aside as.
     pub(super) fn postpone(
         &mut self,
         id: &str,
         least: Duration,
         world: &World,
-    ) -> Option<Duration> {
-        let frame = self.frame(id)?;
+    ) -> Result<Duration, Option<Later>> {
+        let frame = self.frame(id).ok_or(None)?;
         let again = least + frame.failures.after_failure(world);
         if frame.failures.failures() >= MOST_TRIES {
+            let later = frame.later.take();
             self.remove(id);
-            return None;
+            return Err(later);
         }
         frame.state = State::Due(Instant::now() + again);
-        Some(again)
+        Ok(again)
     }
 
-    /// Those that were sent before `then`, or all of them.
-    pub(super) fn sent_before(&self, then: Option<Instant>) -> Vec<String> {
-        let early = |frame: &&Frame| match (&frame.state, then) {
-            (State::Sent(at), Some(then)) => *at <= then,
-            (State::Sent(_), None) => true,
-            (State::Due(_) | State::Ended(_), _) => false,
-        };
+    /// Those that were sent before `then`.
+    pub(super) fn sent_before(&self, then: Instant) -> Vec<String> {
+        let early = |frame: &&Frame| frame.sent().is_some_and(|at| at <= then);
         let id = |frame: &Frame| frame.screen.id.clone();
         self.frames.iter().filter(early).map(id).collect()
     }
@@ -226,6 +248,14 @@ impl Held {
 
 impl Frame {
     fn is_sent(&self) -> bool {
-        matches!(self.state, State::Sent(_))
+        self.sent().is_some()
+    }
+
+    /// When it was sent, if it is under way.
+    fn sent(&self) -> Option<Instant> {
+        match self.state {
+            State::Sent(at) => Some(at),
+            State::Due(_) | State::Ended(_) => None,
+        }
     }
 }

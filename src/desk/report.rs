@@ -1,6 +1,10 @@
 //! Tells people, or programs, what a desktop does: one line that stays up to date on
 //! a terminal, or a JSON object for each step.
 
+use std::time::Duration;
+
+use humantime::format_duration;
+
 use super::output::Output;
 use super::shots::Backlog;
 use super::words::{Colour, counted, dollars, paint, plain};
@@ -8,6 +12,9 @@ use super::{Step, Sum, json};
 
 /// Columns of a line, on any terminal.
 const WIDE: usize = 78;
+
+/// A frame that waits for so long is worth a word on a terminal.
+const LONG: Duration = Duration::from_secs(60);
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +162,11 @@ fn lasting(step: &Step, colour: bool) -> String {
             let what = format!("{}: {}", error.code, error.message);
             ("no decision", Colour::Red, what)
         }
+        Step::Postponed { error, again } if *again >= LONG => {
+            let again = format_duration(Duration::from_secs(again.as_secs()));
+            let what = format!("{}: {} Again in {again}.", error.code, error.message);
+            ("later", Colour::Yellow, what)
+        }
         Step::Skipped { file, why } => ("skipped", Colour::Yellow, format!("{file}: {why}")),
         Step::StoreHeld => ("waiting", Colour::Yellow, json::HELD.to_owned()),
         Step::Lost { why, .. } => ("no session", Colour::Yellow, why.clone()),
@@ -172,7 +184,6 @@ fn labelled(label: &str, tint: Colour, text: &str, colour: bool) -> String {
 mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use super::*;
     use crate::desk::fake::outcome;

@@ -12,6 +12,10 @@ use crate::transport::proto::ServerError;
 use crate::world::World;
 
 const RATE_LIMITED: &str = "RATE_LIMITED";
+const GEMINI_ERROR: &str = "GEMINI_ERROR";
+/// What no second mends, such as a quota of the day or the server's key for the model,
+/// is waited for in longer steps by who watches without end.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(300);
 /// This desktop's own code, for a frame whose server says nothing of it.
 const NO_ANSWER: &str = "NO_ANSWER";
 /// A quota is counted by the minute; other frames wait behind those that met it.
@@ -74,7 +78,7 @@ impl Frames {
     ) -> Result<(), Error> {
         let taken = shot.take(store, &self.place, &self.world);
         match self.lock.tried(taken, observe)? {
-            Some(Taken::Screen(screen)) => self.held.add(*screen),
+            Some(Taken::Screen { screen, later }) => self.held.add(*screen, later),
             Some(Taken::Answered) => {}
             Some(Taken::Skipped { file, why }) => observe(Step::Skipped { file, why }),
             None => self.shots.put_back(shot),
@@ -114,6 +118,18 @@ impl Frames {
             Verdict::Failed(error) if error.retryable || error.code == RATE_LIMITED => {
                 observe(self.postponed(error));
             }
+            // The model may refuse this frame, or all of them, which is the operator's
+            // trouble. The next run shows it again, or this one if it watches.
+            Verdict::Failed(error)
+                if error.code == GEMINI_ERROR && self.held.is_doubtful(&frame_id) =>
+            {
+                if self.shots.are_finite() {
+                    self.held.remove(&frame_id);
+                    observe(Step::Failed(error));
+                } else {
+                    observe(self.postponed(error));
+                }
+            }
             ended => self.held.end(&frame_id, ended),
         }
         false
@@ -139,13 +155,20 @@ impl Frames {
         }
     }
 
-    /// The frame of this error is to be sent again later, unless it was sent too often.
+    /// The frame of this error is to be sent again later, unless it was sent too often:
+    /// then it is put aside, if more is to come, so that others have its place.
     fn postponed(&mut self, error: ServerError) -> Step {
-        let least = match error.code == RATE_LIMITED {
-            true => QUOTA_PAUSE,
-            false => Duration::ZERO,
+        let least = match error.retryable {
+            false if !self.shots.are_finite() => TROUBLE_PAUSE,
+            _ if error.code == RATE_LIMITED => QUOTA_PAUSE,
+            _ => Duration::ZERO,
         };
-        match self.held.postpone(&error.frame_id, least, &self.world) {
+        let postponed = self.held.postpone(&error.frame_id, least, &self.world);
+        let again = match postponed {
+            Ok(again) => Some(again),
+            Err(later) => later.and_then(|later| self.shots.put_aside(later)),
+        };
+        match again {
             Some(again) => Step::Postponed { error, again },
             None => Step::Failed(error),
         }

@@ -142,7 +142,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                     }
                     let late = now
                         .checked_sub(longest)
-                        .map(|then| frames.held.sent_before(Some(then)));
+                        .map(|then| frames.held.sent_before(then));
                     if let Some(late) = late.filter(|late| !late.is_empty()) {
                         let error = desktop.unanswered_in_time();
                         frames.fail(late, &error, &mut desktop.observe);

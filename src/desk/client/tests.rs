@@ -4,6 +4,7 @@ mod connecting;
 mod frames;
 mod leaving;
 mod shared_store;
+mod watching;
 
 use std::sync::{Arc, Mutex};
 
