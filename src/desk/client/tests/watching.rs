@@ -2,6 +2,7 @@
 //! of its own.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use tokio::sync::oneshot;
@@ -157,4 +158,30 @@ async fn a_picture_whose_tries_ran_out_is_put_aside_for_an_hour_and_the_others_g
         waits[..4].iter().all(|wait| *wait <= Backoff::MOST),
         "{waits:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_that_was_answered_is_not_read_again_and_one_that_is_none_is_told() {
+    let watched = Watched::new(&["one"]);
+    let first = watched.until(obliging(), true, |_| false).await;
+    assert_eq!(decided(&first), 1);
+    // Nobody could tell but by reading it: name, length and time are the same.
+    let picture = watched.folder.path().join("0.jpg");
+    let then = fs::metadata(&picture).unwrap().modified().unwrap();
+    let touch = |path: &Path| {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(then).unwrap();
+    };
+    fs::write(&picture, "no JPEG.").unwrap();
+    touch(&picture);
+    let second = watched.until(obliging(), true, |_| false).await;
+    assert_eq!(named(&second), "");
+
+    let other = watched.folder.path().join("1.jpg");
+    fs::write(&other, "no JPEG.").unwrap();
+    touch(&other);
+    let third = watched.until(obliging(), true, |_| false).await;
+    assert_eq!(named(&third), "skipped");
+    let told = |step: &Step| matches!(step, Step::Skipped { file, .. } if file == "1.jpg");
+    assert!(told(&third[0]), "{third:?}");
 }
