@@ -9,7 +9,7 @@ use crate::transport::proto::{
 
 /// What is said of a store that another program holds.
 pub(crate) const HELD: &str =
-    "another program holds the task store: answers wait until it lets go, none is lost";
+    "another program holds the task store: what is to be kept waits until it lets go";
 
 #[derive(Serialize)]
 #[expect(

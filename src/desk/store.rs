@@ -186,6 +186,7 @@ impl Store {
             (OutcomeKind::ExtractTask, Some(task)) => Some(add_extracted(&all, task)?),
             _ => None,
         };
+        index_new(&all)?;
         all.commit()?;
         self.changes += u64::from(task.is_some());
         Ok(task)
@@ -316,17 +317,7 @@ impl Store {
         let all = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let new: Vec<(i64, String)> = all
-            .prepare("SELECT id, description FROM tasks WHERE NOT indexed")?
-            .query_map([], |row| Ok((row.get("id")?, description(row)?)))?
-            .collect::<Result<_, _>>()?;
-        for (id, description) in new {
-            let words = likeness::words(&description).join(" ");
-            all.execute("DELETE FROM word_index WHERE rowid = ?1", [id])?;
-            let insert = "INSERT INTO word_index (rowid, words) VALUES (?1, ?2)";
-            all.execute(insert, params![id, words])?;
-            all.execute("UPDATE tasks SET indexed = 1 WHERE id = ?1", [id])?;
-        }
+        index_new(&all)?;
         all.commit()?;
         Ok(())
     }
@@ -413,6 +404,22 @@ fn add_extracted(db: &Connection, task: &ExtractedTask) -> rusqlite::Result<i64>
         ],
     )?;
     Ok(db.last_insert_rowid())
+}
+
+/// Indexes what is not, so that a search need not write.
+fn index_new(all: &Connection) -> rusqlite::Result<()> {
+    let new: Vec<(i64, String)> = all
+        .prepare("SELECT id, description FROM tasks WHERE NOT indexed")?
+        .query_map([], |row| Ok((row.get("id")?, description(row)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, description) in new {
+        let words = likeness::words(&description).join(" ");
+        all.execute("DELETE FROM word_index WHERE rowid = ?1", [id])?;
+        let insert = "INSERT INTO word_index (rowid, words) VALUES (?1, ?2)";
+        all.execute(insert, params![id, words])?;
+        all.execute("UPDATE tasks SET indexed = 1 WHERE id = ?1", [id])?;
+    }
+    Ok(())
 }
 
 /// Whether the frame had not ended before.
