@@ -87,8 +87,8 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
         let end = Instant::now() + long;
         loop {
             self.frames.keep(&mut self.store, observe)?;
-            match self.frames.lock.again().filter(|again| *again < end) {
-                Some(again) => sleep_until(again).await,
+            match self.frames.lock.until().filter(|until| *until < end) {
+                Some(until) => sleep_until(until).await,
                 None => {
                     sleep_until(end).await;
                     return Ok(());

@@ -13,7 +13,10 @@ use crate::world::World;
 const AT_ONCE: usize = 2;
 /// How often a frame is sent until it is given up; and how many sessions may end over
 /// it, which is counted apart.
-pub(super) const MOST_TRIES: u32 = 5;
+const MOST_TRIES: u32 = 5;
+/// How many sessions may end while it is under way if no other could be opened at once:
+/// that is an outage, or else a frame that takes the only server with it.
+const MOST_OUTAGES: u32 = 20;
 
 /// All of them.
 pub(super) struct Held {
@@ -29,9 +32,11 @@ struct Frame {
     /// What it can be put aside as.
     later: Option<Later>,
     failures: Backoff,
-    /// Sessions that ended while it was under way. If there are any, it is sent alone,
-    /// so that it takes no other with it.
+    /// Sessions that ended while it was under way, and were followed by another at once.
+    /// If there are any, it is sent alone, so that it takes no other with it.
     broken: u32,
+    /// Sessions that ended so, and nobody was there for a while.
+    outages: u32,
     /// The last session ended while it was under way, and whether that was the
     /// network's end is yet to be seen.
     suspected: bool,
@@ -88,6 +93,7 @@ impl Held {
                 later,
                 failures: self.backoff.clone(),
                 broken: 0,
+                outages: 0,
                 suspected: false,
                 refused: None,
                 state: State::Due(Instant::now()),
@@ -193,23 +199,25 @@ impl Held {
         self.unsend_all();
     }
 
-    /// No session can be opened now: the last one was not ended by a frame.
+    /// No session can be opened now: the last one was most likely not ended by a frame.
     pub(super) fn acquit(&mut self) {
         for frame in &mut self.frames {
-            frame.suspected = false;
+            frame.outages += u32::from(std::mem::take(&mut frame.suspected));
         }
     }
 
     /// The next session is open, so that the last one may have been ended by a frame.
-    /// Those that this happened to too often; they are given up.
-    pub(super) fn convict(&mut self) -> Vec<String> {
+    /// Those that this happened to too often, and how often; they are given up.
+    pub(super) fn convict(&mut self) -> Vec<(String, u32)> {
         for frame in &mut self.frames {
             frame.broken += u32::from(std::mem::take(&mut frame.suspected));
         }
-        let given_up = self
-            .frames
-            .extract_if(.., |frame| frame.broken >= MOST_TRIES);
-        given_up.map(|frame| frame.screen.id).collect()
+        let too_often =
+            |frame: &mut Frame| frame.broken >= MOST_TRIES || frame.outages >= MOST_OUTAGES;
+        let given_up = self.frames.extract_if(.., too_often);
+        given_up
+            .map(|frame| (frame.screen.id, frame.broken + frame.outages))
+            .collect()
     }
 
     /// It failed, which may pass, but not before `least`. How long until it is sent

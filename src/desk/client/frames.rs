@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::lock::Lock;
-use crate::desk::held::{Held, MOST_TRIES};
+use crate::desk::held::Held;
 use crate::desk::shots::{Shot, Shots, Taken};
 use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict};
 use crate::transport::proto::ServerError;
@@ -149,8 +149,8 @@ impl Frames {
 
     /// A session is open. Gives up the frames that too many before it ended over.
     pub(super) fn session_opened(&mut self, observe: &mut impl FnMut(Step)) {
-        for id in self.held.convict() {
-            let why = format!("{MOST_TRIES} sessions ended while this frame was under way");
+        for (id, times) in self.held.convict() {
+            let why = format!("{times} sessions ended while this frame was under way");
             observe(Step::Failed(told(&id, NO_ANSWER, &why)));
         }
     }

@@ -21,18 +21,18 @@ pub(in crate::desk) struct Lock {
 impl Lock {
     /// Whether it is too early to try again.
     pub(super) fn is_on(&self) -> bool {
-        self.again.is_some_and(|again| again > Instant::now())
+        self.until().is_some()
     }
 
-    /// When to try again, if it is held.
-    pub(super) fn again(&self) -> Option<Instant> {
-        self.again
+    /// When to try again, if that is not now.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.again.filter(|again| *again > Instant::now())
     }
 
     /// Waits until it is time to try again.
     pub(super) async fn wait(&self) {
-        if let Some(again) = self.again {
-            sleep_until(again).await;
+        if let Some(until) = self.until() {
+            sleep_until(until).await;
         }
     }
 

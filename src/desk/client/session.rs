@@ -102,7 +102,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
             let send = frames.held.next_due().filter(|_| leave.is_none());
             let overdue = frames.held.oldest_sent().map(|sent| sent + longest);
             let end = leave.as_ref().map(|leave| leave.ended_by);
-            let due = [send, overdue, end, frames.lock.again()]
+            let due = [send, overdue, end, frames.lock.until()]
                 .into_iter()
                 .flatten()
                 .fold(beat, Instant::min);

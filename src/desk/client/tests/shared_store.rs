@@ -154,3 +154,42 @@ async fn pictures_wait_for_a_store_that_is_held_and_none_is_lost() {
     drop(client);
     server.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_that_comes_while_the_store_is_held_is_shown_afterwards() {
+    let (folder, store, other) = shared();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let server = InMemory::serve([boxed(move |mut peer| async move {
+        peer.ready(1_000).await;
+        beats(&mut peer, 3).await;
+        other.execute_batch("COMMIT").unwrap();
+        while let Ok(Some(event)) = peer.events.message().await {
+            if let Some(client_event::Event::FrameEvent(frame)) = event.event {
+                decide(&peer, &frame).await;
+            }
+            let beat = Event::ServerHeartbeat(Default::default());
+            peer.say(beat).await;
+        }
+    })]);
+    let picture = folder.path().join("a.jpg");
+    std::fs::write(&picture, [0xFF, 0xD8, 0xFF, 0xE0, 1, 2, 0xFF, 0xD9]).unwrap();
+    let mut client = client(async || Ok(server.dial().await), &[], fixed());
+    client.store = store;
+    let world = World::real();
+    let shots = Shots::of_folder(folder.path().to_owned(), false, world.clone());
+    client.frames = Frames::new(shots, Place::default(), world);
+    let mut steps = Vec::new();
+    let (tell, told) = oneshot::channel();
+    let mut tell = Some(tell);
+    let running = client.run(|step| {
+        if matches!(step, Step::Decided { .. }) {
+            tell.take().unwrap().send(()).unwrap();
+        }
+        steps.push(step);
+    });
+    tokio::select! {
+        ended = tokio::time::timeout(LONGEST, running) => panic!("{ended:?}"),
+        told = told => told.unwrap(),
+    }
+    assert_eq!(named(&steps), "ready store-held sent decided");
+}

@@ -59,7 +59,7 @@ impl Watched {
             steps.push(step);
         });
         tokio::select! {
-            ended = running => ended.unwrap(),
+            ended = tokio::time::timeout(2 * LONGEST, running) => ended.unwrap().unwrap(),
             told = told => told.unwrap(),
         }
         steps
