@@ -187,7 +187,16 @@ mod tests {
 
     use super::*;
     use crate::desk::fake::outcome;
-    use crate::transport::proto::{ExtractedTask, OutcomeKind, SessionReady};
+    use crate::transport::proto::{ExtractedTask, OutcomeKind, ServerError, SessionReady};
+
+    fn postponed(again: Duration) -> Step {
+        let error = ServerError {
+            code: "GEMINI_ERROR".into(),
+            message: "The operator has to look at it.".into(),
+            ..ServerError::default()
+        };
+        Step::Postponed { error, again }
+    }
 
     fn steps() -> Vec<Step> {
         let mut outcome = outcome("f", OutcomeKind::ExtractTask);
@@ -209,6 +218,8 @@ mod tests {
                 outcome: outcome.into(),
                 kept_as: Some(7),
             },
+            postponed(Duration::from_secs(59)),
+            postponed(Duration::from_millis(300_500)),
             Step::Lost {
                 why: "gone".into(),
                 again: Duration::from_millis(1_500),
@@ -262,6 +273,9 @@ mod tests {
                 "connected: 0 waiting, 1 under way, 0 answered, 0 tasks, $0.000000",
                 "task         7: Call [2J Bo\n\
                  connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
+                "connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
+                "later        GEMINI_ERROR: The operator has to look at it. Again in 5m.\n\
+                 connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
                 "no session   gone\n\
                  next try in 2 s: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
                 "done: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000\n",
@@ -277,11 +291,19 @@ mod tests {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         let events: Vec<_> = lines.iter().map(|line| line["event"].as_str()).collect();
-        let wanted = ["session_ready", "frame", "outcome", "disconnected", "done"];
+        let wanted = [
+            "session_ready",
+            "frame",
+            "outcome",
+            "retry",
+            "retry",
+            "disconnected",
+            "done",
+        ];
         assert_eq!(events, wanted.map(Some));
         assert_eq!(lines[1]["file"], "a.jpg");
-        assert_eq!(lines[3]["reconnect_delay_ms"], 1_500);
-        assert_eq!(lines[4]["extracted"], 1);
+        assert_eq!(lines[5]["reconnect_delay_ms"], 1_500);
+        assert_eq!(lines[6]["extracted"], 1);
     }
 
     #[tokio::test]
