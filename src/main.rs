@@ -28,6 +28,9 @@ const SERVER_LOG: &str = "info";
 /// What is logged beside output of its own.
 const CLIENT_LOG: &str = "error";
 
+/// As if SIGPIPE had ended it, as it does other programs whose reader leaves.
+const EXIT_UNREAD: u8 = 128 + 13;
+
 /// ProactiveAI: a desktop's frames go in, one decision per frame comes out.
 #[derive(Parser)]
 #[command(name = "proactive", version, max_term_width = 100)]
@@ -311,9 +314,10 @@ async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {
         false => desk::Style::Json,
     };
     let ended = plan.run(World::real(), stdout(), style, signals.next());
-    let desk::Ended { sum, interrupted } = ended.await.map_err(told)?;
-    Ok(match interrupted {
-        Some(order) => ExitCode::from(order.exit_code()),
+    let desk::Ended { sum, stopped } = ended.await.map_err(told)?;
+    Ok(match stopped {
+        Some(desk::Stopped::Ordered(order)) => ExitCode::from(order.exit_code()),
+        Some(desk::Stopped::Unread) => ExitCode::from(EXIT_UNREAD),
         None => ExitCode::from(u8::from(sum.failed > 0)),
     })
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::desk::words::counted;
 use crate::desk::{self, About, Address, Desktop, Patience, Roots, Screen, Store, Sum, Verdict};
 use crate::world::World;
 use print::{Printer, Style};
@@ -149,15 +150,7 @@ impl Play {
         };
         let mut printer = Printer::new(out, style, self.screens.len());
         let tasks = self.store.count().map_err(desk::Error::from)?;
-        printer.remark(&format!(
-            "A desktop with {tasks} tasks shows {} of its screen to the service at {}.",
-            if self.screens.len() == 1 {
-                "a frame"
-            } else {
-                "frames"
-            },
-            endpoints.grpc,
-        ));
+        printer.remark(&opening(tasks, self.screens.len(), endpoints.grpc));
         if endpoints.stand_in && self.screens.iter().any(|screen| screen.text.is_empty()) {
             printer.remark("The stand-in model reads only text: add it with --ocr.");
         }
@@ -193,6 +186,13 @@ impl Play {
         desktop.close().await?;
         Ok(())
     }
+}
+
+/// What there is to see.
+fn opening(tasks: usize, screens: usize, server: SocketAddr) -> String {
+    let tasks = counted(tasks, "task");
+    let frames = if screens == 1 { "a frame" } else { "frames" };
+    format!("A desktop with {tasks} shows {frames} of its screen to the service at {server}.")
 }
 
 /// What of the demo was real.
@@ -273,6 +273,21 @@ mod tests {
             missing
                 .to_string()
                 .starts_with("cannot read /no/such.jpg: ")
+        );
+    }
+
+    #[test]
+    fn the_opening_counts_as_people_do() {
+        let server = SocketAddr::from(([127, 0, 0, 1], 1));
+        let one = opening(1, 1, server);
+        assert!(
+            one.starts_with("A desktop with 1 task shows a frame of"),
+            "{one}"
+        );
+        let more = opening(11, 3, server);
+        assert!(
+            more.starts_with("A desktop with 11 tasks shows frames of"),
+            "{more}"
         );
     }
 

@@ -2,18 +2,24 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
 use super::address::{Unfit, UnfitRoots};
-use super::client::{Client, Place};
-use super::held::Held;
+use super::client::{Client, Frames, Place};
+use super::output::Output;
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};
 use super::{
     Address, Backoff, Error as SessionError, Patience, Roots, Store, Sum, TokenSource, files, store,
 };
 use crate::world::World;
+
+/// A desk that is told to leave waits so long for whoever reads what it prints.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the desk connects to and shows. What it is for, the program says where it
 /// lists it.
@@ -29,21 +35,27 @@ is in it leaves this machine only as answers to the server's searches, at most f
 
 A folder's picture is known by name, length and time of its last change. The store remembers \
 those that were answered (the last 100,000), in whichever folder, and they are not sent again; \
-what ended in an error that may pass is tried five times now, and again by the next run.
+what ended in an error that may pass is tried five times now, and again by the next run. A folder \
+that is watched without end is not at the mercy of the next run: what was tried five times is put \
+aside for an hour and then longer, five times, and if the model refuses everything, as it does \
+with a wrong key, each try waits for five minutes.
 
 Without a terminal, each step is a line of JSON: session_ready, frame, tool_call_request, \
 tool_result, outcome (a decision; kept_as is the task's id in the store), error (no decision), \
-retry (sent again after delay_ms), skipped, warning, cancel_tool_request, go_away, disconnected \
-(the next try after reconnect_delay_ms), done (the sum, last).
+retry (sent again after delay_ms), skipped, store_held (another program holds the store: answers \
+wait), warning, cancel_tool_request, go_away, disconnected (the next try after \
+reconnect_delay_ms), left_out (so many lines that nobody read in time: the desk waits for no \
+reader), done (the sum, last).
 
 Examples:
   proactive desk --store tasks.db --watch ~/Screenshots --addr desk.example.com \\
       --token-command 'cat ~/.cache/desk-token'
   PROACTIVE_TOKEN=… proactive desk --store tasks.db --frame screen.jpg --ocr screen.txt
 
-Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error or the \
-server refuses for good, 64 if an argument or a file cannot be used, 130 or 143 if SIGINT or \
-SIGTERM came before all given frames were answered.")]
+Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error, the \
+server refuses for good, or --token-command fails five times in a row (with --watch alone it is \
+run again without end), 64 if an argument or a file cannot be used. If not all given frames were \
+answered: 130 or 143 after SIGINT or SIGTERM, 141 if whoever read the output has left.")]
 pub struct Args {
     /// The server: HOST or HOST:PORT. TLS for every host but this one; the port is
     /// 443 with TLS, 50051 without.
@@ -175,7 +187,16 @@ pub struct Ended<S> {
     /// What its frames came to.
     pub sum: Sum,
     /// What stopped it before all frames that it was given were answered.
-    pub interrupted: Option<S>,
+    pub stopped: Option<Stopped<S>>,
+}
+
+/// What stops a desk before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped<S> {
+    /// An order.
+    Ordered(S),
+    /// Nobody reads what it prints.
+    Unread,
 }
 
 impl Args {
@@ -227,7 +248,7 @@ impl Plan {
     pub async fn run<S>(
         self,
         world: World,
-        out: impl Write,
+        out: impl Write + Send + 'static,
         style: Style,
         stop: impl Future<Output = S>,
     ) -> Result<Ended<S>, Error> {
@@ -239,30 +260,41 @@ impl Plan {
             What::Given(given) => Shots::given(given),
         };
         let endless = !shots.are_finite();
+        let out = Output::new(out)?;
+        let unread = out.unread();
         let mut reporter = Reporter::new(out, style, shots.backlog());
-        let unread = reporter.unread();
         let mut client = Client {
             dial: async || address.dial(&roots, limit).await,
             tokens: self.tokens,
             store: self.store,
-            shots,
-            place: self.place,
+            frames: Frames::new(shots, self.place, world.clone()),
             tells_tasks: self.tells_tasks,
             patience,
             world,
             backoff: Backoff::default(),
-            held: Held::new(Backoff::default()),
             refusals: 0,
+            tokenless: 0,
         };
-        let ended = tokio::select! {
-            ended = client.run(|step| reporter.step(&step)) => ended.map(|()| None),
-            stopped = stop => Ok(Some(stopped)),
-            () = unread.cancelled() => Ok(None),
+        let mut stop = pin!(stop);
+        let (ended, stopped) = tokio::select! {
+            biased;
+            ended = client.run(|step| reporter.step(&step)) => (ended, None),
+            order = &mut stop => (Ok(()), Some(Stopped::Ordered(order))),
+            () = unread.cancelled() => (Ok(()), Some(Stopped::Unread)),
         };
-        let sum = reporter.finish()?;
+        let (sum, out) = reporter.finish();
+        match stopped {
+            // Whoever reads slowly gets all of it, unless the desk is to leave.
+            None => tokio::select! {
+                written = out.finish() => written?,
+                _ = &mut stop => {}
+            },
+            Some(_) => timeout(LAST_WORDS, out.finish()).await.unwrap_or(Ok(()))?,
+        }
+        ended?;
         // Whoever watches without end stops in no other way.
-        let interrupted = ended?.filter(|_| !endless);
-        Ok(Ended { sum, interrupted })
+        let stopped = stopped.filter(|_| !endless);
+        Ok(Ended { sum, stopped })
     }
 }
 

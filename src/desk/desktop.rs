@@ -1,9 +1,10 @@
 //! The desktop's side of one session: says hello, shows frames, answers the searches
-//! that the server asks for, keeps the tasks it extracts.
+//! that the server asks for, hears how each frame ends.
 //!
 //! What happens is told to an observer as [`Step`]s, in order; this module
 //! prints nothing. Every wait is bounded, see [`Patience`].
 
+mod line;
 mod wire;
 
 use std::collections::HashSet;
@@ -13,29 +14,21 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
 use secrecy::SecretString;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::AsciiMetadataValue;
+use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
-use tonic::{Request, Status, Streaming};
 
-use super::store::Store;
+use super::store::{self, Store};
 use super::{Error, Step, Verdict};
-use crate::transport::proto::proactive_ai_client::ProactiveAiClient;
 use crate::transport::proto::{
-    AnalysisOutcome, ClientEvent, FrameEvent, Heartbeat, SearchResults, ServerEvent,
-    ToolCallRequest, ToolKind, ToolResult, client_event, server_event,
+    ClientEvent, FrameEvent, Heartbeat, SearchResults, ToolCallRequest, ToolKind, ToolResult,
+    client_event, server_event,
 };
 use crate::world::World;
-use wire::{bearer, context, context_version, event, heartbeat_of, hello, stamp};
+use line::Line;
+use wire::{context, context_version, event, hello, stamp};
 
-/// Events on their way out: a few frames and the answers to their searches.
-const OUTBOUND: usize = 8;
 /// The contract's limit of one message, both ways.
 pub(super) const MOST_BYTES: usize = 10 * 1024 * 1024;
-/// A server is taken for gone after so many heartbeats that did not come.
-const MISSED_HEARTBEATS: u32 = 3;
 
 /// How long the desktop waits, and for what.
 #[derive(Clone, Debug)]
@@ -93,7 +86,7 @@ pub struct Screen {
     pub captured: Option<Timestamp>,
 }
 
-/// The one terminal event of a frame.
+/// The one terminal event of a frame, which is yet to be kept.
 #[derive(Clone, Debug)]
 pub struct Ending {
     /// Which frame.
@@ -102,10 +95,34 @@ pub struct Ending {
     pub verdict: Verdict,
 }
 
+impl Ending {
+    /// Keeps it, and then tells it.
+    ///
+    /// # Errors
+    /// The store's; nothing is kept or told then.
+    pub(super) fn keep(
+        &self,
+        store: &mut Store,
+        observe: &mut impl FnMut(Step),
+    ) -> Result<(), store::Error> {
+        let step = match &self.verdict {
+            Verdict::Decided(outcome) => Step::Decided {
+                kept_as: store.keep(&self.frame_id, outcome)?,
+                outcome: outcome.clone(),
+            },
+            Verdict::Failed(error) => {
+                store.give_up(&self.frame_id, &error.code)?;
+                Step::Failed(error.clone())
+            }
+        };
+        observe(step);
+        Ok(())
+    }
+}
+
 /// An open session. `O` is told each [`Step`].
 pub struct Desktop<'a, O> {
-    outbound: mpsc::Sender<ClientEvent>,
-    inbound: Streaming<ServerEvent>,
+    line: Line,
     pub(super) store: &'a mut Store,
     pub(super) observe: O,
     tells_tasks: bool,
@@ -114,10 +131,6 @@ pub struct Desktop<'a, O> {
     frames: i64,
     /// Frames that were sent and have no terminal event yet.
     unanswered: HashSet<String>,
-    /// When the server last said anything.
-    heard: Instant,
-    /// Between two of its heartbeats; `None` if it sends none.
-    heartbeat: Option<Duration>,
     patience: Patience,
     world: World,
 }
@@ -140,31 +153,15 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     ) -> Result<Self, Error> {
         let told = context_version(store, about.tells_tasks)?;
         let hello = hello(about, &told, store, &world)?;
-        let (outbound, events) = mpsc::channel(OUTBOUND);
-        // The hello goes first, in case the server waits for it before it
-        // answers the call.
-        offer(&outbound, patience.send, hello).await?;
-        let mut request = Request::new(ReceiverStream::new(events));
-        request
-            .metadata_mut()
-            .insert("authorization", bearer(token)?);
-        let platform = AsciiMetadataValue::from_static(std::env::consts::OS);
-        request.metadata_mut().insert("x-app-platform", platform);
-        let version = AsciiMetadataValue::from_static(env!("CARGO_PKG_VERSION"));
-        request.metadata_mut().insert("x-app-version", version);
-        let mut client = ProactiveAiClient::new(channel).max_decoding_message_size(MOST_BYTES);
-        let answer = within(patience.handshake, "session", client.session(request)).await?;
+        let line = Line::open(channel, token, hello, patience.clone()).await?;
         let mut desktop = Self {
-            outbound,
-            inbound: answer.map_err(refused)?.into_inner(),
+            line,
             store,
             observe,
             tells_tasks: about.tells_tasks,
             told,
             frames: 0,
             unanswered: HashSet::new(),
-            heard: Instant::now(),
-            heartbeat: None,
             patience,
             world,
         };
@@ -172,11 +169,11 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         Ok(desktop)
     }
 
-    /// Shows the server one frame and serves it until the frame has ended.
+    /// Shows the server one frame, serves it until the frame has ended, and keeps that.
     ///
     /// # Errors
-    /// As [`Self::send_frame`] and [`Self::hear`], and [`Error::TooSlow`] if the
-    /// frame is not answered in time.
+    /// As [`Self::send_frame`] and [`Self::hear`], [`Error::TooSlow`] if the frame is
+    /// not answered in time, and [`Error::Store`] if its end cannot be kept.
     pub async fn show(&mut self, screen: Screen) -> Result<Verdict, Error> {
         let frame_id = screen.id.clone();
         self.send_frame(screen).await?;
@@ -184,14 +181,11 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         loop {
             let event = timeout_at(deadline, self.hear()).await;
             let event = event.map_err(|_| self.unanswered_in_time())??;
-            match self.act(event).await? {
-                Some(ending) if ending.frame_id == frame_id => {
-                    if let Verdict::Failed(error) = &ending.verdict {
-                        (self.observe)(Step::Failed(error.clone()));
-                    }
+            if let Some(ending) = self.act(event).await? {
+                ending.keep(self.store, &mut self.observe)?;
+                if ending.frame_id == frame_id {
                     return Ok(ending.verdict);
                 }
-                _ => {}
             }
         }
     }
@@ -212,7 +206,7 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         };
         let frame_id = screen.id.clone();
         let frame = self.frame(screen)?;
-        self.send(frame).await?;
+        self.line.send(frame).await?;
         self.unanswered.insert(frame_id);
         (self.observe)(sent);
         Ok(())
@@ -224,33 +218,13 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     /// [`Error::Ended`], [`Error::Closed`], or [`Error::TooSlow`] if nothing came for
     /// as long as three heartbeats.
     pub async fn hear(&mut self) -> Result<server_event::Event, Error> {
-        loop {
-            let message = match self.heartbeat {
-                None => self.inbound.message().await,
-                Some(every) => {
-                    let silence = every.saturating_mul(MISSED_HEARTBEATS);
-                    let late = |_| Error::TooSlow {
-                        what: "sign of life from the server",
-                        waited: silence,
-                    };
-                    let heard = timeout_at(self.heard + silence, self.inbound.message());
-                    heard.await.map_err(late)?
-                }
-            };
-            self.heard = Instant::now();
-            match message? {
-                None => return Err(Error::Closed("its next event")),
-                Some(ServerEvent { event: Some(event) }) => return Ok(event),
-                Some(ServerEvent { event: None }) => {}
-            }
-        }
+        self.line.hear().await
     }
 
     /// Does what an event asks for, and says which frame it ended, if any.
     ///
     /// # Errors
-    /// As [`Self::hear`], and [`Error::Store`] if the decision cannot be kept: the
-    /// frame has not ended then.
+    /// As [`Self::hear`].
     pub async fn act(&mut self, event: server_event::Event) -> Result<Option<Ending>, Error> {
         match event {
             server_event::Event::ToolCallRequest(call) => {
@@ -258,9 +232,12 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
                 Ok(None)
             }
             server_event::Event::AnalysisOutcome(outcome)
-                if self.unanswered.contains(&outcome.frame_id) =>
+                if self.unanswered.remove(&outcome.frame_id) =>
             {
-                self.decided(outcome.into()).map(Some)
+                Ok(Some(Ending {
+                    frame_id: outcome.frame_id.clone(),
+                    verdict: Verdict::Decided(outcome.into()),
+                }))
             }
             // An error that names a call is about the call alone.
             server_event::Event::ServerError(error)
@@ -288,12 +265,13 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     pub async fn beat(&mut self) -> Result<(), Error> {
         let sent_at = Some(stamp(self.world.now()));
         let beat = Heartbeat { sent_at };
-        self.send(event(client_event::Event::Heartbeat(beat))).await
+        let beat = event(client_event::Event::Heartbeat(beat));
+        self.line.send(beat).await
     }
 
     /// Between two heartbeats, as the server wishes; `None` if it did not say.
     pub fn heartbeat(&self) -> Option<Duration> {
-        self.heartbeat
+        self.line.heartbeat()
     }
 
     /// Closes this side and waits until the server has closed its own.
@@ -301,14 +279,8 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     /// # Errors
     /// [`Error::Ended`] if the stream ends with a status other than OK, or
     /// [`Error::TooSlow`].
-    pub async fn close(mut self) -> Result<(), Error> {
-        drop(self.outbound);
-        let drained = async {
-            while self.inbound.message().await?.is_some() {}
-            Ok::<_, Status>(())
-        };
-        within(self.patience.handshake, "end of the session", drained).await??;
-        Ok(())
+    pub async fn close(self) -> Result<(), Error> {
+        self.line.close().await
     }
 
     /// A frame has waited for its end for as long as this desktop waits.
@@ -322,14 +294,9 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     async fn await_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + self.patience.handshake;
         loop {
-            let heard = timeout_at(deadline, self.hear()).await;
-            let late = |_| Error::TooSlow {
-                what: "answer to the hello",
-                waited: self.patience.handshake,
-            };
-            match heard.map_err(late)?.map_err(before_ready)? {
+            match self.line.hear_before_ready(deadline).await? {
                 server_event::Event::SessionReady(ready) => {
-                    self.heartbeat = heartbeat_of(&ready);
+                    self.line.is_ready(&ready);
                     (self.observe)(Step::Ready(ready));
                     return Ok(());
                 }
@@ -405,13 +372,13 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
             Ok(items) => (Some(SearchResults { items }), String::new()),
             Err(error) => (None, error),
         };
-        self.send(event(client_event::Event::ToolResult(ToolResult {
+        let result = event(client_event::Event::ToolResult(ToolResult {
             request_id: call.request_id.clone(),
             result,
             error,
             frame_id: call.frame_id.clone(),
-        })))
-        .await?;
+        }));
+        self.line.send(result).await?;
         (self.observe)(Step::SearchAnswered {
             request_id: call.request_id,
             frame_id: call.frame_id,
@@ -419,71 +386,6 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         });
         Ok(())
     }
-
-    fn decided(&mut self, outcome: Box<AnalysisOutcome>) -> Result<Ending, Error> {
-        let frame_id = outcome.frame_id.clone();
-        let kept_as = self.store.keep(&frame_id, &outcome)?;
-        self.unanswered.remove(&frame_id);
-        (self.observe)(Step::Decided {
-            outcome: outcome.clone(),
-            kept_as,
-        });
-        let verdict = Verdict::Decided(outcome);
-        Ok(Ending { frame_id, verdict })
-    }
-
-    async fn send(&mut self, event: ClientEvent) -> Result<(), Error> {
-        match offer(&self.outbound, self.patience.send, event).await {
-            // The stream has ended; its status says why.
-            Err(closed @ Error::Closed(_)) => {
-                let status = within(
-                    self.patience.send,
-                    "end of the session",
-                    self.inbound.message(),
-                );
-                status
-                    .await?
-                    .err()
-                    .map_or(Err(closed), |status| Err(status.into()))
-            }
-            sent => sent,
-        }
-    }
-}
-
-fn refused(status: Status) -> Error {
-    Error::Refused(Box::new(status))
-}
-
-/// A stream that ends before the answer to the hello was refused.
-fn before_ready(error: Error) -> Error {
-    match error {
-        Error::Ended(status) => Error::Refused(status),
-        Error::Closed(_) => Error::Closed("the answer to the hello"),
-        other => other,
-    }
-}
-
-async fn offer(
-    outbound: &mpsc::Sender<ClientEvent>,
-    patience: Duration,
-    event: ClientEvent,
-) -> Result<(), Error> {
-    within(patience, "room to send", outbound.send(event))
-        .await?
-        .map_err(|_| Error::Closed("room to send"))
-}
-
-async fn within<T>(
-    limit: Duration,
-    what: &'static str,
-    work: impl Future<Output = T>,
-) -> Result<T, Error> {
-    let late = |_| Error::TooSlow {
-        what,
-        waited: limit,
-    };
-    timeout(limit, work).await.map_err(late)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -13,6 +14,7 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
@@ -34,6 +36,17 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) async fn next(&mut self) -> client_event::Event {
         self.events.message().await.unwrap().unwrap().event.unwrap()
+    }
+
+    /// The next frame, if one comes soon; only where time is paused.
+    pub(crate) async fn another(&mut self) -> Option<FrameEvent> {
+        let soon = Duration::from_millis(100);
+        match timeout(soon, self.events.message()).await {
+            Ok(Ok(Some(ClientEvent {
+                event: Some(client_event::Event::FrameEvent(frame)),
+            }))) => Some(frame),
+            _ => None,
+        }
     }
 
     pub(crate) async fn hello(&mut self) -> ClientHello {

@@ -9,14 +9,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::files;
+use super::files::{self, MOST_FRAME};
 
 /// Pictures of one folder; whoever has more gets told.
 const MOST_FILES: usize = 50_000;
 /// A picture and its text that did not change for so long are whole, if the picture
 /// looks so.
 const SETTLED: Duration = Duration::from_secs(1);
-/// One that still does not look whole by then will not become so.
+/// One that still does not look whole by then will not become so; whether it is, shows
+/// when its turn comes.
 const GIVEN_UP: Duration = Duration::from_secs(10);
 /// Endings of pictures in other formats.
 const OTHER_FORMATS: &[&str] = &[
@@ -26,7 +27,7 @@ const OTHER_FORMATS: &[&str] = &[
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A whole JPEG.
+    /// A JPEG by its name, to which nothing is added any more.
     Picture(Picture),
     /// A file that makes no frame.
     Skipped {
@@ -189,12 +190,14 @@ impl Seen {
         if age < SETTLED {
             return None;
         }
-        match files::picture(&picture.path) {
-            Ok(_) => Some(Found::Picture(picture.clone())),
-            Err(files::Error::NotAJpeg(_)) if age < GIVEN_UP => None,
-            Err(files::Error::NotAJpeg(_)) => Some(skipped(&picture.path, "it is no whole JPEG")),
-            Err(error) => Some(skipped(&picture.path, &error.to_string())),
+        if picture.size > MOST_FRAME {
+            let (path, limit) = (picture.path.clone(), MOST_FRAME);
+            let why = files::Error::TooLong { path, limit };
+            return Some(skipped(&picture.path, &why.to_string()));
         }
+        // Most of a folder is old, and was answered long ago: it is not read for that.
+        let whole = age >= GIVEN_UP || files::picture(&picture.path).is_ok();
+        whole.then(|| Found::Picture(picture.clone()))
     }
 }
 
@@ -302,6 +305,9 @@ mod tests {
         scene.write("half.txt", b"Call Bo", 105);
         assert!(scene.found(105).is_empty(), "its text is too new");
         assert_eq!(scene.found(107), ["half.jpg"]);
+        scene.write("cut.jpg", &JPEG[..5], 108);
+        assert!(scene.found(117).is_empty());
+        assert_eq!(scene.found(118), ["cut.jpg"], "it will not become whole");
         scene.write("ahead.jpg", JPEG, 1_000_000);
         assert!(scene.found(107).is_empty());
         tokio::time::advance(SETTLED).await;
@@ -312,12 +318,10 @@ mod tests {
     async fn what_makes_no_frame_is_told_once() {
         let mut scene = Scene::new();
         scene.write("screen.png", b"\x89PNG", 1);
-        scene.write("text.jpg", b"<html>", 2);
         scene.write("long.jpg", &vec![0xFF; 10_420_225], 3);
         let told = scene.found(100);
         assert_eq!(told[0], "screen.png: it is no JPEG: convert it");
-        assert_eq!(told[1], "text.jpg: it is no whole JPEG");
-        assert!(told[2].contains("at most 10420224 bytes"), "{}", told[2]);
+        assert!(told[1].contains("at most 10420224 bytes"), "{}", told[1]);
         assert!(scene.found(100).is_empty());
         fs::remove_dir_all(scene.folder.path()).unwrap();
         assert!(scene.found(100)[0].contains("cannot be read"));

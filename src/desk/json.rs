@@ -7,6 +7,10 @@ use crate::transport::proto::{
     Bill, ExtractedTask, MatchType, SearchResult, ServerError, TaskStatus, ToolKind,
 };
 
+/// What is said of a store that another program holds.
+pub(crate) const HELD: &str =
+    "another program holds the task store: what is to be kept waits until it lets go";
+
 #[derive(Serialize)]
 #[expect(
     clippy::large_enum_variant,
@@ -74,6 +78,9 @@ enum Line<'a> {
         file: &'a str,
         reason: &'a str,
     },
+    StoreHeld {
+        reason: &'a str,
+    },
     GoAway {
         reason: &'a str,
         time_left_ms: i64,
@@ -82,6 +89,10 @@ enum Line<'a> {
     Disconnected {
         reason: &'a str,
         reconnect_delay_ms: u128,
+    },
+    /// Lines that were not read in time, and are not told.
+    LeftOut {
+        lines: usize,
     },
     Done {
         frames: usize,
@@ -215,6 +226,7 @@ pub(crate) fn line(step: &Step) -> String {
             delay_ms: again.as_millis(),
         },
         Step::Skipped { file, why } => Line::Skipped { file, reason: why },
+        Step::StoreHeld => Line::StoreHeld { reason: HELD },
         Step::Complaint(error) => Line::Warning(complaint(error)),
         Step::GoingAway(go_away) => Line::GoAway {
             reason: &go_away.reason,
@@ -227,6 +239,11 @@ pub(crate) fn line(step: &Step) -> String {
         },
     };
     written(&line)
+}
+
+/// How many lines are missing here, and a line feed.
+pub(crate) fn left_out(lines: usize) -> String {
+    written(&Line::LeftOut { lines })
 }
 
 /// What all frames came to, and a line feed.

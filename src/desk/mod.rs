@@ -14,6 +14,7 @@ mod folder;
 mod held;
 pub(crate) mod json;
 mod likeness;
+mod output;
 mod report;
 mod shots;
 mod step;
@@ -24,7 +25,7 @@ pub mod token;
 pub(crate) mod words;
 
 pub use address::{Address, Roots, Unfit, UnfitRoots};
-pub use args::{Args, Ended, Error as Failure, Plan};
+pub use args::{Args, Ended, Error as Failure, Plan, Stopped};
 pub use backoff::Backoff;
 pub use client::Place;
 pub use desktop::{About, Desktop, Ending, Patience, Screen};

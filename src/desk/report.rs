@@ -1,16 +1,20 @@
 //! Tells people, or programs, what a desktop does: one line that stays up to date on
 //! a terminal, or a JSON object for each step.
 
-use std::io::{self, Write};
+use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use humantime::format_duration;
 
+use super::output::Output;
 use super::shots::Backlog;
 use super::words::{Colour, counted, dollars, paint, plain};
 use super::{Step, Sum, json};
 
 /// Columns of a line, on any terminal.
 const WIDE: usize = 78;
+
+/// A frame that waits for so long is worth a word on a terminal.
+const LONG: Duration = Duration::from_secs(60);
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,39 +28,33 @@ pub enum Style {
     Json,
 }
 
-/// Writes [`Step`]s as they come, and sums them up.
-pub(super) struct Reporter<W> {
-    out: W,
+/// Tells [`Step`]s as they come, and sums them up. What nobody reads in time is left
+/// out, and how much that was is told in its place.
+pub(super) struct Reporter {
+    out: Output,
+    /// Lines that were left out since the last that was not.
+    left_out: usize,
     style: Style,
     connection: String,
     backlog: Backlog,
     /// Frames that were sent and have not ended.
     under_way: usize,
     sum: Sum,
-    broken: Option<io::Error>,
-    /// Ended when nobody reads any more.
-    unread: CancellationToken,
 }
 
-impl<W: Write> Reporter<W> {
-    pub(super) fn new(out: W, style: Style, backlog: Backlog) -> Self {
+impl Reporter {
+    pub(super) fn new(out: Output, style: Style, backlog: Backlog) -> Self {
         let mut reporter = Self {
             out,
+            left_out: 0,
             style,
             connection: "connecting".to_owned(),
             backlog,
             under_way: 0,
             sum: Sum::default(),
-            broken: None,
-            unread: CancellationToken::new(),
         };
-        reporter.show("");
+        reporter.show(String::new());
         reporter
-    }
-
-    /// Ends when nobody reads any more.
-    pub(super) fn unread(&self) -> CancellationToken {
-        self.unread.clone()
     }
 
     /// Tells one step.
@@ -76,35 +74,54 @@ impl<W: Write> Reporter<W> {
             _ => {}
         }
         match self.style {
-            Style::Json => self.write(&json::line(step)),
-            Style::Live { colour } => self.show(&lasting(step, colour)),
+            Style::Json => self.show(json::line(step)),
+            Style::Live { colour } => self.show(lasting(step, colour)),
         }
     }
 
-    /// Says what all came to.
-    ///
-    /// # Errors
-    /// The first error in writing anything at all, unless the reader simply left.
-    pub(super) fn finish(mut self) -> io::Result<Sum> {
+    /// Says what all came to. What is still to be written then is the output's.
+    pub(super) fn finish(mut self) -> (Sum, Output) {
+        if self.left_out > 0 {
+            self.out.add(self.shown(&self.gap()));
+        }
+        self.connection = "done".to_owned();
+        let last = match self.style {
+            Style::Json => json::done(&self.sum),
+            Style::Live { .. } => self.shown("") + "\n",
+        };
+        self.out.add(last);
+        (self.sum, self.out)
+    }
+
+    /// Tells lines that last, or on a terminal perhaps none of them.
+    fn show(&mut self, lines: String) {
+        if self.left_out > 0 && self.out.offer(self.shown(&self.gap())) {
+            self.left_out = 0;
+        }
+        if self.left_out > 0 || !self.out.offer(self.shown(&lines)) {
+            self.left_out += lines.lines().count();
+        }
+    }
+
+    /// As it is written: on a terminal above the live line.
+    fn shown(&self, lines: &str) -> String {
         match self.style {
-            Style::Json => self.write(&json::done(&self.sum)),
-            Style::Live { .. } => {
-                self.connection = "done".to_owned();
-                self.show("");
-                self.write("\n");
+            Style::Json => lines.to_owned(),
+            Style::Live { colour } => {
+                let status = paint(&plain(&self.status(), WIDE), Colour::Faint, colour);
+                format!("\r\x1b[K{lines}{status}")
             }
         }
-        match self.broken {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            Some(_) | None => Ok(self.sum),
-        }
     }
 
-    /// Puts lines above the live one.
-    fn show(&mut self, lines: &str) {
-        if let Style::Live { colour } = self.style {
-            let status = paint(&plain(&self.status(), WIDE), Colour::Faint, colour);
-            self.write(&format!("\r\x1b[K{lines}{status}"));
+    /// Tells of what was left out.
+    fn gap(&self) -> String {
+        match self.style {
+            Style::Json => json::left_out(self.left_out),
+            Style::Live { colour } => {
+                let what = format!("{} that nobody read", counted(self.left_out, "line"));
+                labelled("left out", Colour::Yellow, &what, colour)
+            }
         }
     }
 
@@ -129,17 +146,6 @@ impl<W: Write> Reporter<W> {
             dollars(cost_micro_usd),
         )
     }
-
-    fn write(&mut self, text: &str) {
-        if self.broken.is_some() {
-            return;
-        }
-        let written = self.out.write_all(text.as_bytes());
-        if let Err(error) = written.and_then(|()| self.out.flush()) {
-            self.broken = Some(error);
-            self.unread.cancel();
-        }
-    }
 }
 
 /// What of a step stays on the screen.
@@ -156,21 +162,41 @@ fn lasting(step: &Step, colour: bool) -> String {
             let what = format!("{}: {}", error.code, error.message);
             ("no decision", Colour::Red, what)
         }
+        Step::Postponed { error, again } if *again >= LONG => {
+            let again = format_duration(Duration::from_secs(again.as_secs()));
+            let what = format!("{}: {} Again in {again}.", error.code, error.message);
+            ("later", Colour::Yellow, what)
+        }
         Step::Skipped { file, why } => ("skipped", Colour::Yellow, format!("{file}: {why}")),
+        Step::StoreHeld => ("waiting", Colour::Yellow, json::HELD.to_owned()),
         Step::Lost { why, .. } => ("no session", Colour::Yellow, why.clone()),
         _ => return String::new(),
     };
+    labelled(label, tint, &text, colour)
+}
+
+fn labelled(label: &str, tint: Colour, text: &str, colour: bool) -> String {
     let label = paint(&format!("{label:<12}"), tint, colour);
-    format!("{label} {}\n", plain(&text, 3 * WIDE))
+    format!("{label} {}\n", plain(text, 3 * WIDE))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::desk::fake::outcome;
-    use crate::transport::proto::{ExtractedTask, OutcomeKind, SessionReady};
+    use crate::transport::proto::{ExtractedTask, OutcomeKind, ServerError, SessionReady};
+
+    fn postponed(again: Duration) -> Step {
+        let error = ServerError {
+            code: "GEMINI_ERROR".into(),
+            message: "The operator has to look at it.".into(),
+            ..ServerError::default()
+        };
+        Step::Postponed { error, again }
+    }
 
     fn steps() -> Vec<Step> {
         let mut outcome = outcome("f", OutcomeKind::ExtractTask);
@@ -192,6 +218,8 @@ mod tests {
                 outcome: outcome.into(),
                 kept_as: Some(7),
             },
+            postponed(Duration::from_secs(59)),
+            postponed(Duration::from_millis(300_500)),
             Step::Lost {
                 why: "gone".into(),
                 again: Duration::from_millis(1_500),
@@ -199,17 +227,43 @@ mod tests {
         ]
     }
 
-    fn told(style: Style) -> String {
-        let mut out = Vec::new();
-        let mut reporter = Reporter::new(&mut out, style, Backlog::default());
-        steps().iter().for_each(|step| reporter.step(step));
-        assert_eq!(reporter.finish().unwrap().extracted, 1);
-        String::from_utf8(out).unwrap()
+    /// A reader that reads nothing before it is let, and remembers all.
+    #[derive(Clone, Default)]
+    struct Reader {
+        text: Arc<Mutex<Vec<u8>>>,
+        stalled: Arc<Mutex<()>>,
     }
 
-    #[test]
-    fn people_see_one_line_kept_up_to_date_and_what_lasts_above_it() {
-        let told = told(Style::Live { colour: false });
+    impl Reader {
+        fn text(&self) -> String {
+            String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Reader {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            drop(self.stalled.lock().unwrap());
+            self.text.lock().unwrap().write(text)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    async fn told(style: Style) -> String {
+        let reader = Reader::default();
+        let out = Output::new(reader.clone()).unwrap();
+        let mut reporter = Reporter::new(out, style, Backlog::default());
+        steps().iter().for_each(|step| reporter.step(step));
+        let (sum, out) = reporter.finish();
+        out.finish().await.unwrap();
+        assert_eq!(sum.extracted, 1);
+        reader.text()
+    }
+
+    #[tokio::test]
+    async fn people_see_one_line_kept_up_to_date_and_what_lasts_above_it() {
+        let told = told(Style::Live { colour: false }).await;
         let states: Vec<_> = told.split("\r\x1b[K").skip(1).collect();
         assert_eq!(
             states,
@@ -219,6 +273,9 @@ mod tests {
                 "connected: 0 waiting, 1 under way, 0 answered, 0 tasks, $0.000000",
                 "task         7: Call [2J Bo\n\
                  connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
+                "connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
+                "later        GEMINI_ERROR: The operator has to look at it. Again in 5m.\n\
+                 connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
                 "no session   gone\n\
                  next try in 2 s: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
                 "done: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000\n",
@@ -226,23 +283,31 @@ mod tests {
         );
     }
 
-    #[test]
-    fn programs_read_a_line_for_each_step_and_the_sum() {
-        let told = told(Style::Json);
+    #[tokio::test]
+    async fn programs_read_a_line_for_each_step_and_the_sum() {
+        let told = told(Style::Json).await;
         let lines: Vec<serde_json::Value> = told
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         let events: Vec<_> = lines.iter().map(|line| line["event"].as_str()).collect();
-        let wanted = ["session_ready", "frame", "outcome", "disconnected", "done"];
+        let wanted = [
+            "session_ready",
+            "frame",
+            "outcome",
+            "retry",
+            "retry",
+            "disconnected",
+            "done",
+        ];
         assert_eq!(events, wanted.map(Some));
         assert_eq!(lines[1]["file"], "a.jpg");
-        assert_eq!(lines[3]["reconnect_delay_ms"], 1_500);
-        assert_eq!(lines[4]["extracted"], 1);
+        assert_eq!(lines[5]["reconnect_delay_ms"], 1_500);
+        assert_eq!(lines[6]["extracted"], 1);
     }
 
-    #[test]
-    fn a_reader_who_leaves_is_noticed() {
+    #[tokio::test]
+    async fn a_reader_who_leaves_is_noticed() {
         struct Closed;
         impl Write for Closed {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -252,11 +317,43 @@ mod tests {
                 Ok(())
             }
         }
-        let mut reporter = Reporter::new(Closed, Style::Json, Backlog::default());
-        let unread = reporter.unread();
-        assert!(!unread.is_cancelled());
+        let out = Output::new(Closed).unwrap();
+        let unread = out.unread();
+        let mut reporter = Reporter::new(out, Style::Json, Backlog::default());
         reporter.step(&steps()[0]);
-        assert!(unread.is_cancelled());
-        assert!(reporter.finish().is_ok());
+        unread.cancelled().await;
+        assert!(reporter.finish().1.finish().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_stalls_holds_nothing_up_and_is_told_what_it_missed() {
+        for style in [Style::Json, Style::Live { colour: false }] {
+            let reader = Reader::default();
+            let out = Output::new(reader.clone()).unwrap();
+            let mut reporter = Reporter::new(out, style, Backlog::default());
+            let lost = Step::Lost {
+                why: "x".repeat(200),
+                again: Duration::ZERO,
+            };
+            const LINES: usize = 10_000;
+            {
+                let _stalled = reader.stalled.lock().unwrap();
+                for _ in 0..LINES {
+                    reporter.step(&lost);
+                }
+            }
+            let (_, out) = reporter.finish();
+            out.finish().await.unwrap();
+            let told = reader.text();
+            let read = told.matches(&"x".repeat(200)).count();
+            let last: Vec<_> = told.lines().rev().take(2).collect();
+            let missed = LINES - read;
+            assert!(read > 1_000 && missed > 1_000, "{read}");
+            assert!(
+                last[1].contains("left") && last[1].contains(&missed.to_string()),
+                "{last:?}"
+            );
+            assert!(last[0].contains("done"), "{last:?}");
+        }
     }
 }

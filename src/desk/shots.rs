@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::files;
 use super::folder::{Folder, Found, Picture, name_of, text_beside};
@@ -22,6 +22,12 @@ use crate::world::World;
 const EVERY: Duration = Duration::from_millis(500);
 /// Names of pictures that are handed over at once.
 const HANDED_OVER: usize = 16;
+/// How long a picture is first put aside; each time twice as long as before.
+const ASIDE: Duration = Duration::from_secs(3_600);
+/// How often: after that it has been waited for for more than a day.
+const MOST_ASIDE: u32 = 5;
+/// Pictures that are put aside at once. More come with the next run.
+const MOST_PUT_ASIDE: usize = 1_000;
 
 /// A frame given by name.
 #[derive(Clone, Debug)]
@@ -36,11 +42,24 @@ pub(super) struct Given {
 pub(super) enum Shot {
     Given(Given),
     Found(Found),
+    Again(Later),
+}
+
+/// A picture that may be put aside, to be shown again later.
+#[derive(Clone, Debug)]
+pub(super) struct Later {
+    picture: Picture,
+    /// How often it was.
+    times: u32,
 }
 
 /// All that will become frames. Only names are in memory.
 pub(super) struct Shots {
     source: Source,
+    /// One that was put back.
+    back: Option<Shot>,
+    /// Those that were put aside, and until when.
+    aside: Vec<(Instant, Later)>,
     /// Whether there will be no more.
     exhausted: bool,
     finite: bool,
@@ -61,7 +80,11 @@ pub(super) struct Backlog(Arc<AtomicUsize>);
 
 /// What became of a shot.
 pub(super) enum Taken {
-    Screen(Box<Screen>),
+    Screen {
+        screen: Box<Screen>,
+        /// What it can be put aside as.
+        later: Option<Later>,
+    },
     /// It was answered in an earlier run.
     Answered,
     Skipped {
@@ -78,6 +101,8 @@ impl Shots {
         Self {
             exhausted: all.is_empty(),
             source: Source::Given(all.into()),
+            back: None,
+            aside: Vec::new(),
             finite: true,
             backlog,
         }
@@ -94,6 +119,8 @@ impl Shots {
                 found,
                 _watching: watching,
             },
+            back: None,
+            aside: Vec::new(),
             exhausted: false,
             finite: once,
             backlog,
@@ -116,15 +143,46 @@ impl Shots {
 
     /// The next one; `None` if there are no more. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Shot> {
+        let again = self.aside.iter().map(|(until, _)| *until).min();
         let next = match &mut self.source {
+            _ if self.back.is_some() => self.back.take(),
             Source::Given(given) => given.pop_front().map(Shot::Given),
-            Source::Folder { found, .. } => found.recv().await.map(Shot::Found),
+            Source::Folder { found, .. } => tokio::select! {
+                biased;
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    let due = self.aside.iter().position(|(until, _)| Some(*until) == again);
+                    due.map(|due| Shot::Again(self.aside.swap_remove(due).1))
+                }
+                found = found.recv() => found.map(Shot::Found),
+            },
         };
         self.exhausted = next.is_none();
         if next.is_some() {
             self.backlog.0.fetch_sub(1, Ordering::Relaxed);
         }
         next
+    }
+
+    /// Puts a picture aside, and says for how long; `None` if it comes with the next run
+    /// only.
+    pub(super) fn put_aside(&mut self, later: Later) -> Option<Duration> {
+        let Later { picture, times } = later;
+        if self.finite || times == MOST_ASIDE || self.aside.len() == MOST_PUT_ASIDE {
+            return None;
+        }
+        let long = ASIDE * (1 << times);
+        let times = times + 1;
+        self.aside
+            .push((Instant::now() + long, Later { picture, times }));
+        self.backlog.0.fetch_add(1, Ordering::Relaxed);
+        Some(long)
+    }
+
+    /// Puts back what was not taken: it is the next one again.
+    pub(super) fn put_back(&mut self, shot: Shot) {
+        self.back = Some(shot);
+        self.exhausted = false;
+        self.backlog.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -170,23 +228,25 @@ impl Shot {
     /// # Errors
     /// The store's only; what is wrong with a file is told in [`Taken::Skipped`].
     pub(super) fn take(
-        self,
+        &self,
         store: &mut Store,
         place: &Place,
         world: &World,
     ) -> Result<Taken, store::Error> {
         match self {
-            Self::Found(Found::Skipped { file, why }) => Ok(Taken::Skipped { file, why }),
+            Self::Found(Found::Skipped { file, why }) => Ok(Taken::Skipped {
+                file: file.clone(),
+                why: why.clone(),
+            }),
             Self::Found(Found::Picture(picture)) => {
-                match store.frame_of(&picture.source(), &world.uuid())? {
-                    Some(id) => Ok(found(id, &picture, place)),
-                    None => Ok(Taken::Answered),
-                }
+                let (picture, times) = (picture.clone(), 0);
+                Later { picture, times }.take(store, place, world)
             }
+            Self::Again(later) => later.clone().take(store, place, world),
             Self::Given(given) => {
                 let file = given.picture.as_deref().map(name_of);
                 Ok(match given.read() {
-                    Ok(read) => screen(world.uuid(), file, place, read, None),
+                    Ok(read) => screen(world.uuid(), file, place, read, None, None),
                     Err(error) => Taken::Skipped {
                         file: file.unwrap_or_default(),
                         why: error.to_string(),
@@ -216,23 +276,29 @@ impl Given {
     }
 }
 
-fn found(id: String, picture: &Picture, place: &Place) -> Taken {
-    let path = &picture.path;
-    let skipped = |why: String| Taken::Skipped {
-        file: name_of(path),
-        why,
-    };
-    let read = files::picture(path).and_then(|jpeg| Ok((jpeg, beside(path)?)));
-    if !picture.is_unchanged() {
-        // If it is still there, it is found again.
-        return skipped("it was changed before its turn came".to_owned());
-    }
-    match read {
-        Ok(read) => {
-            let captured = Timestamp::try_from(picture.modified).ok();
-            screen(id, Some(name_of(path)), place, read, captured)
-        }
-        Err(error) => skipped(error.to_string()),
+impl Later {
+    fn take(self, store: &mut Store, place: &Place, world: &World) -> Result<Taken, store::Error> {
+        let Picture { path, modified, .. } = &self.picture;
+        let Some(id) = store.frame_of(&self.picture.source(), &world.uuid())? else {
+            return Ok(Taken::Answered);
+        };
+        let file = name_of(path);
+        let read = files::picture(path).and_then(|jpeg| Ok((jpeg, beside(path)?)));
+        Ok(match read {
+            // If it is still there, it is found again.
+            _ if !self.picture.is_unchanged() => Taken::Skipped {
+                file,
+                why: "it was changed before its turn came".to_owned(),
+            },
+            Ok(read) => {
+                let captured = Timestamp::try_from(*modified).ok();
+                screen(id, Some(file), place, read, captured, Some(self))
+            }
+            Err(error) => Taken::Skipped {
+                file,
+                why: error.to_string(),
+            },
+        })
     }
 }
 
@@ -242,8 +308,9 @@ fn screen(
     Place { app, window }: &Place,
     (jpeg, text): (Bytes, String),
     captured: Option<Timestamp>,
+    later: Option<Later>,
 ) -> Taken {
-    Taken::Screen(Box::new(Screen {
+    let screen = Screen {
         id,
         file,
         app: app.clone(),
@@ -251,7 +318,11 @@ fn screen(
         text,
         jpeg,
         captured,
-    }))
+    };
+    Taken::Screen {
+        screen: screen.into(),
+        later,
+    }
 }
 
 /// The text beside a picture; none if there is no such file.
@@ -261,4 +332,34 @@ fn beside(picture: &Path) -> Result<String, files::Error> {
         return Ok(String::new());
     }
     Ok(files::lossy(files::read(&path, files::MOST_TEXT)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_picture_is_put_aside_for_ever_longer_and_left_to_the_next_run_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let shots = |once| Shots::of_folder(folder.path().to_owned(), once, World::real());
+        let later = |times| Later {
+            picture: Picture {
+                path: folder.path().join("a.jpg"),
+                size: 1,
+                modified: SystemTime::UNIX_EPOCH,
+            },
+            times,
+        };
+        let mut watching = shots(false);
+        let hours = |put: Option<Duration>| put.map(|long| long.as_secs() / 3_600);
+        let waits: Vec<_> = (0..6)
+            .map(|times| hours(watching.put_aside(later(times))))
+            .collect();
+        assert_eq!(waits, [Some(1), Some(2), Some(4), Some(8), Some(16), None]);
+        assert_eq!(shots(true).put_aside(later(0)), None, "it would not end");
+        for _ in 0..MOST_PUT_ASIDE {
+            let _ = watching.put_aside(later(0));
+        }
+        assert_eq!(watching.put_aside(later(0)), None, "there is a bound");
+    }
 }

@@ -63,6 +63,9 @@ pub enum Step {
         /// Why not.
         why: String,
     },
+    /// Another program holds the store: answers are kept, and frames taken, when it
+    /// lets go. Told once, until then.
+    StoreHeld,
     /// The server complains of something else than a frame that is under way.
     Complaint(ServerError),
     /// The server will end this stream.

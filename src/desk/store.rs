@@ -3,7 +3,7 @@
 //!
 //! Its calls, though synchronous, are made directly from async code: the tables
 //! are one person's, so none takes long, and whoever shares the file is waited
-//! for at most five seconds.
+//! for only a moment.
 
 mod schema;
 
@@ -54,9 +54,21 @@ pub enum Error {
         /// Why not.
         cause: String,
     },
-    /// SQLite failed: the disk is full, or another program holds the store.
+    /// Another program holds the store; try again when it lets go.
+    #[error("another program holds the task store")]
+    Held,
+    /// SQLite failed: the disk is full or broken.
     #[error("the task database failed: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Held,
+            _ => Self::Database(error),
+        }
+    }
 }
 
 impl Store {
@@ -110,7 +122,7 @@ impl Store {
     /// similarity: at most 5, none below 0.25.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn search_similar(&self, query: &str) -> Result<Vec<SearchResult>, Error> {
         let newest = "SELECT * FROM (SELECT * FROM tasks ORDER BY id DESC LIMIT ?1) ORDER BY id";
         let most = params![MOST_COMPARED as i64];
@@ -127,7 +139,7 @@ impl Store {
     /// word, such as an emoji, is looked for as it stands.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn search_keywords(&mut self, query: &str) -> Result<Vec<SearchResult>, Error> {
         self.index()?;
         let quoted: Vec<String> = Gist::of(query)
@@ -157,7 +169,7 @@ impl Store {
     /// has ended before is not kept again.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn keep(
         &mut self,
         frame_id: &str,
@@ -174,6 +186,7 @@ impl Store {
             (OutcomeKind::ExtractTask, Some(task)) => Some(add_extracted(&all, task)?),
             _ => None,
         };
+        index_new(&all)?;
         all.commit()?;
         self.changes += u64::from(task.is_some());
         Ok(task)
@@ -182,7 +195,7 @@ impl Store {
     /// Keeps that a frame ended with an error that will not pass.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn give_up(&mut self, frame_id: &str, code: &str) -> Result<(), Error> {
         end_frame(&self.db, frame_id, code)?;
         Ok(())
@@ -192,7 +205,7 @@ impl Store {
     /// was first seen, or this new one. `None` if that frame has ended.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn frame_of(&mut self, source: &str, new: &str) -> Result<Option<String>, Error> {
         let seen = |db: &Connection| {
             let select = "SELECT frame_id, ending FROM frames WHERE source = ?1";
@@ -217,7 +230,7 @@ impl Store {
     /// changes them.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn version(&mut self) -> Result<String, Error> {
         let others = self.others_changes()?;
         if others != self.others {
@@ -231,7 +244,7 @@ impl Store {
     /// server keeps.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn context(&self) -> Result<SessionContext, Error> {
         Ok(SessionContext {
             active_tasks: self.active()?,
@@ -245,7 +258,7 @@ impl Store {
     /// How many tasks there are.
     ///
     /// # Errors
-    /// [`Error::Database`] only.
+    /// [`Error::Held`] or [`Error::Database`].
     pub fn count(&self) -> Result<usize, Error> {
         let count: i64 = self
             .db
@@ -304,17 +317,7 @@ impl Store {
         let all = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let new: Vec<(i64, String)> = all
-            .prepare("SELECT id, description FROM tasks WHERE NOT indexed")?
-            .query_map([], |row| Ok((row.get("id")?, description(row)?)))?
-            .collect::<Result<_, _>>()?;
-        for (id, description) in new {
-            let words = likeness::words(&description).join(" ");
-            all.execute("DELETE FROM word_index WHERE rowid = ?1", [id])?;
-            let insert = "INSERT INTO word_index (rowid, words) VALUES (?1, ?2)";
-            all.execute(insert, params![id, words])?;
-            all.execute("UPDATE tasks SET indexed = 1 WHERE id = ?1", [id])?;
-        }
+        index_new(&all)?;
         all.commit()?;
         Ok(())
     }
@@ -401,6 +404,22 @@ fn add_extracted(db: &Connection, task: &ExtractedTask) -> rusqlite::Result<i64>
         ],
     )?;
     Ok(db.last_insert_rowid())
+}
+
+/// Indexes what is not, so that a search need not write.
+fn index_new(all: &Connection) -> rusqlite::Result<()> {
+    let new: Vec<(i64, String)> = all
+        .prepare("SELECT id, description FROM tasks WHERE NOT indexed")?
+        .query_map([], |row| Ok((row.get("id")?, description(row)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, description) in new {
+        let words = likeness::words(&description).join(" ");
+        all.execute("DELETE FROM word_index WHERE rowid = ?1", [id])?;
+        let insert = "INSERT INTO word_index (rowid, words) VALUES (?1, ?2)";
+        all.execute(insert, params![id, words])?;
+        all.execute("UPDATE tasks SET indexed = 1 WHERE id = ?1", [id])?;
+    }
+    Ok(())
 }
 
 /// Whether the frame had not ended before.

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proactive::desk::Store;
 use proactive::transport::grpc::Tls;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::process::{Ended, Running, proactive, run};
-use crate::support::{App, TestApp, jpeg};
+use crate::support::{App, PATIENCE, TestApp, jpeg};
 
 /// Ten screens that ask for ten different things.
 const REQUESTS: [&str; 10] = [
@@ -333,6 +338,80 @@ async fn a_log_of_everything_shows_neither_token_nor_screen_nor_task() {
         assert!(!traced.stderr.contains(private), "{private} is logged");
     }
     assert!(!traced.stdout.contains(signature));
+}
+
+/// A process whose output is the test's to read, or not to.
+fn unread(command: Command, stdout: Stdio) -> Child {
+    let mut command = tokio::process::Command::from(command);
+    let quiet = command.stdin(Stdio::null()).stderr(Stdio::null());
+    quiet.stdout(stdout).kill_on_drop(true).spawn().unwrap()
+}
+
+async fn code(mut desk: Child) -> Option<i32> {
+    timeout(PATIENCE, desk.wait())
+        .await
+        .unwrap()
+        .unwrap()
+        .code()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_stalls_stops_neither_the_desk_nor_its_end() {
+    let machine = Machine::new();
+    let app = server(0, &machine).await;
+    machine.screens("shot");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let shots = machine.path("shots");
+    let desk = machine.desk(
+        app.service.grpc_addr(),
+        &["--watch", shots.to_str().unwrap()],
+    );
+    let desk = unread(desk, writer.try_clone().unwrap().into());
+    // The pipe is filled by another and never emptied.
+    thread::spawn(move || while writer.write_all(&[b' '; 4_096]).is_ok() {});
+    app.metric_becomes("proactive_frames_total{result=\"extract_task\"} 10")
+        .await;
+    let kill = format!("kill -TERM {}", desk.id().unwrap());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(
+        code(desk).await,
+        Some(0),
+        "whoever watches without end stops so"
+    );
+    drop(reader);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_leaves_ends_it_with_a_code_that_tells_of_unanswered_frames() {
+    let machine = Machine::new();
+    let app = TestApp::new()
+        .model(|model| model.latency = Duration::from_secs(1))
+        .start()
+        .await;
+    machine.token(&app.service.token("desk-user"));
+    machine.screens("shot");
+    let mut desk = unread(machine.watching(app.service.grpc_addr()), Stdio::piped());
+    // As `| head -1` does.
+    let output = desk.stdout.take().unwrap();
+    let mut output = BufReader::new(output).lines();
+    let first = timeout(PATIENCE, output.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(first.contains("session_ready"), "{first}");
+    drop(output);
+    assert_eq!(
+        code(desk).await,
+        Some(128 + 13),
+        "as if SIGPIPE had ended it"
+    );
 }
 
 #[test]

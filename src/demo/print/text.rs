@@ -4,8 +4,8 @@
 use std::fmt::{Display, Write};
 
 use super::Sum;
-use crate::desk::Step;
 use crate::desk::words::{Colour, counted, dollars, grouped, paint, picture, plain, wrapped};
+use crate::desk::{Step, json};
 use crate::transport::proto::{
     AnalysisOutcome, Bill, ExtractedTask, OutcomeKind, SearchResult, ServerError, TaskPriority,
     TaskStatus, ToolKind,
@@ -99,6 +99,7 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
             "skipped",
             format_args!("{}: {}", plain(file, WIDE), plain(why, WIDE)),
         ),
+        Step::StoreHeld => page.line("  ", "waiting", json::HELD),
         Step::Lost { why, .. } => page.line("  ", "no session", plain(why, WIDE)),
         Step::Complaint(error) => page.line("<-", &plain(&error.code, 24), complaint(error)),
         Step::GoingAway(go_away) => page.line("<-", "going away", plain(&go_away.reason, WIDE)),

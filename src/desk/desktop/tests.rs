@@ -1,11 +1,14 @@
 //! A desktop against a server that follows a script, over real gRPC.
 
+use tonic::Status;
+
 use super::*;
 use crate::desk::fake::{Running, outcome, serve};
 use crate::desk::tasks::TaskFile;
 use crate::desk::{Address, Roots};
 use crate::transport::proto::{
-    ExtractedTask, OutcomeKind, ServerError, ServerHeartbeat, SessionReady, ToolCallArguments,
+    AnalysisOutcome, ExtractedTask, OutcomeKind, ServerError, ServerEvent, ServerHeartbeat,
+    SessionReady, ToolCallArguments,
 };
 
 const TASKS: &str = r#"[{"id": 7, "description": "Send signed lease to the Berlin office"}]"#;

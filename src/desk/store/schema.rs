@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::Error;
 
@@ -14,6 +15,11 @@ const APPLICATION: i32 = 0x7041_4964;
 const VERSION: i32 = 1;
 /// Answered frames that are remembered: more than a folder may hold files.
 const MOST_FRAMES: i64 = 100_000;
+
+/// How long to wait for another program when the store is opened.
+const OPENING: Duration = Duration::from_secs(5);
+/// How long afterwards: nothing else happens in the meantime.
+const IN_USE: Duration = Duration::from_millis(100);
 
 /// The words of a description are indexed as this program splits them, so that
 /// scripts without spaces can be searched; stems make "figure" find "figures".
@@ -78,45 +84,70 @@ pub(super) fn in_file(path: &Path) -> Result<Connection, Error> {
     let foreign = || unusable("it is a file of something else; name another".to_owned());
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => foreign(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            unusable("another program holds it; end that one, and try again".to_owned())
+        }
         _ => unusable(error.to_string()),
     };
     let mut db = Connection::open(path).map_err(failed)?;
-    let pragma = |db: &Connection, name| {
-        db.pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(failed)
-    };
-    let objects = |db: &Connection| {
-        db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-            .map_err(failed)
-    };
-    // Two desks may open a new store at the same time: one of them makes it.
-    let making = db
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .map_err(failed)?;
-    let (application, version) = (
-        pragma(&making, "application_id")?,
-        pragma(&making, "user_version")?,
-    );
-    let objects: i64 = objects(&making)?;
-    match (application, version) {
-        (0, 0) if objects == 0 => make(&making).map_err(failed)?,
-        (APPLICATION, VERSION) => {}
-        (APPLICATION, newer) => {
+    db.busy_timeout(OPENING).map_err(failed)?;
+    let mut kind = Kind::of(&db).map_err(failed)?;
+    if kind == Kind::New {
+        // Two desks may open a new store at the same time: one of them makes it.
+        let making = db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        kind = Kind::of(&making).map_err(failed)?;
+        if kind == Kind::New {
+            make(&making).map_err(failed)?;
+            kind = Kind::Ours;
+        }
+        making.commit().map_err(failed)?;
+    }
+    match kind {
+        Kind::Ours => {}
+        Kind::New | Kind::Foreign => return Err(foreign()),
+        Kind::OfVersion(newer) => {
             let what = format!(
                 "it has tables of version {newer}, and this program knows {VERSION}: use the \
                  program that made it, or name another file"
             );
             return Err(unusable(what));
         }
-        _ => return Err(foreign()),
     }
-    let forget = "DELETE FROM frames WHERE rowid <= (SELECT max(rowid) - ?1 FROM frames)";
-    making.execute(forget, [MOST_FRAMES]).map_err(failed)?;
-    making.commit().map_err(failed)?;
     // Others may read while this program writes.
     let wal = db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
     wal.map_err(failed)?;
-    Ok(db)
+    db.busy_timeout(IN_USE).map_err(failed)?;
+    let forget = "DELETE FROM frames WHERE rowid <= (SELECT max(rowid) - ?1 FROM frames)";
+    match db.execute(forget, [MOST_FRAMES]).map_err(Error::from) {
+        // Then the next start does it.
+        Ok(_) | Err(Error::Held) => Ok(db),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    New,
+    Ours,
+    OfVersion(i32),
+    Foreign,
+}
+
+impl Kind {
+    fn of(db: &Connection) -> rusqlite::Result<Self> {
+        let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let objects = "SELECT count(*) FROM sqlite_schema";
+        let objects: i64 = db.query_row(objects, [], |row| row.get(0))?;
+        Ok(match (pragma("application_id")?, pragma("user_version")?) {
+            (0, 0) if objects == 0 => Self::New,
+            (APPLICATION, VERSION) => Self::Ours,
+            (APPLICATION, version) => Self::OfVersion(version),
+            _ => Self::Foreign,
+        })
+    }
 }
 
 fn make(db: &Connection) -> rusqlite::Result<()> {

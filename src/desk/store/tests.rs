@@ -240,6 +240,27 @@ fn what_another_program_writes_is_noticed_and_found() {
 }
 
 #[test]
+fn a_store_that_another_program_holds_is_opened_and_read_and_says_why_it_keeps_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.db");
+    drop(Store::open(&path).unwrap());
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(store.count().unwrap(), 0);
+    assert!(matches!(
+        store.keep("one", &extracted("Call Bo about the signed lease")),
+        Err(Error::Held)
+    ));
+    other.execute_batch("COMMIT").unwrap();
+    let kept = store.keep("one", &extracted("Call Bo about the signed lease"));
+    assert_eq!(kept.unwrap(), Some(1));
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let found = store.search_keywords("lease").unwrap();
+    assert_eq!(found.len(), 1, "what this program keeps is indexed with it");
+}
+
+#[test]
 fn a_file_of_something_else_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
