@@ -22,10 +22,10 @@ const MANY: usize = 1_000;
 /// As behind a balancer.
 const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 10;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 25;
 /// Per round and server: so many that caches gone cold in the others' turns weigh
 /// little.
-pub(crate) const FRAMES: usize = 2_000;
+pub(crate) const FRAMES: usize = 1_000;
 /// After the last outcome a server has little left to do.
 const REST: Duration = Duration::from_millis(20);
 
