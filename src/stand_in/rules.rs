@@ -8,7 +8,7 @@ use super::dates;
 use super::prompt::{Found, Prompt};
 use super::screen::{self, Request};
 use super::text::{content_words, likeness};
-use super::title::title;
+use super::title::{self, title};
 use crate::domain::clip;
 use crate::world::World;
 
@@ -56,7 +56,10 @@ fn steps(prompt: &Prompt<'_>) -> Vec<Step> {
     let Some(request) = screen::request(prompt.screen) else {
         return vec![no_task(prompt, "It asks the user for nothing.")];
     };
-    let unsearched = "It asks for something, but the user's tasks could not be searched.";
+    let vague = "It asks for something, but does not name what.";
+    if !title::names_enough(&request) {
+        return vec![no_task(prompt, vague)];
+    }
     let found = prompt.found();
     let close = found.iter().find(|found| is_close(found, &request));
     if let Some(found) = close {
@@ -81,7 +84,13 @@ fn steps(prompt: &Prompt<'_>) -> Vec<Step> {
     if searched && refusals < 2 {
         steps.push(extract(prompt, &request, refusals > 0));
     }
-    steps.push(no_task(prompt, unsearched));
+    steps.push(no_task(
+        prompt,
+        match refusals {
+            0 => "It asks for something, but the user's tasks could not be searched.",
+            _ => vague,
+        },
+    ));
     steps
 }
 
@@ -139,7 +148,7 @@ fn extract(prompt: &Prompt<'_>, request: &Request, longer: bool) -> Step {
     Step {
         name: EXTRACT,
         args: json!({
-            "title": title(request, prompt.app, longer),
+            "title": title(request, prompt.app, deadline.filter(|_| longer), longer),
             "description": description,
             "priority": priority,
             "tags": tags(prompt, request),

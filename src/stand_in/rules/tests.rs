@@ -186,3 +186,34 @@ fn only_allowed_functions_are_called() {
     let answer = decide(&none, &World::fixed(Timestamp::UNIX_EPOCH, 1));
     assert!(answer["candidates"][0]["content"]["parts"][0]["text"].is_string());
 }
+
+#[test]
+fn a_request_that_names_nothing_is_no_task_and_says_so() {
+    let (name, args) = Talk::about("Could you fix this?").decide();
+    assert_eq!(name, NO_TASK);
+    let summary = args["context_summary"].as_str().unwrap();
+    assert!(summary.ends_with("does not name what."), "{summary}");
+}
+
+#[test]
+fn a_title_that_is_refused_is_worded_anew_with_its_day_and_then_given_up() {
+    let searched = || {
+        Talk::about("Can you send me the report by tomorrow?")
+            .found(SIMILAR, json!([]))
+            .found(KEYWORDS, json!([]))
+    };
+    let refused = json!({"error": "The title is generic."});
+    let (name, args) = searched().answered(EXTRACT, refused.clone()).decide();
+    assert_eq!(name, EXTRACT);
+    assert_eq!(
+        args["title"],
+        "Send me the report by tomorrow (22 November), as asked in the Slack window"
+    );
+    let twice = searched()
+        .answered(EXTRACT, refused.clone())
+        .answered(EXTRACT, refused);
+    let (name, args) = twice.decide();
+    assert_eq!(name, NO_TASK);
+    let summary = args["context_summary"].as_str().unwrap();
+    assert!(summary.ends_with("does not name what."), "{summary}");
+}
