@@ -43,7 +43,7 @@ pub enum Error {
     #[error("the token's user id (sub) is longer than 128 characters")]
     SubjectTooLong,
     /// Get a fresh token and try again.
-    #[error("the token is signed with a key that Google does not list: get a fresh ID token")]
+    #[error("the token is signed with none of the public keys in force: get a fresh ID token")]
     UnknownKey,
     /// Sign in again; the token was changed or forged.
     #[error("the token's signature does not fit")]

@@ -146,16 +146,16 @@ impl Verifier {
 /// The token in the value of an `authorization` header or metadata entry.
 ///
 /// # Errors
-/// [`Error::Missing`] without a value, [`Error::NotBearer`] with another scheme.
+/// [`Error::Missing`] without a token, [`Error::NotBearer`] with another scheme.
 pub fn bearer(authorization: Option<&str>) -> Result<&str, Error> {
-    let (scheme, token) = authorization
-        .ok_or(Error::Missing)?
-        .split_once(' ')
-        .ok_or(Error::NotBearer)?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        Ok(token.trim())
-    } else {
-        Err(Error::NotBearer)
+    let value = authorization.ok_or(Error::Missing)?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Error::NotBearer);
+    }
+    match token.trim() {
+        "" => Err(Error::Missing),
+        token => Ok(token),
     }
 }
 

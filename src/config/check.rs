@@ -242,6 +242,9 @@ pub(super) fn url(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
             wrong.push(format!("{name}: has a user or password in it; take it out"));
         }
         Ok(_) => {}
+        Err(_) if !text.contains("://") => {
+            wrong.push(format!("{name}: does not begin with https:// or http://"));
+        }
         Err(why) => wrong.push(format!("{name}: is not a URL: {why}")),
     }
     text.to_owned()

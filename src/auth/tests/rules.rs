@@ -182,8 +182,10 @@ async fn emulator_mode_takes_unsigned_tokens_of_its_project_and_no_others() {
 fn a02_the_token_stands_behind_the_word_bearer() {
     assert_eq!(bearer(Some("Bearer a.b.c")), Ok("a.b.c"));
     assert_eq!(bearer(Some("bearer  a.b.c ")), Ok("a.b.c"));
-    assert_eq!(bearer(None), Err(Error::Missing));
-    for other in ["", "Bearer", "a.b.c", "Basic YTpi", "Bearera b"] {
+    for none in [None, Some("Bearer"), Some("Bearer ")] {
+        assert_eq!(bearer(none), Err(Error::Missing), "{none:?}");
+    }
+    for other in ["", "a.b.c", "Basic YTpi", "Bearera b"] {
         assert_eq!(bearer(Some(other)), Err(Error::NotBearer), "{other}");
     }
 }
