@@ -420,9 +420,7 @@ fn fault(error: &Error) -> FrameFault {
         | Error::Inconsistent => FrameFaultCode::GeminiError,
     };
     match error {
-        Error::Rejected { .. } | Error::NoAccess | Error::Inconsistent => {
-            tracing::error!(%error, "the model does not take our requests");
-        }
+        Error::Inconsistent => tracing::error!(%error, "a frame got no decision from the model"),
         _ => tracing::warn!(%error, "a frame got no decision from the model"),
     }
     FrameFault::new(code, error.to_string(), error.retryable())

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Error;
 use super::keys::{self, Keys, Unusable};
+use crate::domain::causes;
 use crate::world::World;
 
 /// One fetch, body included. Google answers in well under a second.
@@ -241,15 +242,6 @@ pub(super) fn refresh_after(lifetime: Duration, world: &World) -> Duration {
 /// The URL is the operator's and may carry a secret: it stays out of the log.
 fn http(error: reqwest::Error) -> FetchError {
     FetchError::Http(error.without_url())
-}
-
-/// reqwest's own sentence says little: "connection refused" is further down.
-fn causes(error: &reqwest::Error) -> String {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
-    chain
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 /// 1 s doubling to 30 s, before jitter (ours, not backon's: chance comes from

@@ -42,7 +42,7 @@ pub(crate) fn paint(text: &str, colour: Colour, on: bool) -> String {
 pub(crate) fn picture(bytes: usize) -> String {
     match bytes {
         0 => "no picture".to_owned(),
-        bytes => format!("JPEG of {} KB", grouped(bytes.div_ceil(1000))),
+        bytes => format!("JPEG of {} KB", grouped((bytes + 500) / 1000)),
     }
 }
 

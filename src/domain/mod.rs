@@ -19,4 +19,4 @@ pub use id::{FrameId, RequestId, SessionId};
 pub use outcome::{Category, Decision, Outcome, Priority, Subcategory, Task};
 pub use principal::{Principal, Uid};
 pub use search::{Hit, MatchType, SearchKind, TaskStatus};
-pub use text::clip;
+pub use text::{causes, clip};

@@ -1,6 +1,7 @@
-//! Cutting text to a length without splitting a character.
+//! Small tools for text that is shown to somebody.
 
 use std::borrow::Cow;
+use std::error::Error;
 
 /// The text, or its first `limit - 1` characters and an ellipsis if it has more
 /// than `limit`.
@@ -14,9 +15,19 @@ pub fn clip(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
+/// An error with what caused it: an HTTP client's own sentence says little,
+/// "connection refused" is further down.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| Error::source(*error));
+    let told: Vec<_> = chain.map(ToString::to_string).collect();
+    told.join(": ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::clip;
+    use std::io;
+
+    use super::{causes, clip};
 
     #[test]
     fn clipping_counts_characters_and_marks_the_cut() {
@@ -24,4 +35,15 @@ mod tests {
         assert_eq!(clip("åäöx", 3), "åä…");
         assert_eq!(clip("", 3), "");
     }
+
+    #[test]
+    fn an_error_is_told_with_what_caused_it() {
+        let inner = io::Error::other("connection refused");
+        let error = io::Error::other(Outer(inner));
+        assert_eq!(causes(&error), "no answer: connection refused");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no answer")]
+    struct Outer(#[source] io::Error);
 }

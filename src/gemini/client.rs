@@ -18,6 +18,7 @@ use tracing::Span;
 use super::tokens::{Pass, Tokens};
 use super::wire::Reading;
 use super::{Access, Ask, Chunks, Error, Model, Pool, Prices, Spent, Turn, google_error, wire};
+use crate::domain::causes;
 use crate::telemetry::{Metrics, ModelCode, model_answered, span_failed};
 
 /// An answer is a few kilobytes; more than this is not one.
@@ -279,11 +280,9 @@ impl Client {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 call.code = ModelCode::Connection;
-                // reqwest's text names the URL; the kind is enough.
-                let cut = error.is_body() || error.is_decode();
                 tracing::warn!(
-                    connect = error.is_connect(),
-                    cut,
+                    host = self.url.host_str(),
+                    cause = causes(&error.without_url()),
                     "the model could not be reached"
                 );
                 return Err(Error::Connection);
@@ -296,12 +295,15 @@ impl Client {
         if status != 200 {
             call.code = ModelCode::Status(status);
             let reason = google_error::reason(&body);
-            tracing::warn!(status, reason, "the model's server refused a call");
-            return Err(google_error::classify(
-                status,
-                &body,
-                retry_after.as_deref(),
-            ));
+            let error = google_error::classify(status, &body, retry_after.as_deref());
+            match error {
+                // Until somebody mends key, model or settings.
+                Error::Rejected { .. } => {
+                    tracing::error!(status, reason, "the model's server refused a call");
+                }
+                _ => tracing::warn!(status, reason, "the model's server refused a call"),
+            }
+            return Err(error);
         }
         let Reading {
             usage,

@@ -111,7 +111,7 @@ const TEXT: &str = "\
 \x20 <- session ready    0f4c2a7e…, protocol 1.1, the model may be asked 5 times a frame
 
 1/2  new-request  Huddle  #finance
-  -> frame            JPEG of 83 KB, 1,003 characters of text
+  -> frame            JPEG of 82 KB, 1,003 characters of text
   <- search similar   \"send Q3 figures\"
   -> 1 found          0.27  Prepare the forecast (active)
   <- EXTRACT_TASK     Send the Q3 figures to the Berlin office
