@@ -81,7 +81,7 @@ pub struct Args {
     )]
     token: Option<SecretString>,
     /// A shell command that prints a fresh token, run again for each connection, for
-    /// 30 s at most. Wins over --token.
+    /// 30 s at most; it cannot ask on the terminal. Wins over --token.
     #[arg(long, value_name = "COMMAND")]
     token_command: Option<String>,
     /// The user's tasks, and which frames were answered; made if there is none.
