@@ -77,7 +77,10 @@ enum Source {
 
 /// How many are known and not yet taken.
 #[derive(Clone, Default)]
-pub(super) struct Backlog(Arc<AtomicUsize>);
+pub(super) struct Backlog {
+    waiting: Arc<AtomicUsize>,
+    aside: Arc<AtomicUsize>,
+}
 
 /// What became of a shot.
 pub(super) enum Taken {
@@ -98,7 +101,7 @@ impl Shots {
     /// These, and no more.
     pub(super) fn given(all: Vec<Given>) -> Self {
         let backlog = Backlog::default();
-        backlog.0.store(all.len(), Ordering::Relaxed);
+        backlog.waiting.store(all.len(), Ordering::Relaxed);
         Self {
             exhausted: all.is_empty(),
             source: Source::Given(all.into()),
@@ -155,9 +158,11 @@ impl Shots {
             },
         };
         self.exhausted = next.is_none();
-        if next.is_some() {
-            self.backlog.0.fetch_sub(1, Ordering::Relaxed);
-        }
+        match &next {
+            Some(Shot::Again(_)) => self.backlog.aside.fetch_sub(1, Ordering::Relaxed),
+            Some(_) => self.backlog.waiting.fetch_sub(1, Ordering::Relaxed),
+            None => 0,
+        };
         next
     }
 
@@ -172,21 +177,31 @@ impl Shots {
         let times = times + 1;
         self.aside
             .push((Instant::now() + long, Later { picture, times }));
-        self.backlog.0.fetch_add(1, Ordering::Relaxed);
+        self.backlog.aside.fetch_add(1, Ordering::Relaxed);
         Some(long)
     }
 
     /// Puts back what was not taken: it is the next one again.
     pub(super) fn put_back(&mut self, shot: Shot) {
+        let count = match shot {
+            Shot::Again(_) => &self.backlog.aside,
+            Shot::Given(_) | Shot::Found(_) => &self.backlog.waiting,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         self.back = Some(shot);
         self.exhausted = false;
-        self.backlog.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Backlog {
-    pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// Those whose turn is yet to come.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Those that were put aside.
+    pub(super) fn aside(&self) -> usize {
+        self.aside.load(Ordering::Relaxed)
     }
 }
 
@@ -224,7 +239,8 @@ async fn watch(
         };
         folder = same;
         let took = started.elapsed();
-        backlog.0.fetch_add(scan.found.len(), Ordering::Relaxed);
+        let found_now = scan.found.len();
+        backlog.waiting.fetch_add(found_now, Ordering::Relaxed);
         for one in scan.found {
             if found.send(one).await.is_err() {
                 return;

@@ -194,7 +194,11 @@ impl Frames {
             _ => Duration::ZERO,
         };
         match self.held.postpone(&error.frame_id, least, &self.world) {
-            Ok(again) => Step::Postponed { error, again },
+            Ok(again) => Step::Postponed {
+                error,
+                again,
+                aside: false,
+            },
             Err(later) => self.given_up(error, later),
         }
     }
@@ -203,7 +207,11 @@ impl Frames {
     /// that others have its place.
     fn given_up(&mut self, error: ServerError, later: Option<Later>) -> Step {
         match later.and_then(|later| self.shots.put_aside(later)) {
-            Some(again) => Step::Postponed { error, again },
+            Some(again) => Step::Postponed {
+                error,
+                again,
+                aside: true,
+            },
             None => Step::Failed(error),
         }
     }
