@@ -18,7 +18,8 @@ use super::{
 };
 use crate::world::World;
 
-/// A desk that is told to leave waits so long for whoever reads what it prints.
+/// A desk that is told to leave waits so long for a store that another program holds, and
+/// then for whoever reads what it prints.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the desk connects to and shows. What it is for, the program says where it
@@ -55,7 +56,8 @@ Examples:
 Exit status: 0 if every frame that was sent got a decision, 1 if one ended in an error, the \
 server refuses for good, or --token-command fails five times in a row (with --watch alone it is \
 run again without end), 64 if an argument or a file cannot be used. If not all given frames were \
-answered: 130 or 143 after SIGINT or SIGTERM, 141 if whoever read the output has left.")]
+answered: 130 or 143 after SIGINT or SIGTERM, which end --watch alone with 0; 141 if whoever read \
+the output has left.")]
 pub struct Args {
     /// The server: HOST or HOST:PORT. TLS for every host but this one; the port is
     /// 443 with TLS, 50051 without.
@@ -79,7 +81,7 @@ pub struct Args {
     )]
     token: Option<SecretString>,
     /// A shell command that prints a fresh token, run again for each connection, for
-    /// 30 s at most. Wins over --token.
+    /// 30 s at most; it cannot ask on the terminal. Wins over --token.
     #[arg(long, value_name = "COMMAND")]
     token_command: Option<String>,
     /// The user's tasks, and which frames were answered; made if there is none.
@@ -186,7 +188,8 @@ enum What {
 pub struct Ended<S> {
     /// What its frames came to.
     pub sum: Sum,
-    /// What stopped it before all frames that it was given were answered.
+    /// What stopped it before all frames that it was given were answered; an order to stop
+    /// watching a folder without end does not count.
     pub stopped: Option<Stopped<S>>,
 }
 
@@ -282,6 +285,9 @@ impl Plan {
             order = &mut stop => (Ok(()), Some(Stopped::Ordered(order))),
             () = unread.cancelled() => (Ok(()), Some(Stopped::Unread)),
         };
+        let kept = client.keep_last(LAST_WORDS, |step| reporter.step(&step));
+        let ended = ended.and(kept.await);
+        let is_any_left = client.frames.is_any_left();
         let (sum, out) = reporter.finish();
         match stopped {
             // Whoever reads slowly gets all of it, unless the desk is to leave.
@@ -292,8 +298,11 @@ impl Plan {
             Some(_) => timeout(LAST_WORDS, out.finish()).await.unwrap_or(Ok(()))?,
         }
         ended?;
-        // Whoever watches without end stops in no other way.
-        let stopped = stopped.filter(|_| !endless);
+        let stopped = stopped.filter(|stopped| match stopped {
+            // Whoever watches without end ends well in no other way.
+            Stopped::Ordered(_) => is_any_left && !endless,
+            Stopped::Unread => is_any_left,
+        });
         Ok(Ended { sum, stopped })
     }
 }
@@ -312,4 +321,79 @@ fn given(frames: Vec<PathBuf>, texts: Vec<String>) -> Result<Vec<Given>, files::
         frame.read()?;
     }
     Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, sink};
+
+    use clap::Parser;
+    use tempfile::TempDir;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::desk::fake::{Running, outcome, serve};
+    use crate::transport::proto::{OutcomeKind, server_event::Event};
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn plan(server: &Running, folder: &TempDir, what: &[&str]) -> Plan {
+        let (address, store) = (server.address.to_string(), folder.path().join("tasks.db"));
+        let arguments = ["desk", "--addr", &address, "--token", "t", "--store"];
+        let arguments = arguments.into_iter().chain([store.to_str().unwrap()]);
+        let command = Command::try_parse_from(arguments.chain(what.iter().copied()));
+        command.unwrap().args.prepare().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_order_to_stop_that_comes_after_the_last_answer_stops_nothing() {
+        let (tell, closing) = oneshot::channel();
+        let server = serve(|mut peer| async move {
+            peer.ready(0).await;
+            let frame = peer.frame().await;
+            let decision = outcome(&frame.screenshot_id, OutcomeKind::NoTaskFound);
+            peer.say(Event::AnalysisOutcome(decision)).await;
+            assert!(peer.events.message().await.unwrap().is_none());
+            tell.send(()).unwrap();
+            // It does not close its own side.
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(&server, &folder, &["--ocr", "x y"]);
+        let running = plan.run(World::real(), sink(), Style::Json, closing);
+        let ended = running.await.unwrap();
+        assert_eq!((ended.sum.frames, ended.stopped), (1, None));
+    }
+
+    #[tokio::test]
+    async fn a_watched_folder_ends_well_by_an_order_alone() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let server = serve(|mut peer| async move {
+            peer.ready(0).await;
+            while let Ok(Some(_)) = peer.events.message().await {}
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let what = ["--watch", folder.path().to_str().unwrap()];
+        let ordered = plan(&server, &folder, &what);
+        let ordered = ordered.run(World::real(), sink(), Style::Json, async {});
+        assert_eq!(ordered.await.unwrap().stopped, None);
+        let unread = plan(&server, &folder, &what);
+        let never = std::future::pending::<()>();
+        let unread = unread.run(World::real(), Closed, Style::Json, never);
+        assert_eq!(unread.await.unwrap().stopped, Some(Stopped::Unread));
+    }
 }

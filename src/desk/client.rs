@@ -59,6 +59,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                 Err(Error::Ended(_) | Error::Closed(_) | Error::TooSlow { .. }) => {
                     self.frames.held.suspect_sent();
                 }
+                Ok(Left::Until(_)) => self.frames.held.turn_back_sent(),
                 _ => self.frames.held.unsend_all(),
             }
             // Nobody comes back for nothing.
@@ -80,6 +81,20 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
             self.rest(again, &mut observe).await?;
         }
         Ok(())
+    }
+
+    /// The desk is to leave: keeps the answers that wait for a store that is held, if it
+    /// is let go within so long. What is not kept is shown again by the next run.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(super) async fn keep_last(
+        &mut self,
+        long: Duration,
+        mut observe: impl FnMut(Step),
+    ) -> Result<(), Error> {
+        let (frames, store) = (&mut self.frames, &mut self.store);
+        frames.keep_within(long, store, &mut observe).await
     }
 
     /// Waits for the next session, and keeps meanwhile what is yet to be kept.

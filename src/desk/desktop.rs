@@ -120,6 +120,35 @@ impl Ending {
     }
 }
 
+/// Why nothing could be looked for.
+struct Unfound {
+    /// For the server.
+    told: &'static str,
+    /// For the user.
+    why: String,
+}
+
+impl From<&'static str> for Unfound {
+    fn from(told: &'static str) -> Self {
+        let why = told.to_owned();
+        Self { told, why }
+    }
+}
+
+impl From<store::Error> for Unfound {
+    fn from(error: store::Error) -> Self {
+        // What SQLite says, of paths perhaps, is nothing for a server.
+        let told = match error {
+            store::Error::Held => "another program holds the task store",
+            store::Error::Database(_) | store::Error::SameId(_) | store::Error::Unusable { .. } => {
+                "the task store cannot be searched now"
+            }
+        };
+        let why = error.to_string();
+        Self { told, why }
+    }
+}
+
 /// An open session. `O` is told each [`Step`].
 pub struct Desktop<'a, O> {
     line: Line,
@@ -360,29 +389,30 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
         let found = match call.tool_kind() {
             // The tasks are told for a frame that was shown, and for nothing else.
             _ if !self.unanswered.contains(&call.frame_id) => {
-                Err("no frame of that frame_id is being analysed".to_owned())
+                Err(Unfound::from("no frame of that frame_id is being analysed"))
             }
-            ToolKind::SearchSimilar => self.store.search_similar(query).map_err(|e| e.to_string()),
-            ToolKind::SearchKeywords => {
-                self.store.search_keywords(query).map_err(|e| e.to_string())
-            }
-            ToolKind::Unspecified => Err("this desktop has no such search".to_owned()),
+            ToolKind::SearchSimilar => self.store.search_similar(query).map_err(Unfound::from),
+            ToolKind::SearchKeywords => self.store.search_keywords(query).map_err(Unfound::from),
+            ToolKind::Unspecified => Err(Unfound::from("this desktop has no such search")),
         };
-        let (result, error) = match found.clone() {
-            Ok(items) => (Some(SearchResults { items }), String::new()),
-            Err(error) => (None, error),
+        let (result, error) = match &found {
+            Ok(items) => {
+                let items = items.clone();
+                (Some(SearchResults { items }), "")
+            }
+            Err(unfound) => (None, unfound.told),
         };
         let result = event(client_event::Event::ToolResult(ToolResult {
             request_id: call.request_id.clone(),
             result,
-            error,
+            error: error.to_owned(),
             frame_id: call.frame_id.clone(),
         }));
         self.line.send(result).await?;
         (self.observe)(Step::SearchAnswered {
             request_id: call.request_id,
             frame_id: call.frame_id,
-            found,
+            found: found.map_err(|unfound| unfound.why),
         });
         Ok(())
     }

@@ -5,13 +5,17 @@ use std::time::Duration;
 use tonic::Status;
 
 use super::desktop::MOST_BYTES;
+use super::words::plain;
 use super::{store, token};
+
+/// Characters of what is said from elsewhere.
+const MOST_SAID: usize = 1_000;
 
 /// The session cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens there, or not with gRPC; check the address.
-    #[error("cannot connect to {address}: {cause}")]
+    #[error("cannot connect to {address}: {}", said(.cause))]
     Connect {
         /// Where.
         address: String,
@@ -34,10 +38,10 @@ pub enum Error {
     },
     /// The server did not let the session begin; its code says whether trying again
     /// can help.
-    #[error("the server ended the session with {:?}: {}", .0.code(), .0.message())]
+    #[error("the server ended the session with {:?}: {}", .0.code(), said(.0.message()))]
     Refused(Box<Status>),
     /// The server ended the session; reconnect.
-    #[error("the server ended the session with {:?}: {}", .0.code(), .0.message())]
+    #[error("the server ended the session with {:?}: {}", .0.code(), said(.0.message()))]
     Ended(Box<Status>),
     /// The server closed the stream without an answer; reconnect.
     #[error("the server closed the session while {0} was awaited")]
@@ -59,4 +63,9 @@ impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::Ended(Box::new(status))
     }
+}
+
+/// What the other side says, without anything that a terminal would obey.
+fn said(text: &str) -> String {
+    plain(text, MOST_SAID)
 }

@@ -56,10 +56,14 @@ impl Peer {
         }
     }
 
+    /// The next frame; heartbeats may come before it.
     pub(crate) async fn frame(&mut self) -> FrameEvent {
-        match self.next().await {
-            client_event::Event::FrameEvent(frame) => frame,
-            other => panic!("{other:?}"),
+        loop {
+            match self.next().await {
+                client_event::Event::FrameEvent(frame) => return frame,
+                client_event::Event::Heartbeat(_) => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -14,8 +14,9 @@ const AT_ONCE: usize = 2;
 /// How often a frame is sent until it is given up; and how many sessions may end over
 /// it, which is counted apart.
 const MOST_TRIES: u32 = 5;
-/// How many sessions may end while it is under way if no other could be opened at once:
-/// that is an outage, or else a frame that takes the only server with it.
+/// How many sessions may end while it is under way if no other could be opened at once,
+/// or if the server said that it goes away: that is an outage, or else a frame that takes
+/// the only server with it.
 const MOST_OUTAGES: u32 = 20;
 
 /// All of them.
@@ -35,7 +36,8 @@ struct Frame {
     /// Sessions that ended while it was under way, and were followed by another at once.
     /// If there are any, it is sent alone, so that it takes no other with it.
     broken: u32,
-    /// Sessions that ended so, and nobody was there for a while.
+    /// Sessions that ended so, and nobody was there for a while, or that the server went
+    /// away from.
     outages: u32,
     /// The last session ended while it was under way, and whether that was the
     /// network's end is yet to be seen.
@@ -43,6 +45,15 @@ struct Frame {
     /// When it was sent for the first time that the model refused it.
     refused: Option<Instant>,
     state: State,
+}
+
+/// A frame that was given up because too many sessions ended over it.
+pub(super) struct Convict {
+    pub(super) id: String,
+    /// How many did.
+    pub(super) times: u32,
+    /// What it can be put aside as.
+    pub(super) later: Option<Later>,
 }
 
 enum State {
@@ -176,11 +187,21 @@ impl Held {
         self.frames.retain(|frame| frame.screen.id != id);
     }
 
-    /// It did not end, through no fault of its own.
-    pub(super) fn unsend(&mut self, id: &str) {
+    /// The server goes away and has not looked at it.
+    pub(super) fn turn_back(&mut self, id: &str) {
         if let Some(frame) = self.frame(id) {
+            frame.outages += 1;
             frame.state = State::Due(Instant::now());
         }
+    }
+
+    /// The server went away before it answered those that were sent: all are to be sent
+    /// again, but not for ever.
+    pub(super) fn turn_back_sent(&mut self) {
+        for frame in self.frames.iter_mut().filter(|frame| frame.is_sent()) {
+            frame.outages += 1;
+        }
+        self.unsend_all();
     }
 
     /// The session was left: whatever was sent is to be sent again.
@@ -207,8 +228,8 @@ impl Held {
     }
 
     /// The next session is open, so that the last one may have been ended by a frame.
-    /// Those that this happened to too often, and how often; they are given up.
-    pub(super) fn convict(&mut self) -> Vec<(String, u32)> {
+    /// Those that this happened to too often; they are given up.
+    pub(super) fn convict(&mut self) -> Vec<Convict> {
         for frame in &mut self.frames {
             frame.broken += u32::from(std::mem::take(&mut frame.suspected));
         }
@@ -216,7 +237,11 @@ impl Held {
             |frame: &mut Frame| frame.broken >= MOST_TRIES || frame.outages >= MOST_OUTAGES;
         let given_up = self.frames.extract_if(.., too_often);
         given_up
-            .map(|frame| (frame.screen.id, frame.broken + frame.outages))
+            .map(|frame| Convict {
+                id: frame.screen.id,
+                times: frame.broken + frame.outages,
+                later: frame.later,
+            })
             .collect()
     }
 

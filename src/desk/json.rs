@@ -219,7 +219,7 @@ pub(crate) fn line(step: &Step) -> String {
             bill: outcome.bill.as_ref().map(money),
         },
         Step::Failed(error) => Line::Error(complaint(error)),
-        Step::Postponed { error, again } => Line::Retry {
+        Step::Postponed { error, again, .. } => Line::Retry {
             code: &error.code,
             message: &error.message,
             frame_id: &error.frame_id,

@@ -1,6 +1,7 @@
 //! Tells people, or programs, what a desktop does: one line that stays up to date on
 //! a terminal, or a JSON object for each step.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use humantime::format_duration;
@@ -9,6 +10,7 @@ use super::output::Output;
 use super::shots::Backlog;
 use super::words::{Colour, counted, dollars, paint, plain};
 use super::{Step, Sum, json};
+use crate::transport::proto::ServerError;
 
 /// Columns of a line, on any terminal.
 const WIDE: usize = 78;
@@ -37,9 +39,25 @@ pub(super) struct Reporter {
     style: Style,
     connection: String,
     backlog: Backlog,
-    /// Frames that were sent and have not ended.
-    under_way: usize,
+    /// Frames that were sent and have not ended, by their ids.
+    frames: HashMap<String, Frame>,
     sum: Sum,
+}
+
+/// A frame that was sent.
+struct Frame {
+    /// What it was made of.
+    file: Option<String>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    UnderWay,
+    /// Its session was lost: it goes out with the next.
+    Waiting,
+    /// It is sent again after a while.
+    Later,
 }
 
 impl Reporter {
@@ -50,7 +68,7 @@ impl Reporter {
             style,
             connection: "connecting".to_owned(),
             backlog,
-            under_way: 0,
+            frames: HashMap::new(),
             sum: Sum::default(),
         };
         reporter.show(String::new());
@@ -60,23 +78,55 @@ impl Reporter {
     /// Tells one step.
     pub(super) fn step(&mut self, step: &Step) {
         self.sum.count(step);
+        let lines = match self.style {
+            Style::Json => json::line(step),
+            Style::Live { colour } => lasting(step, self.file_of(step), colour),
+        };
         match step {
             Step::Ready(_) => self.connection = "connected".to_owned(),
             Step::GoingAway(_) => self.connection = "the server goes away".to_owned(),
             Step::Lost { again, .. } => {
-                self.under_way = 0;
+                let frames = self.frames.values_mut();
+                let under_way = frames.filter(|frame| frame.state == State::UnderWay);
+                under_way.for_each(|frame| frame.state = State::Waiting);
                 self.connection = format!("next try in {} s", again.as_secs_f64().ceil());
             }
-            Step::FrameSent { .. } => self.under_way += 1,
-            Step::Decided { .. } | Step::Failed(_) | Step::Postponed { .. } => {
-                self.under_way = self.under_way.saturating_sub(1);
+            Step::FrameSent { frame_id, file, .. } => {
+                let (file, state) = (file.clone(), State::UnderWay);
+                self.frames.insert(frame_id.clone(), Frame { file, state });
+            }
+            Step::Postponed {
+                error,
+                aside: false,
+                ..
+            } => {
+                if let Some(frame) = self.frames.get_mut(&error.frame_id) {
+                    frame.state = State::Later;
+                }
+            }
+            // One that is put aside is of the backlog again.
+            Step::Postponed { error, .. } | Step::Failed(error) => {
+                self.frames.remove(&error.frame_id);
+            }
+            Step::Decided { outcome, .. } => {
+                self.frames.remove(&outcome.frame_id);
             }
             _ => {}
         }
-        match self.style {
-            Style::Json => self.show(json::line(step)),
-            Style::Live { colour } => self.show(lasting(step, colour)),
-        }
+        self.show(lines);
+    }
+
+    /// What the frame of a step was made of, if that is known.
+    fn file_of(&self, step: &Step) -> Option<&str> {
+        let (Step::Failed(error) | Step::Postponed { error, .. }) = step else {
+            return None;
+        };
+        self.frames.get(&error.frame_id)?.file.as_deref()
+    }
+
+    fn count(&self, state: State) -> usize {
+        let frames = self.frames.values();
+        frames.filter(|frame| frame.state == state).count()
     }
 
     /// Says what all came to. What is still to be written then is the output's.
@@ -133,23 +183,31 @@ impl Reporter {
             cost_micro_usd,
             ..
         } = self.sum;
-        let waiting = self.backlog.count();
+        let waiting = self.backlog.waiting() + self.count(State::Waiting);
+        let under_way = self.count(State::UnderWay);
+        let later = match self.backlog.aside() + self.count(State::Later) {
+            0 => String::new(),
+            later => format!(", {later} later"),
+        };
         let failed = match failed {
             0 => String::new(),
             failed => format!(", {failed} without a decision"),
         };
         format!(
-            "{}: {waiting} waiting, {} under way, {frames} answered{failed}, {}, {}",
+            "{}: {waiting} waiting, {under_way} under way{later}, {frames} answered{failed}, {}, {}",
             self.connection,
-            self.under_way,
             counted(extracted, "task"),
             dollars(cost_micro_usd),
         )
     }
 }
 
-/// What of a step stays on the screen.
-fn lasting(step: &Step, colour: bool) -> String {
+/// What of a step about this file stays on the screen.
+fn lasting(step: &Step, file: Option<&str>, colour: bool) -> String {
+    let what = |error: &ServerError| {
+        let what = format!("{}: {}", error.code, error.message);
+        file.map_or(what.clone(), |file| format!("{file}: {what}"))
+    };
     let (label, tint, text) = match step {
         Step::Decided {
             outcome,
@@ -158,13 +216,10 @@ fn lasting(step: &Step, colour: bool) -> String {
             let title = outcome.task.as_ref().map_or("", |task| &*task.title);
             ("task", Colour::Green, format!("{id}: {title}"))
         }
-        Step::Failed(error) => {
-            let what = format!("{}: {}", error.code, error.message);
-            ("no decision", Colour::Red, what)
-        }
-        Step::Postponed { error, again } if *again >= LONG => {
+        Step::Failed(error) => ("no decision", Colour::Red, what(error)),
+        Step::Postponed { error, again, .. } if *again >= LONG => {
             let again = format_duration(Duration::from_secs(again.as_secs()));
-            let what = format!("{}: {} Again in {again}.", error.code, error.message);
+            let what = format!("{} Again in {again}.", what(error));
             ("later", Colour::Yellow, what)
         }
         Step::Skipped { file, why } => ("skipped", Colour::Yellow, format!("{file}: {why}")),
@@ -187,15 +242,34 @@ mod tests {
 
     use super::*;
     use crate::desk::fake::outcome;
-    use crate::transport::proto::{ExtractedTask, OutcomeKind, ServerError, SessionReady};
+    use crate::transport::proto::{ExtractedTask, OutcomeKind, SessionReady};
 
-    fn postponed(again: Duration) -> Step {
-        let error = ServerError {
+    fn error(frame_id: &str) -> ServerError {
+        ServerError {
             code: "GEMINI_ERROR".into(),
             message: "The operator has to look at it.".into(),
+            frame_id: frame_id.into(),
             ..ServerError::default()
-        };
-        Step::Postponed { error, again }
+        }
+    }
+
+    fn postponed(again: Duration) -> Step {
+        Step::Postponed {
+            error: error("f"),
+            again,
+            aside: false,
+        }
+    }
+
+    fn sent(frame_id: &str, file: &str) -> Step {
+        Step::FrameSent {
+            frame_id: frame_id.into(),
+            file: Some(file.into()),
+            app: String::new(),
+            window: String::new(),
+            jpeg: 1,
+            characters: 2,
+        }
     }
 
     fn steps() -> Vec<Step> {
@@ -206,14 +280,7 @@ mod tests {
         });
         vec![
             Step::Ready(SessionReady::default()),
-            Step::FrameSent {
-                frame_id: "f".into(),
-                file: Some("a.jpg".into()),
-                app: String::new(),
-                window: String::new(),
-                jpeg: 1,
-                characters: 2,
-            },
+            sent("f", "a.jpg"),
             Step::Decided {
                 outcome: outcome.into(),
                 kept_as: Some(7),
@@ -281,6 +348,65 @@ mod tests {
                 "done: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000\n",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn each_frame_is_counted_once_whatever_becomes_of_it() {
+        let decided = |frame_id: &str| Step::Decided {
+            outcome: outcome(frame_id, OutcomeKind::NoTaskFound).into(),
+            kept_as: None,
+        };
+        let lost = Step::Lost {
+            why: "gone".into(),
+            again: Duration::ZERO,
+        };
+        let steps = [
+            sent("f", "a.jpg"),
+            sent("g", "b.jpg"),
+            postponed(Duration::from_secs(301)),
+            lost,
+            sent("g", "b.jpg"),
+            // It was never sent.
+            Step::Failed(error("too large")),
+            decided("g"),
+            sent("f", "a.jpg"),
+            Step::Postponed {
+                error: error("f"),
+                again: Duration::from_secs(3_600),
+                aside: true,
+            },
+        ];
+        let reader = Reader::default();
+        let out = Output::new(reader.clone()).unwrap();
+        let style = Style::Live { colour: false };
+        let mut reporter = Reporter::new(out, style, Backlog::default());
+        steps.iter().for_each(|step| reporter.step(step));
+        reporter.finish().1.finish().await.unwrap();
+        let told = reader.text();
+        let counts = told.split("\r\x1b[K").skip(2).map(|state| {
+            let status = state.lines().last().unwrap();
+            let (_, counts) = status.split_once(": ").unwrap();
+            counts.split(" answered").next().unwrap()
+        });
+        assert_eq!(
+            counts.collect::<Vec<_>>(),
+            [
+                "0 waiting, 1 under way, 0",
+                "0 waiting, 2 under way, 0",
+                "0 waiting, 1 under way, 1 later, 0",
+                "1 waiting, 0 under way, 1 later, 0",
+                "0 waiting, 1 under way, 1 later, 0",
+                "0 waiting, 1 under way, 1 later, 1",
+                "0 waiting, 0 under way, 1 later, 2",
+                "0 waiting, 1 under way, 2",
+                // The backlog counts what is put aside.
+                "0 waiting, 0 under way, 2",
+                "0 waiting, 0 under way, 2",
+            ]
+        );
+        let later =
+            "later        a.jpg: GEMINI_ERROR: The operator has to look at it. Again in 5m 1s.";
+        assert!(told.contains(later), "{told}");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Where frames come from, and how each becomes a screen when its turn comes.
 
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,13 +71,16 @@ enum Source {
     Given(VecDeque<Given>),
     Folder {
         found: mpsc::Receiver<Found>,
-        _watching: JoinSet<()>,
+        watching: JoinSet<()>,
     },
 }
 
 /// How many are known and not yet taken.
 #[derive(Clone, Default)]
-pub(super) struct Backlog(Arc<AtomicUsize>);
+pub(super) struct Backlog {
+    waiting: Arc<AtomicUsize>,
+    aside: Arc<AtomicUsize>,
+}
 
 /// What became of a shot.
 pub(super) enum Taken {
@@ -97,7 +101,7 @@ impl Shots {
     /// These, and no more.
     pub(super) fn given(all: Vec<Given>) -> Self {
         let backlog = Backlog::default();
-        backlog.0.store(all.len(), Ordering::Relaxed);
+        backlog.waiting.store(all.len(), Ordering::Relaxed);
         Self {
             exhausted: all.is_empty(),
             source: Source::Given(all.into()),
@@ -115,10 +119,7 @@ impl Shots {
         let mut watching = JoinSet::new();
         watching.spawn(watch(Folder::new(path), once, world, tell, backlog.clone()));
         Self {
-            source: Source::Folder {
-                found,
-                _watching: watching,
-            },
+            source: Source::Folder { found, watching },
             back: None,
             aside: Vec::new(),
             exhausted: false,
@@ -147,19 +148,21 @@ impl Shots {
         let next = match &mut self.source {
             _ if self.back.is_some() => self.back.take(),
             Source::Given(given) => given.pop_front().map(Shot::Given),
-            Source::Folder { found, .. } => tokio::select! {
+            Source::Folder { found, watching } => tokio::select! {
                 biased;
                 () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
                     let due = self.aside.iter().position(|(until, _)| Some(*until) == again);
                     due.map(|due| Shot::Again(self.aside.swap_remove(due).1))
                 }
-                found = found.recv() => found.map(Shot::Found),
+                found = found_in(found, watching) => found.map(Shot::Found),
             },
         };
         self.exhausted = next.is_none();
-        if next.is_some() {
-            self.backlog.0.fetch_sub(1, Ordering::Relaxed);
-        }
+        match &next {
+            Some(Shot::Again(_)) => self.backlog.aside.fetch_sub(1, Ordering::Relaxed),
+            Some(_) => self.backlog.waiting.fetch_sub(1, Ordering::Relaxed),
+            None => 0,
+        };
         next
     }
 
@@ -174,22 +177,45 @@ impl Shots {
         let times = times + 1;
         self.aside
             .push((Instant::now() + long, Later { picture, times }));
-        self.backlog.0.fetch_add(1, Ordering::Relaxed);
+        self.backlog.aside.fetch_add(1, Ordering::Relaxed);
         Some(long)
     }
 
     /// Puts back what was not taken: it is the next one again.
     pub(super) fn put_back(&mut self, shot: Shot) {
+        let count = match shot {
+            Shot::Again(_) => &self.backlog.aside,
+            Shot::Given(_) | Shot::Found(_) => &self.backlog.waiting,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         self.back = Some(shot);
         self.exhausted = false;
-        self.backlog.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Backlog {
-    pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// Those whose turn is yet to come.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
+
+    /// Those that were put aside.
+    pub(super) fn aside(&self) -> usize {
+        self.aside.load(Ordering::Relaxed)
+    }
+}
+
+/// What is found next; `None` if the folder is looked at no more. A panic in the look at it
+/// is passed on: it is not the end of what is in there.
+async fn found_in(found: &mut mpsc::Receiver<Found>, watching: &mut JoinSet<()>) -> Option<Found> {
+    let next = found.recv().await;
+    if next.is_none()
+        && let Some(Err(failed)) = watching.join_next().await
+        && let Ok(panic) = failed.try_into_panic()
+    {
+        resume_unwind(panic);
+    }
+    next
 }
 
 async fn watch(
@@ -203,12 +229,18 @@ async fn watch(
         let now = SystemTime::from(world.now());
         let started = Instant::now();
         let looking = spawn_blocking(move || (folder.scan(now), folder));
-        let Ok((scan, same)) = looking.await else {
-            return;
+        let (scan, same) = match looking.await {
+            Ok(looked) => looked,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The process ends.
+                Err(_) => return,
+            },
         };
         folder = same;
         let took = started.elapsed();
-        backlog.0.fetch_add(scan.found.len(), Ordering::Relaxed);
+        let found_now = scan.found.len();
+        backlog.waiting.fetch_add(found_now, Ordering::Relaxed);
         for one in scan.found {
             if found.send(one).await.is_err() {
                 return;
@@ -361,5 +393,21 @@ mod tests {
             let _ = watching.put_aside(later(0));
         }
         assert_eq!(watching.put_aside(later(0)), None, "there is a bound");
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "while it looked")]
+    async fn a_panic_in_the_look_at_a_folder_is_not_taken_for_the_end_of_it() {
+        let (tell, found) = mpsc::channel(1);
+        let mut watching = JoinSet::new();
+        watching.spawn(async move {
+            let _tell = tell;
+            panic!("while it looked");
+        });
+        let mut shots = Shots {
+            source: Source::Folder { found, watching },
+            ..Shots::given(Vec::new())
+        };
+        shots.next().await;
     }
 }

@@ -55,6 +55,8 @@ pub enum Step {
         error: ServerError,
         /// How long until then.
         again: Duration,
+        /// Whether it is put aside: others have its place until then.
+        aside: bool,
     },
     /// A file makes no frame.
     Skipped {

@@ -27,6 +27,9 @@ const LEAST_LIKENESS: f64 = 0.25;
 const MOST_WORDS: usize = 64;
 /// The newest tasks, which alone are compared with a query by meaning.
 const MOST_COMPARED: usize = 5_000;
+/// Content words of a query that each task is compared with. So bounded, a search over
+/// 5,000 tasks of 100 words takes about 0.6 s, optimised, and over such of 8 words 0.1 s.
+const MOST_COMPARED_WORDS: usize = 32;
 /// Characters of a description that leave the desktop.
 const MOST_TOLD: usize = 1_000;
 
@@ -336,7 +339,7 @@ impl Store {
         query: &str,
         how: MatchType,
     ) -> Result<Vec<SearchResult>, Error> {
-        let query = Gist::of(query);
+        let query = Gist::brief(query, MOST_COMPARED_WORDS);
         let hit = |row: &Row<'_>| -> rusqlite::Result<SearchResult> {
             let description = told(row)?;
             let status: String = row.get("status")?;

@@ -62,13 +62,33 @@ impl TokenSource {
     }
 }
 
+/// All processes of a command. They are ended when it is no longer waited for.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Self(Some(leader)) = self else { return };
+        // A shell does it without unsafe code of ours, in a moment. It is waited for:
+        // afterwards the number may be another's.
+        let _ = std::process::Command::new("sh")
+            .args(["-c", &format!("kill -s KILL -- -{leader}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
 async fn printed_by(command: &str) -> Result<SecretString, Error> {
     let mut shell = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
+    // The shell leads it. It is dropped before the shell is, and reaped.
+    let mut group = Group(shell.id());
     let output = shell.stdout.take().expect("it was asked for");
     let mut printed = Vec::new();
     output.take(MOST_BYTES).read_to_end(&mut printed).await?;
@@ -77,6 +97,8 @@ async fn printed_by(command: &str) -> Result<SecretString, Error> {
         return Err(Error::NoToken);
     }
     let status = shell.wait().await?;
+    // What it has left behind on purpose, such as an agent, may stay.
+    group.0 = None;
     if !status.success() {
         return Err(Error::Failed(status));
     }
@@ -92,7 +114,11 @@ async fn printed_by(command: &str) -> Result<SecretString, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::{BufRead, BufReader, Read};
+
     use secrecy::ExposeSecret;
+    use tokio::task::spawn_blocking;
 
     use super::*;
 
@@ -124,5 +150,30 @@ mod tests {
             assert!(error.contains(told), "{command}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_is_no_longer_waited_for_leaves_no_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let pipe_of = pipe.clone();
+        let name = pipe.display();
+        assert_eq!(of(&format!("mkfifo '{name}'; echo t")).await.unwrap(), "t");
+        let mut reading = spawn_blocking(move || {
+            let mut pipe = BufReader::new(File::open(pipe_of).unwrap());
+            let mut line = String::new();
+            pipe.read_line(&mut line).unwrap();
+            (line, pipe)
+        });
+        let hanging = format!("(echo up; sleep 600; true) > '{name}' & wait");
+        let (line, mut pipe) = tokio::select! {
+            ended = of(&hanging) => panic!("{ended:?}"),
+            read = &mut reading => read.unwrap(),
+        };
+        assert_eq!(line, "up\n");
+        // It ends when nobody can write into it any more.
+        let rest = spawn_blocking(move || pipe.read_to_end(&mut Vec::new()));
+        let rest = timeout(2 * DEADLINE, rest).await;
+        assert_eq!(rest.unwrap().unwrap().unwrap(), 0);
     }
 }

@@ -4,10 +4,12 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::lock::Lock;
-use crate::desk::held::Held;
-use crate::desk::shots::{Shot, Shots, Taken};
-use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict};
+use crate::desk::held::{Convict, Held};
+use crate::desk::shots::{Later, Shot, Shots, Taken};
+use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict, store};
 use crate::transport::proto::ServerError;
 use crate::world::World;
 
@@ -16,6 +18,8 @@ const GEMINI_ERROR: &str = "GEMINI_ERROR";
 /// What no second mends, such as a quota of the day or the server's key for the model,
 /// is waited for in longer steps by who watches without end.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(300);
+/// Between two tries to keep an answer before the desk leaves.
+const LAST_PAUSE: Duration = Duration::from_millis(100);
 /// This desktop's own code, for a frame whose server says nothing of it.
 const NO_ANSWER: &str = "NO_ANSWER";
 /// A quota is counted by the minute; other frames wait behind those that met it.
@@ -64,6 +68,11 @@ impl Frames {
         }
     }
 
+    /// Whether one that is known, or may come, has yet to be answered or skipped.
+    pub(in crate::desk) fn is_any_left(&self) -> bool {
+        !self.held.is_empty() || !self.shots.are_finite() || !self.shots.are_exhausted()
+    }
+
     /// Whether another one would be taken in now.
     pub(super) fn have_room(&self) -> bool {
         self.held.has_room() && !self.shots.are_exhausted() && !self.lock.is_on()
@@ -104,13 +113,35 @@ impl Frames {
         Ok(())
     }
 
+    /// Keeps and tells how frames have ended, though their store be held for so long.
+    pub(super) async fn keep_within(
+        &mut self,
+        long: Duration,
+        store: &mut Store,
+        observe: &mut impl FnMut(Step),
+    ) -> Result<(), Error> {
+        let end = Instant::now() + long;
+        while let Some(ending) = self.held.ended() {
+            let id = ending.frame_id.clone();
+            match ending.keep(store, observe) {
+                Err(store::Error::Held) if Instant::now() >= end => break,
+                Err(store::Error::Held) => sleep(LAST_PAUSE).await,
+                kept => {
+                    kept?;
+                    self.held.remove(&id);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Deals with the terminal event of a frame. Whether it says that the session
     /// takes no more frames.
     pub(super) fn settle(&mut self, ending: Ending, observe: &mut impl FnMut(Step)) -> bool {
         let Ending { frame_id, verdict } = ending;
         match verdict {
             Verdict::Failed(error) if error.code == "GOING_AWAY" => {
-                self.held.unsend(&frame_id);
+                self.held.turn_back(&frame_id);
                 return true;
             }
             // A quota that is used up for today is no fault of the frame: the next run
@@ -149,27 +180,38 @@ impl Frames {
 
     /// A session is open. Gives up the frames that too many before it ended over.
     pub(super) fn session_opened(&mut self, observe: &mut impl FnMut(Step)) {
-        for (id, times) in self.held.convict() {
+        for Convict { id, times, later } in self.held.convict() {
             let why = format!("{times} sessions ended while this frame was under way");
-            observe(Step::Failed(told(&id, NO_ANSWER, &why)));
+            observe(self.given_up(told(&id, NO_ANSWER, &why), later));
         }
     }
 
-    /// The frame of this error is to be sent again later, unless it was sent too often:
-    /// then it is put aside, if more is to come, so that others have its place.
+    /// The frame of this error is to be sent again later, unless it was sent too often.
     fn postponed(&mut self, error: ServerError) -> Step {
         let least = match error.retryable {
             false if !self.shots.are_finite() => TROUBLE_PAUSE,
             _ if error.code == RATE_LIMITED => QUOTA_PAUSE,
             _ => Duration::ZERO,
         };
-        let postponed = self.held.postpone(&error.frame_id, least, &self.world);
-        let again = match postponed {
-            Ok(again) => Some(again),
-            Err(later) => later.and_then(|later| self.shots.put_aside(later)),
-        };
-        match again {
-            Some(again) => Step::Postponed { error, again },
+        match self.held.postpone(&error.frame_id, least, &self.world) {
+            Ok(again) => Step::Postponed {
+                error,
+                again,
+                aside: false,
+            },
+            Err(later) => self.given_up(error, later),
+        }
+    }
+
+    /// The frame of this error was sent too often: it is put aside, if more is to come, so
+    /// that others have its place.
+    fn given_up(&mut self, error: ServerError, later: Option<Later>) -> Step {
+        match later.and_then(|later| self.shots.put_aside(later)) {
+            Some(again) => Step::Postponed {
+                error,
+                again,
+                aside: true,
+            },
             None => Step::Failed(error),
         }
     }

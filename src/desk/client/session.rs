@@ -16,8 +16,9 @@ use crate::transport::proto::server_event::Event;
 use crate::transport::proto::{GoAway, ServerError};
 use crate::world::World;
 
-/// Between two heartbeats to a server that does not say what it wishes.
-const USUAL_HEARTBEAT: Duration = Duration::from_secs(30);
+/// Between two heartbeats, unless the server wishes more of them: balancers cut streams
+/// that are silent upstream.
+const MOST_HEARTBEAT: Duration = Duration::from_secs(20);
 /// More often than this no server is told, whatever it wishes.
 const LEAST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// A server that goes away may ask for no longer wait than this.
@@ -77,8 +78,8 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
         self.refusals = 0;
         frames.session_opened(&mut desktop.observe);
         let opened = Instant::now();
-        let heartbeat = desktop.heartbeat().unwrap_or(USUAL_HEARTBEAT);
-        let heartbeat = heartbeat.max(LEAST_HEARTBEAT);
+        let heartbeat = desktop.heartbeat().unwrap_or(MOST_HEARTBEAT);
+        let heartbeat = heartbeat.clamp(LEAST_HEARTBEAT, MOST_HEARTBEAT);
         let mut beat = opened + heartbeat;
         let mut leave: Option<Leave> = None;
         loop {

@@ -315,3 +315,63 @@ async fn a_frame_over_the_limit_is_not_sent_and_the_session_goes_on() {
     desktop.show(screen("small")).await.unwrap();
     desktop.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_is_not_told_what_sqlite_says() {
+    let server = serve(|mut peer| async move {
+        peer.ready(0).await;
+        peer.frame().await;
+        for kind in [ToolKind::SearchSimilar, ToolKind::SearchKeywords] {
+            peer.say(server_event::Event::ToolCallRequest(ToolCallRequest {
+                request_id: "r1".into(),
+                tool_kind: kind as i32,
+                frame_id: "one".into(),
+                ..ToolCallRequest::default()
+            }))
+            .await;
+            let told = peer.result().await;
+            assert_eq!(told.error, "the task store cannot be searched now");
+            assert!(told.result.is_none());
+        }
+        let error = ServerError {
+            code: "GEMINI_ERROR".into(),
+            frame_id: "one".into(),
+            ..ServerError::default()
+        };
+        peer.say(server_event::Event::ServerError(error)).await;
+        while let Ok(Some(_)) = peer.events.message().await {}
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.db");
+    let mut store = Store::open(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("DROP TABLE tasks").unwrap();
+    let mut told = Vec::new();
+    let patience = Patience::default();
+    let address = Address::from(server.address);
+    let channel = address.dial(&Roots::System, patience.connect);
+    let mut desktop = Desktop::open(
+        channel.await.unwrap(),
+        &"right".into(),
+        &About {
+            device: "desk".into(),
+            utc_offset_minutes: None,
+            tells_tasks: false,
+        },
+        &mut store,
+        World::fixed(Timestamp::UNIX_EPOCH, 1),
+        patience,
+        |step| {
+            if let Step::SearchAnswered { found, .. } = step {
+                told.push(found.unwrap_err());
+            }
+        },
+    )
+    .await
+    .unwrap();
+    desktop.show(screen("one")).await.unwrap();
+    desktop.close().await.unwrap();
+    let is_why = |why: &String| why.contains("no such table");
+    assert!(told.len() == 2 && told.iter().all(is_why), "{told:?}");
+}

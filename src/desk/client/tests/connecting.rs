@@ -227,3 +227,36 @@ async fn tasks_are_told_beforehand_only_if_the_user_wants() {
         server.finish().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn b12_no_server_is_left_without_a_heartbeat_for_more_than_20_s() {
+    for wished in [0, 300_000] {
+        let script = boxed(move |mut peer| async move {
+            peer.ready(wished).await;
+            let frame = peer.frame().await;
+            for _ in 0..3 {
+                let before = Instant::now();
+                let event = peer.next().await;
+                assert!(matches!(event, client_event::Event::Heartbeat(_)));
+                let waited = before.elapsed();
+                assert!(waited <= Duration::from_millis(20_010), "{waited:?}");
+            }
+            decide(&peer, &frame).await;
+            until_closed(&mut peer).await;
+        });
+        let (_, _, ended) = played([script], &["x"], fixed()).await;
+        ended.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_a_server_says_reaches_a_terminal_as_an_order() {
+    let script = boxed(|mut peer| async move {
+        peer.hello().await;
+        let status = Status::permission_denied("no \x1b]0;x\x07\nway");
+        end(&peer, status).await;
+    });
+    let (_, _, ended) = played([script], &["x"], fixed()).await;
+    let told = ended.unwrap_err().to_string();
+    assert!(told.ends_with(": no ]0;x way"), "{told:?}");
+}

@@ -104,3 +104,91 @@ async fn a_server_that_goes_away_after_the_last_answer_is_not_waited_for() {
         assert!(began.elapsed() < Duration::from_secs(1));
     }
 }
+
+/// A frame's answer that was said before the stream ended, behind a search that can
+/// no longer be answered.
+async fn search_and_decide(peer: &Peer, frames: &[FrameEvent; 2]) {
+    let call = ToolCallRequest {
+        request_id: "r1".into(),
+        tool_kind: ToolKind::SearchSimilar as i32,
+        arguments: Some(ToolCallArguments { query: "Bo".into() }),
+        deadline_ms: 10_000,
+        frame_id: frames[1].screenshot_id.clone(),
+        ..ToolCallRequest::default()
+    };
+    peer.say(Event::ToolCallRequest(call)).await;
+    decide(peer, &frames[0]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_the_stream_ended_is_heard_though_nothing_can_be_sent() {
+    let scripts = [
+        boxed(|mut peer| async move {
+            peer.ready(0).await;
+            let frames = [peer.frame().await, peer.frame().await];
+            search_and_decide(&peer, &frames).await;
+            end(&peer, Status::internal("cut")).await;
+        }),
+        obliging(),
+    ];
+    let (steps, _, ended) = played(scripts, &["x", "y"], fixed()).await;
+    ended.unwrap();
+    assert_eq!(
+        named(&steps),
+        "ready sent sent other other decided lost ready sent decided"
+    );
+    let is_told = |step: &Step| matches!(step, Step::Lost { why, .. } if why.ends_with(": cut"));
+    assert!(steps.iter().any(is_told), "{steps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_go_away_before_the_end_is_obeyed_though_nothing_can_be_sent() {
+    let scripts = [
+        boxed(|mut peer| async move {
+            peer.ready(0).await;
+            let frames = [peer.frame().await, peer.frame().await];
+            peer.say(Event::GoAway(GoAway {
+                reconnect_delay_ms: 40_000,
+                time_left_ms: 1_000,
+                ..GoAway::default()
+            }))
+            .await;
+            search_and_decide(&peer, &frames).await;
+            end(&peer, Status::unavailable("drained")).await;
+        }),
+        obliging(),
+    ];
+    let began = Instant::now();
+    let (steps, _, ended) = played(scripts, &["x", "y"], fixed()).await;
+    ended.unwrap();
+    assert_eq!(named(&steps).matches("decided").count(), 2);
+    assert!(began.elapsed() >= Duration::from_secs(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_every_server_goes_away_from_is_not_sent_for_ever() {
+    for is_told in [false, true] {
+        let goes_away = move || {
+            boxed(move |mut peer| async move {
+                peer.ready(0).await;
+                if let Some(frame) = peer.another().await {
+                    peer.say(Event::GoAway(GoAway {
+                        time_left_ms: 1_000,
+                        ..GoAway::default()
+                    }))
+                    .await;
+                    if is_told {
+                        fail_frame(&peer, &frame, "GOING_AWAY", true).await;
+                    }
+                }
+                end(&peer, Status::unavailable("drained")).await;
+            })
+        };
+        let scripts = (0..100).map(|_| goes_away()).chain([obliging()]);
+        let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
+        ended.unwrap();
+        let told = named(&steps);
+        assert_eq!(told.matches("sent").count(), 20, "{told}");
+        assert!(told.ends_with("lost ready failed"), "{told}");
+    }
+}

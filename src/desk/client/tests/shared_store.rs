@@ -193,3 +193,51 @@ async fn a_picture_that_comes_while_the_store_is_held_is_shown_afterwards() {
     }
     assert_eq!(named(&steps), "ready store-held sent decided");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_waits_for_its_store_is_kept_when_the_desk_is_told_to_leave() {
+    for (held, told) in [
+        (Duration::from_millis(600), "ready sent store-held decided"),
+        (Duration::from_secs(60), "ready sent store-held"),
+    ] {
+        let (_folder, store, other) = shared();
+        let (give, take) = oneshot::channel();
+        let server = InMemory::serve([boxed(move |mut peer| async move {
+            peer.ready(0).await;
+            let frame = peer.frame().await;
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            give.send(other).unwrap();
+            extract(&peer, &frame).await;
+            until_closed(&mut peer).await;
+        })]);
+        let mut client = client(async || Ok(server.dial().await), &["x"], fixed());
+        client.store = store;
+        let mut steps = Vec::new();
+        let (tell, order) = oneshot::channel();
+        let mut tell = Some(tell);
+        let running = client.run(|step| {
+            if matches!(step, Step::StoreHeld) {
+                tell.take().unwrap().send(()).unwrap();
+            }
+            steps.push(step);
+        });
+        tokio::select! {
+            ended = running => panic!("{ended:?}"),
+            told = order => told.unwrap(),
+        }
+        let other = take.await.unwrap();
+        let letting_go = async {
+            tokio::time::sleep(held).await;
+            other.execute_batch("COMMIT").unwrap();
+        };
+        let long = Duration::from_secs(1);
+        let keeping = client.keep_last(long, |step| steps.push(step));
+        let (kept, ()) = tokio::join!(keeping, letting_go);
+        kept.unwrap();
+        assert_eq!(named(&steps), told);
+        let is_left = client.frames.is_any_left();
+        assert_eq!(is_left, held > long);
+        drop(client);
+        server.finish().await;
+    }
+}

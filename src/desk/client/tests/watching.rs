@@ -39,9 +39,19 @@ impl Watched {
         &self,
         script: Script,
         once: bool,
+        enough: impl FnMut(&Step) -> bool,
+    ) -> Vec<Step> {
+        self.until_over([script], once, enough).await
+    }
+
+    /// The same over several sessions.
+    async fn until_over(
+        &self,
+        scripts: impl IntoIterator<Item = Script>,
+        once: bool,
         mut enough: impl FnMut(&Step) -> bool,
     ) -> Vec<Step> {
-        let server = InMemory::serve([script]);
+        let server = InMemory::serve(scripts);
         let mut client = client(async || Ok(server.dial().await), &[], fixed());
         client.store = self.store();
         let world = World::real();
@@ -184,4 +194,24 @@ async fn a_picture_that_was_answered_is_not_read_again_and_one_that_is_none_is_t
     assert_eq!(named(&third), "skipped");
     let told = |step: &Step| matches!(step, Step::Skipped { file, .. } if file == "1.jpg");
     assert!(told(&third[0]), "{third:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_that_is_given_up_over_broken_sessions_is_put_aside_too() {
+    let watched = Watched::new(&["one"]);
+    let cut = || {
+        boxed(|mut peer| async move {
+            peer.ready(0).await;
+            peer.frame().await;
+            end(&peer, Status::unavailable("cut")).await;
+        })
+    };
+    let scripts = (0..5).map(|_| cut()).chain([obliging()]);
+    let steps = watched.until_over(scripts, false, is_last(1)).await;
+    let told = named(&steps);
+    assert!(
+        told.ends_with("lost ready postponed sent decided"),
+        "{told}"
+    );
+    assert!(!told.contains("failed"), "{told}");
 }
