@@ -118,10 +118,12 @@ impl Reporter {
 
     /// What the frame of a step was made of, if that is known.
     fn file_of(&self, step: &Step) -> Option<&str> {
-        let (Step::Failed(error) | Step::Postponed { error, .. }) = step else {
-            return None;
+        let id = match step {
+            Step::Failed(error) | Step::Postponed { error, .. } => &error.frame_id,
+            Step::Decided { outcome, .. } => &outcome.frame_id,
+            _ => return None,
         };
-        self.frames.get(&error.frame_id)?.file.as_deref()
+        self.frames.get(id)?.file.as_deref()
     }
 
     fn count(&self, state: State) -> usize {
@@ -194,9 +196,8 @@ impl Reporter {
             failed => format!(", {failed} without a decision"),
         };
         format!(
-            "{}: {waiting} waiting, {under_way} under way{later}, {frames} answered{failed}, {}, {}",
+            "{}: {waiting} waiting, {under_way} under way{later}, {frames} answered{failed}, {extracted} extracted, {}",
             self.connection,
-            counted(extracted, "task"),
             dollars(cost_micro_usd),
         )
     }
@@ -214,7 +215,9 @@ fn lasting(step: &Step, file: Option<&str>, colour: bool) -> String {
             kept_as: Some(id),
         } => {
             let title = outcome.task.as_ref().map_or("", |task| &*task.title);
-            ("task", Colour::Green, format!("{id}: {title}"))
+            // Two pictures may ask for the same.
+            let from = file.map_or(String::new(), |file| format!(" ({file})"));
+            ("task", Colour::Green, format!("{id}: {title}{from}"))
         }
         Step::Failed(error) => ("no decision", Colour::Red, what(error)),
         Step::Postponed { error, again, .. } if *again >= LONG => {
@@ -335,17 +338,17 @@ mod tests {
         assert_eq!(
             states,
             [
-                "connecting: 0 waiting, 0 under way, 0 answered, 0 tasks, $0.000000",
-                "connected: 0 waiting, 0 under way, 0 answered, 0 tasks, $0.000000",
-                "connected: 0 waiting, 1 under way, 0 answered, 0 tasks, $0.000000",
-                "task         7: Call [2J Bo\n\
-                 connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
-                "connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
+                "connecting: 0 waiting, 0 under way, 0 answered, 0 extracted, $0.000000",
+                "connected: 0 waiting, 0 under way, 0 answered, 0 extracted, $0.000000",
+                "connected: 0 waiting, 1 under way, 0 answered, 0 extracted, $0.000000",
+                "task         7: Call [2J Bo (a.jpg)\n\
+                 connected: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
+                "connected: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
                 "later        GEMINI_ERROR: The operator has to look at it. Again in 5m.\n\
-                 connected: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
+                 connected: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
                 "no session   gone\n\
-                 next try in 2 s: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000",
-                "done: 0 waiting, 0 under way, 1 answered, 1 task, $0.000000\n",
+                 next try in 2 s: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
+                "done: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000\n",
             ]
         );
     }
