@@ -1,11 +1,6 @@
 //! CPU time per frame: ours beside the bare server, and ours with few sessions
 //! beside ours with many. The servers take turns, so that what else runs on
 //! the machine disturbs all of them alike; each round gives one ratio.
-//!
-//! What our server does beyond the bare one takes the same time on every line to
-//! the model. The bound is for the line that Google is reached by, HTTP/2 and TLS.
-//! Plain HTTP/1.1 is spoken by the stand-in alone: what is measured over it is
-//! told, and not judged.
 
 use std::time::Duration;
 
@@ -104,11 +99,7 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
         report.fact("ours, 10 sessions", ours.cost().with("µs"));
         report.fact("ours, 1,000 sessions", many.cost().with("µs"));
         for (name, other) in [("ours / bare", &bare), ("ours / lean", &lean)] {
-            let over = ours.over(other);
-            match line {
-                Line::Tls => report.bound(name, over, MOST_OVER_BARE),
-                Line::Plain => report.fact(name, over.with("")),
-            }
+            report.bound(name, ours.over(other), MOST_OVER_BARE);
         }
         report.bound("1,000 / 10 sessions", many.over(&ours), MOST_GROWTH);
     }
