@@ -273,10 +273,7 @@ mod tests {
     fn mistakes(change: impl FnOnce(&mut Settings)) -> Mistakes {
         let mut settings = Settings::defaults().embedded();
         change(&mut settings);
-        settings
-            .check()
-            .map(|_| ())
-            .map_or_else(|wrong| wrong, |()| Mistakes(vec![]))
+        settings.mistakes()
     }
 
     #[test]

@@ -63,6 +63,15 @@ impl fmt::Display for Mistakes {
 }
 
 #[cfg(test)]
+impl Settings {
+    /// What is wrong with them; nothing, if they make a configuration.
+    fn mistakes(&self) -> Mistakes {
+        let checked = self.check();
+        checked.err().unwrap_or_else(|| Mistakes(vec![]))
+    }
+}
+
+#[cfg(test)]
 impl Mistakes {
     /// The variables they are told by, in order of the alphabet.
     fn names(&self) -> Vec<&str> {

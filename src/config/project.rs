@@ -77,7 +77,7 @@ mod tests {
         let mut settings = Settings::defaults().embedded();
         settings.firebase_project_id = None;
         change(&mut settings);
-        settings.check().map_or_else(|wrong| wrong.0, |_| vec![])
+        settings.mistakes().0
     }
 
     fn firebase(id: &str) -> Vec<String> {

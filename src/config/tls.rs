@@ -77,7 +77,7 @@ mod tests {
         let mut settings = Settings::defaults().embedded();
         settings.tls_cert_file = certificate.map(str::to_owned);
         settings.tls_key_file = key.map(str::to_owned);
-        settings.check().map_or_else(|wrong| wrong.0, |_| vec![])
+        settings.mistakes().0
     }
 
     fn pair() -> (String, String) {
