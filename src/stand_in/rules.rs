@@ -148,7 +148,7 @@ fn extract(prompt: &Prompt<'_>, request: &Request, longer: bool) -> Step {
     Step {
         name: EXTRACT,
         args: json!({
-            "title": title(request, prompt.app, deadline.filter(|_| longer), longer),
+            "title": title(request, prompt.app, deadline, longer),
             "description": description,
             "priority": priority,
             "tags": tags(prompt, request),

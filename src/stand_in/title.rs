@@ -20,7 +20,7 @@ pub(super) fn names_enough(request: &Request) -> bool {
 /// A longer form, on request, also says when it is due and where it was asked.
 pub(super) fn title(request: &Request, app: &str, due: Option<Date>, longer: bool) -> String {
     let mut title = capitalised(&clip(&action(request), LONGEST));
-    if let Some(due) = due {
+    if longer && let Some(due) = due {
         title.push_str(&due.strftime(" (%-d %B)").to_string());
     }
     let words = title.split_whitespace().count();
