@@ -102,13 +102,9 @@ impl Frames {
         observe: &mut impl FnMut(Step),
     ) -> Result<(), Error> {
         while !self.lock.is_on()
-            && let Some(ending) = self.held.ended()
+            && let Some(kept) = self.keep_next(store, observe)
         {
-            let id = ending.frame_id.clone();
-            let kept = ending.keep(store, observe);
-            if self.lock.tried(kept, observe)?.is_some() {
-                self.held.remove(&id);
-            }
+            self.lock.tried(kept, observe)?;
         }
         Ok(())
     }
@@ -121,18 +117,29 @@ impl Frames {
         observe: &mut impl FnMut(Step),
     ) -> Result<(), Error> {
         let end = Instant::now() + long;
-        while let Some(ending) = self.held.ended() {
-            let id = ending.frame_id.clone();
-            match ending.keep(store, observe) {
+        while let Some(kept) = self.keep_next(store, observe) {
+            match kept {
                 Err(store::Error::Held) if Instant::now() >= end => break,
                 Err(store::Error::Held) => sleep(LAST_PAUSE).await,
-                kept => {
-                    kept?;
-                    self.held.remove(&id);
-                }
+                kept => kept?,
             }
         }
         Ok(())
+    }
+
+    /// Keeps and tells how one frame has ended, if one has; it stays if that fails.
+    fn keep_next(
+        &mut self,
+        store: &mut Store,
+        observe: &mut impl FnMut(Step),
+    ) -> Option<Result<(), store::Error>> {
+        let ending = self.held.ended()?;
+        let id = ending.frame_id.clone();
+        let kept = ending.keep(store, observe);
+        if kept.is_ok() {
+            self.held.remove(&id);
+        }
+        Some(kept)
     }
 
     /// Deals with the terminal event of a frame. Whether it says that the session
