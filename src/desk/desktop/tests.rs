@@ -21,13 +21,24 @@ async fn open<O: FnMut(Step)>(
 ) -> Result<Desktop<'static, O>, Error> {
     let store = Store::load(TaskFile::read(TASKS).unwrap()).unwrap();
     let store = Box::leak(store.into());
+    open_over(server, store, true, token, patience, observe).await
+}
+
+async fn open_over<'a, O: FnMut(Step)>(
+    server: &Running,
+    store: &'a mut Store,
+    tells_tasks: bool,
+    token: &str,
+    patience: Patience,
+    observe: O,
+) -> Result<Desktop<'a, O>, Error> {
     let address = Address::from(server.address);
     let channel = address.dial(&Roots::System, patience.connect).await?;
     let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
     let about = About {
         device: "desk".into(),
         utc_offset_minutes: Some(60),
-        tells_tasks: true,
+        tells_tasks,
     };
     let token = token.into();
     Desktop::open(channel, &token, &about, store, world, patience, observe).await
@@ -348,28 +359,14 @@ async fn a_server_is_not_told_what_sqlite_says() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("DROP TABLE tasks").unwrap();
     let mut told = Vec::new();
+    let observe = |step| {
+        if let Step::SearchAnswered { found, .. } = step {
+            told.push(found.unwrap_err());
+        }
+    };
     let patience = Patience::default();
-    let address = Address::from(server.address);
-    let channel = address.dial(&Roots::System, patience.connect);
-    let mut desktop = Desktop::open(
-        channel.await.unwrap(),
-        &"right".into(),
-        &About {
-            device: "desk".into(),
-            utc_offset_minutes: None,
-            tells_tasks: false,
-        },
-        &mut store,
-        World::fixed(Timestamp::UNIX_EPOCH, 1),
-        patience,
-        |step| {
-            if let Step::SearchAnswered { found, .. } = step {
-                told.push(found.unwrap_err());
-            }
-        },
-    )
-    .await
-    .unwrap();
+    let desktop = open_over(&server, &mut store, false, "right", patience, observe);
+    let mut desktop = desktop.await.unwrap();
     desktop.show(screen("one")).await.unwrap();
     desktop.close().await.unwrap();
     let is_why = |why: &String| why.contains("no such table");
