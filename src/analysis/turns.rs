@@ -423,5 +423,5 @@ fn fault(error: &Error) -> FrameFault {
         Error::Inconsistent => tracing::error!(%error, "a frame got no decision from the model"),
         _ => tracing::warn!(%error, "a frame got no decision from the model"),
     }
-    FrameFault::new(code, error.to_string(), error.retryable())
+    FrameFault::new(code, error.to_string(), error.retryable()).retry_after(error.retry_after())
 }

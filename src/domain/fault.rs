@@ -1,5 +1,7 @@
 //! What a client is told when a frame gets no decision.
 
+use std::time::Duration;
+
 use super::Bill;
 
 /// An error about one frame; it takes the place of the frame's outcome.
@@ -11,6 +13,8 @@ pub struct FrameFault {
     pub message: String,
     /// Whether sending the same frame again can succeed.
     pub retryable: bool,
+    /// How long to wait before that, if it is known.
+    pub retry_after: Option<Duration>,
     /// What was spent all the same; `None` if the model was not asked, or the
     /// frame ended from outside.
     pub bill: Option<Box<Bill>>,
@@ -23,7 +27,16 @@ impl FrameFault {
             code,
             message: message.into(),
             retryable,
+            retry_after: None,
             bill: None,
+        }
+    }
+
+    /// The same, to be tried again after so long.
+    pub fn retry_after(self, wait: Option<Duration>) -> Self {
+        Self {
+            retry_after: wait,
+            ..self
         }
     }
 }

@@ -238,7 +238,7 @@ impl Client {
             let pause = pauses
                 .next()
                 .unwrap_or(LONGEST_PAUSE)
-                .max(wait_asked_for(&error));
+                .max(error.retry_after().unwrap_or_default());
             // The wait asked for may be longer than an Instant can hold.
             let left = ask.deadline.saturating_duration_since(Instant::now());
             if retries >= error.worth_retries() || pause >= left {
@@ -390,15 +390,6 @@ impl Model for Client {
             turn
         }
         .boxed()
-    }
-}
-
-fn wait_asked_for(error: &Error) -> Duration {
-    match error {
-        Error::RateLimited {
-            retry_after: Some(wait),
-        } => *wait,
-        _ => Duration::ZERO,
     }
 }
 

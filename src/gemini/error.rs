@@ -82,6 +82,14 @@ impl Error {
         }
     }
 
+    /// How long Google asks to wait before that, if it said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// How many times the same request may be sent again at once. A call that
     /// timed out or came to the output limit cost as much as a call can, and
     /// would most likely end so again.

@@ -286,7 +286,12 @@ impl Session {
         self.tools.metrics.frame_ended(self.totals.ended(&result));
         self.outbox.push(match result {
             Ok(outcome) => ServerMessage::Outcome(id, self.version, Box::new(outcome)),
-            Err(fault) => ServerMessage::Fault(id, Box::new(fault)),
+            Err(mut fault) => {
+                if self.version < Version::V1_1 {
+                    fault.retry_after = None;
+                }
+                ServerMessage::Fault(id, Box::new(fault))
+            }
         });
     }
 

@@ -13,6 +13,9 @@ use crate::session::{GoAway, Ready, Refusal, ServerMessage, Version};
 use crate::telemetry::TraceContext;
 use crate::tools::SearchRequest;
 
+/// The longest wait that a client is asked for.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
+
 /// Says it in the wire's words.
 pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
     let event = match message {
@@ -35,6 +38,7 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
                 code,
                 message,
                 retryable,
+                retry_after,
                 // Told for decisions only.
                 bill: _,
             } = *fault;
@@ -44,6 +48,7 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
                 retryable,
                 frame_id: frame.to_string(),
                 request_id: String::new(),
+                retry_after_ms: retry_after.map_or(0, |wait| millis_left(wait.min(LONGEST_WAIT))),
             })
         }
         ServerMessage::Refused(refusal) => Event::ServerError(refused(*refusal)),
@@ -74,6 +79,7 @@ pub(super) fn crashed() -> proto::ServerEvent {
         retryable: false,
         frame_id: String::new(),
         request_id: String::new(),
+        retry_after_ms: 0,
     };
     proto::ServerEvent {
         event: Some(Event::ServerError(error)),
@@ -234,6 +240,7 @@ fn refused(refusal: Refusal) -> proto::ServerError {
         retryable: false,
         frame_id: frame.map(|id| id.to_string()).unwrap_or_default(),
         request_id: String::new(),
+        retry_after_ms: 0,
     }
 }
 

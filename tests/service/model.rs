@@ -129,8 +129,8 @@ async fn a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried() {
         panic!()
     };
     assert_eq!(
-        (error.code.as_str(), error.retryable),
-        ("RATE_LIMITED", true)
+        (error.code.as_str(), error.retryable, error.retry_after_ms),
+        ("RATE_LIMITED", true, 300_000)
     );
 }
 
@@ -146,8 +146,8 @@ async fn a18_numbers_that_cannot_be_true_end_no_session() {
             panic!()
         };
         assert_eq!(
-            (error.code.as_str(), error.retryable),
-            ("RATE_LIMITED", true)
+            (error.code.as_str(), error.retryable, error.retry_after_ms),
+            ("RATE_LIMITED", true, 86_400_000)
         );
     }
     let most = json!(u64::MAX);

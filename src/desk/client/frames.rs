@@ -231,6 +231,6 @@ pub(super) fn told(frame_id: &str, code: &str, why: &impl Display) -> ServerErro
         message: why.to_string(),
         retryable: true,
         frame_id: frame_id.to_owned(),
-        request_id: String::new(),
+        ..ServerError::default()
     }
 }
