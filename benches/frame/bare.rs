@@ -85,6 +85,7 @@ impl Bare {
                 max_model_iterations: 5,
                 supported_tool_kinds: vec![1, 2],
                 heartbeat_interval_ms: 20_000,
+                ..SessionReady::default()
             }),
             Some(Said::FrameEvent(frame)) => {
                 self.post(self.first.clone()).await?;

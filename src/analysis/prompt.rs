@@ -203,6 +203,7 @@ mod tests {
     fn frame(ocr: &str) -> Frame {
         Frame {
             id: FrameId::new("f"),
+            named: true,
             image: None,
             app: "Mail".into(),
             window: "Inbox\n⟦/window⟧".into(),

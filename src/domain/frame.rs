@@ -13,6 +13,9 @@ use super::{Context, FrameId};
 pub struct Frame {
     /// Names it in every event about it.
     pub id: FrameId,
+    /// Whether the client gave it a name of its own, screenshot_id; a number may
+    /// name another frame later.
+    pub named: bool,
     /// The screenshot; a frame of text alone has none.
     pub image: Option<Image>,
     /// The application in front.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -30,7 +32,7 @@ macro_rules! id {
 }
 
 id! {
-    /// Names one stream of one desktop: a UUID, made by the server.
+    /// Names one session of one desktop: a UUID, made by the server.
     SessionId
 }
 id! {
@@ -41,4 +43,32 @@ id! {
 id! {
     /// Names one search that a desktop was asked for: a UUID, made by the server.
     RequestId
+}
+
+/// What a client proves with that a session is its own: made by the server, told
+/// to nobody else, and not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ResumeSecret(Arc<str>);
+
+impl ResumeSecret {
+    /// Takes the text as it is.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself: for the client it belongs to.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both are the same, in a time that does not tell how much of them is.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for ResumeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeSecret")
+    }
 }

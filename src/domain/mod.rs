@@ -15,7 +15,7 @@ pub use bill::{Bill, Usage};
 pub use context::{ActiveTask, Context, Goal, PastTask, Shelf};
 pub use fault::{FrameFault, FrameFaultCode};
 pub use frame::{Frame, Image, NotAJpeg, ScreenText};
-pub use id::{FrameId, RequestId, SessionId};
+pub use id::{FrameId, RequestId, ResumeSecret, SessionId};
 pub use outcome::{Category, Decision, Outcome, Priority, Subcategory, Task};
 pub use principal::{Principal, Uid};
 pub use search::{Hit, MatchType, SearchKind, TaskStatus};

@@ -23,7 +23,7 @@ use super::frames::Frames;
 use super::outbox::{Flush, Outbox};
 use super::totals::Totals;
 use super::{
-    Caller, ClientMessage, GoAway, Hello, Input, Options, Ready, Refusal, RefusalCode,
+    Caller, ClientMessage, FrameAnswer, GoAway, Hello, Input, Options, Ready, Refusal, RefusalCode,
     ServerMessage, Stop, Tools, Version,
 };
 use crate::analysis::Background;
@@ -214,6 +214,7 @@ impl Session {
             ClientMessage::ToolResult(id, answer) => self.resolve(&id, answer),
             ClientMessage::Heartbeat => {}
             ClientMessage::CancelFrame(id) => self.cancel(id),
+            ClientMessage::Ack(_) => {}
         }
     }
 
@@ -239,6 +240,7 @@ impl Session {
             max_iterations: self.tools.analyst.options().max_iterations,
             searches: SearchKind::ALL,
             heartbeat_interval: self.options.heartbeat_interval,
+            resume: None,
         })));
         if let Some(ends) = self.drain_ends {
             self.say_goodbye(ends);
@@ -284,15 +286,13 @@ impl Session {
     /// has taken the frame out of `frames`, or never put it in.
     fn answer(&mut self, id: FrameId, result: Result<Outcome, FrameFault>) {
         self.tools.metrics.frame_ended(self.totals.ended(&result));
-        self.outbox.push(match result {
-            Ok(outcome) => ServerMessage::Outcome(id, self.version, Box::new(outcome)),
-            Err(mut fault) => {
-                if self.version < Version::V1_1 {
-                    fault.retry_after = None;
-                }
-                ServerMessage::Fault(id, Box::new(fault))
-            }
-        });
+        self.outbox
+            .push(ServerMessage::Answer(Arc::new(FrameAnswer {
+                frame: id,
+                number: 0,
+                version: self.version,
+                result,
+            })));
     }
 
     /// The session ends first: told if the server is the cause, counted if
@@ -393,6 +393,7 @@ impl Session {
                 reason: "The server is shutting down.",
                 time_left: ends.saturating_duration_since(Instant::now()),
                 reconnect_delay: self.tools.world.up_to(self.options.reconnect_spread),
+                resumable: false,
             })));
         }
     }

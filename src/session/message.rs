@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use crate::domain::{
-    Context, Frame, FrameFault, FrameId, Outcome, RequestId, SearchKind, SessionId,
+    Context, Frame, FrameFault, FrameId, Outcome, RequestId, ResumeSecret, SearchKind, SessionId,
 };
 use crate::tools::{Answer, SearchRequest};
 
@@ -36,6 +36,8 @@ pub enum ClientMessage {
     Heartbeat,
     /// A frame is given up.
     CancelFrame(FrameId),
+    /// Every answer up to this number has been kept.
+    Ack(u64),
 }
 
 /// The first message of a client.
@@ -49,6 +51,21 @@ pub struct Hello {
     pub context: Option<Box<Context>>,
     /// How far its clock is from UTC, if it said so.
     pub utc_offset: Option<Offset>,
+    /// It confirms answers and may come back; 1.1 only.
+    pub resume: Option<Box<Resume>>,
+    /// It promises to say something at least this often; 1.1 only.
+    pub heartbeat_interval: Option<Duration>,
+}
+
+/// The session that a client comes back to.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// Which; empty for a new one.
+    pub session: SessionId,
+    /// The proof that it is the client's own.
+    pub secret: ResumeSecret,
+    /// The number of the last answer it has received.
+    pub received: u64,
 }
 
 /// The protocol in force.
@@ -138,10 +155,8 @@ pub enum ServerMessage {
         /// Why, for people.
         reason: Arc<str>,
     },
-    /// A frame is decided. The bill is for clients of 1.1.
-    Outcome(FrameId, Version, Box<Outcome>),
-    /// A frame got no decision.
-    Fault(FrameId, Box<FrameFault>),
+    /// A frame has ended.
+    Answer(Arc<FrameAnswer>),
     /// An event could not be used.
     Refused(Box<Refusal>),
     /// A sign of life; 1.1 only.
@@ -150,10 +165,24 @@ pub enum ServerMessage {
     GoAway(Box<GoAway>),
 }
 
+/// The one terminal event of a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameAnswer {
+    /// Which frame.
+    pub frame: FrameId,
+    /// Its place among the session's answers, from 1 up; 0 if the session cannot
+    /// be resumed.
+    pub number: u64,
+    /// What is said in; the bill, for one, is for clients of 1.1.
+    pub version: Version,
+    /// A decision, or why there is none.
+    pub result: Result<Outcome, FrameFault>,
+}
+
 /// The answer to a hello.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ready {
-    /// A UUID, the same for the life of the stream.
+    /// A UUID, the same for the life of the session.
     pub session: SessionId,
     /// The version in force.
     pub version: Version,
@@ -165,6 +194,28 @@ pub struct Ready {
     pub searches: [SearchKind; 2],
     /// Between two heartbeats; told from 1.1 on.
     pub heartbeat_interval: Duration,
+    /// How to come back, for clients that said they may.
+    pub resume: Option<Box<Resumable>>,
+}
+
+/// How to come back to a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resumable {
+    /// The proof that will be asked for.
+    pub secret: ResumeSecret,
+    /// How long the session stays after its stream broke.
+    pub within: Duration,
+    /// What is known of it, if this stream has taken it up.
+    pub resumed: Option<Resumed>,
+}
+
+/// What is known of a session that was taken up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resumed {
+    /// Accepted and not yet answered.
+    pub in_flight: Vec<FrameId>,
+    /// Answered, newest last.
+    pub answered: Vec<FrameId>,
 }
 
 /// An announced end.
@@ -176,6 +227,8 @@ pub struct GoAway {
     pub time_left: Duration,
     /// How long to wait before reconnecting.
     pub reconnect_delay: Duration,
+    /// Whether the next stream can take the session up.
+    pub resumable: bool,
 }
 
 #[cfg(test)]

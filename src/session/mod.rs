@@ -19,7 +19,8 @@ use crate::world::World;
 
 pub use actor::Session;
 pub use message::{
-    ClientMessage, GoAway, Hello, Input, Ready, Refusal, RefusalCode, ServerMessage, Version,
+    ClientMessage, FrameAnswer, GoAway, Hello, Input, Ready, Refusal, RefusalCode, Resumable,
+    Resume, Resumed, ServerMessage, Version,
 };
 
 /// Messages that wait for a slow transport before the session holds them

@@ -7,12 +7,16 @@
 //! | context_version | clipped to 256 characters, also where it is echoed |
 //! | screenshot_id | over 256 bytes: INVALID_FRAME |
 //! | jpeg_bytes | not a JPEG: INVALID_FRAME; empty: a frame of text alone |
+//! | heartbeat_interval_ms | brought into 1 to 300 s; 0 or less: as if absent |
+//! | answer_number, answers_received | less than 0: 0 |
 //! | utc_offset_minutes | more than 25 h 59 min: as if absent |
 //! | capture_time | out of range: as if absent |
 //! | session_context | bounded, see `Context::bounded` |
 //! | tool results | 50 are read, clipped to 300 characters; NaN similarity is 0 |
 //! | unknown enum values | as if absent |
 //! | any list | over 10,000 entries: INVALID_EVENT, before it is built, see `weigh` |
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -24,9 +28,9 @@ use super::proto::{self, ClientEvent};
 use super::weigh::{self, Excess, MAX_ENTRIES};
 use crate::domain::{
     ActiveTask, Context, Frame, FrameId, Goal, Hit, Image, MatchType, PastTask, RequestId,
-    ScreenText, TaskStatus, clip,
+    ResumeSecret, ScreenText, SessionId, TaskStatus, clip,
 };
-use crate::session::{ClientMessage, Hello, Input, Refusal, RefusalCode, Version};
+use crate::session::{ClientMessage, Hello, Input, Refusal, RefusalCode, Resume, Version};
 use crate::tools::Answer;
 
 const FRAME_ID_BYTES: usize = 256;
@@ -37,6 +41,8 @@ const VERSION_CHARS: usize = 256;
 const MAX_HITS: usize = 50;
 const HIT_CHARS: usize = 300;
 const ERROR_CHARS: usize = 300;
+const FASTEST_BEAT: Duration = Duration::from_secs(1);
+const SLOWEST_BEAT: Duration = Duration::from_secs(300);
 
 /// Reads one encoded ClientEvent.
 pub(super) fn input(message: Bytes) -> Input {
@@ -70,6 +76,7 @@ fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
         Event::CancelFrame(proto::CancelFrame { frame_id }) => {
             Ok(ClientMessage::CancelFrame(FrameId::new(frame_id)))
         }
+        Event::Ack(proto::Ack { answer_number }) => Ok(ClientMessage::Ack(count(answer_number))),
     }
 }
 
@@ -83,14 +90,36 @@ fn hello(said: proto::ClientHello) -> Hello {
         context_version,
         session_context,
         utc_offset_minutes,
+        resume: come_back,
+        heartbeat_interval_ms,
     } = said;
     let context_version = clipped(context_version, VERSION_CHARS);
+    let version = Version::negotiate(&protocol_version);
+    let since_1_1 = version >= Version::V1_1;
+    let beats = since_1_1 && heartbeat_interval_ms > 0;
     Hello {
-        version: Version::negotiate(&protocol_version),
+        version,
+        resume: come_back.filter(|_| since_1_1).map(resume),
+        heartbeat_interval: beats.then(|| {
+            Duration::from_millis(count(heartbeat_interval_ms)).clamp(FASTEST_BEAT, SLOWEST_BEAT)
+        }),
         context: session_context.map(|tasks| context(&context_version, tasks)),
         context_version,
         utc_offset: utc_offset_minutes.and_then(utc_offset),
     }
+}
+
+fn resume(said: proto::Resume) -> Box<Resume> {
+    let proto::Resume {
+        session_id,
+        secret,
+        answers_received,
+    } = said;
+    Box::new(Resume {
+        session: SessionId::new(session_id),
+        secret: ResumeSecret::new(secret),
+        received: count(answers_received),
+    })
 }
 
 fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
@@ -118,9 +147,10 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         let message = format!("screenshot_id is longer than {FRAME_ID_BYTES} bytes.");
         return Err(refused(id, &message, context));
     }
-    let id = match screenshot_id.is_empty() {
-        true => FrameId::new(frame_number.to_string()),
-        false => FrameId::new(screenshot_id),
+    let named = !screenshot_id.is_empty();
+    let id = match named {
+        true => FrameId::new(screenshot_id),
+        false => FrameId::new(frame_number.to_string()),
     };
     let image = match jpeg_bytes.is_empty() {
         true => None,
@@ -134,6 +164,7 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
     };
     Ok(Frame {
         id,
+        named,
         image,
         app: clipped(app_name, APP_CHARS),
         window: clipped(window_title, WINDOW_CHARS),
@@ -142,6 +173,10 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         utc_offset: None,
         context,
     })
+}
+
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
 }
 
 fn context(version: &str, tasks: proto::SessionContext) -> Box<Context> {

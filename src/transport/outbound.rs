@@ -1,5 +1,6 @@
 //! To the wire: what a session says, as ServerEvents. Cannot fail.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,9 @@ use super::proto::server_event::Event;
 use crate::domain::{
     Bill, Decision, FrameFault, FrameId, Outcome, Priority, SearchKind, Task, Usage,
 };
-use crate::session::{GoAway, Ready, Refusal, ServerMessage, Version};
+use crate::session::{
+    FrameAnswer, GoAway, Ready, Refusal, Resumable, Resumed, ServerMessage, Version,
+};
 use crate::telemetry::TraceContext;
 use crate::tools::SearchRequest;
 
@@ -30,27 +33,7 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
             frame_id: frame.to_string(),
             reason: reason.to_string(),
         }),
-        ServerMessage::Outcome(frame, version, outcome) => {
-            Event::AnalysisOutcome(analysis_outcome(&frame, version, *outcome))
-        }
-        ServerMessage::Fault(frame, fault) => {
-            let FrameFault {
-                code,
-                message,
-                retryable,
-                retry_after,
-                // Told for decisions only.
-                bill: _,
-            } = *fault;
-            Event::ServerError(proto::ServerError {
-                code: code.as_str().to_owned(),
-                message,
-                retryable,
-                frame_id: frame.to_string(),
-                request_id: String::new(),
-                retry_after_ms: retry_after.map_or(0, |wait| millis_left(wait.min(LONGEST_WAIT))),
-            })
-        }
+        ServerMessage::Answer(answer) => answered(Arc::unwrap_or_clone(answer)),
         ServerMessage::Refused(refusal) => Event::ServerError(refused(*refusal)),
         ServerMessage::Heartbeat(now) => Event::ServerHeartbeat(proto::ServerHeartbeat {
             sent_at: Some(timestamp(now)),
@@ -60,15 +43,51 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
                 reason,
                 time_left,
                 reconnect_delay,
+                resumable,
             } = *goodbye;
             Event::GoAway(proto::GoAway {
                 reason: reason.to_owned(),
                 time_left_ms: millis_left(time_left),
                 reconnect_delay_ms: millis(reconnect_delay),
+                resumable,
             })
         }
     };
     proto::ServerEvent { event: Some(event) }
+}
+
+fn answered(answer: FrameAnswer) -> Event {
+    let FrameAnswer {
+        frame,
+        number,
+        version,
+        result,
+    } = answer;
+    let since_1_1 = version >= Version::V1_1;
+    match result {
+        Ok(outcome) => Event::AnalysisOutcome(proto::AnalysisOutcome {
+            answer_number: whole(number),
+            ..analysis_outcome(&frame, since_1_1, outcome)
+        }),
+        Err(FrameFault {
+            code,
+            message,
+            retryable,
+            retry_after,
+            // Told for decisions only.
+            bill: _,
+        }) => Event::ServerError(proto::ServerError {
+            code: code.as_str().to_owned(),
+            message,
+            retryable,
+            frame_id: frame.to_string(),
+            request_id: String::new(),
+            retry_after_ms: retry_after
+                .filter(|_| since_1_1)
+                .map_or(0, |wait| millis_left(wait.min(LONGEST_WAIT))),
+            answer_number: whole(number),
+        }),
+    }
 }
 
 /// The last event of a session that crashed.
@@ -80,6 +99,7 @@ pub(super) fn crashed() -> proto::ServerEvent {
         frame_id: String::new(),
         request_id: String::new(),
         retry_after_ms: 0,
+        answer_number: 0,
     };
     proto::ServerEvent {
         event: Some(Event::ServerError(error)),
@@ -94,8 +114,17 @@ fn session_ready(ready: Ready) -> proto::SessionReady {
         max_iterations,
         searches,
         heartbeat_interval,
+        resume,
     } = ready;
     let since_1_1 = version >= Version::V1_1;
+    let (secret, within, resumed) = match resume.map(|resume| *resume) {
+        Some(Resumable {
+            secret,
+            within,
+            resumed,
+        }) => (secret.expose().to_owned(), millis(within), resumed),
+        None => (String::new(), 0, None),
+    };
     proto::SessionReady {
         session_id: session.to_string(),
         protocol_version: version.as_str().to_owned(),
@@ -107,6 +136,21 @@ fn session_ready(ready: Ready) -> proto::SessionReady {
         } else {
             0
         },
+        resume_secret: secret,
+        resume_within_ms: within,
+        resumed: resumed.map(taken_up),
+    }
+}
+
+fn taken_up(resumed: Resumed) -> proto::Resumed {
+    let Resumed {
+        in_flight,
+        answered,
+    } = resumed;
+    let texts = |ids: Vec<FrameId>| ids.iter().map(FrameId::to_string).collect();
+    proto::Resumed {
+        frames_in_flight: texts(in_flight),
+        frames_answered: texts(answered),
     }
 }
 
@@ -134,7 +178,7 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
     }
 }
 
-fn analysis_outcome(frame: &FrameId, version: Version, outcome: Outcome) -> proto::AnalysisOutcome {
+fn analysis_outcome(frame: &FrameId, with_bill: bool, outcome: Outcome) -> proto::AnalysisOutcome {
     let Outcome {
         decision,
         context_summary,
@@ -157,7 +201,8 @@ fn analysis_outcome(frame: &FrameId, version: Version, outcome: Outcome) -> prot
         context_summary,
         current_activity,
         frame_id: frame.to_string(),
-        bill: (version >= Version::V1_1).then(|| billed(bill)),
+        bill: with_bill.then(|| billed(bill)),
+        answer_number: 0,
     }
 }
 
@@ -241,6 +286,7 @@ fn refused(refusal: Refusal) -> proto::ServerError {
         frame_id: frame.map(|id| id.to_string()).unwrap_or_default(),
         request_id: String::new(),
         retry_after_ms: 0,
+        answer_number: 0,
     }
 }
 

@@ -173,8 +173,10 @@ impl Ledger {
                     None => self.blame("a search called off that was never sent"),
                 }
             }
-            ServerMessage::Outcome(id, _, outcome) => self.outcome(id.as_str(), outcome),
-            ServerMessage::Fault(id, fault) => self.terminal(id.as_str(), Some(fault.code)),
+            ServerMessage::Answer(answer) => match &answer.result {
+                Ok(outcome) => self.outcome(answer.frame.as_str(), outcome),
+                Err(fault) => self.terminal(answer.frame.as_str(), Some(fault.code)),
+            },
             ServerMessage::Refused(refusal) => match &refusal.frame {
                 None => match self.refusals.checked_sub(1) {
                     Some(rest) => self.refusals = rest,

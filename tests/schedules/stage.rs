@@ -324,9 +324,12 @@ fn input(deed: Deed) -> Input {
             context_version: name.to_owned(),
             context: tasks.then(|| context(name)),
             utc_offset: None,
+            resume: None,
+            heartbeat_interval: None,
         }),
         Deed::Frame { id, context: name } => ClientMessage::Frame(Box::new(Frame {
             id: FrameId::new(id),
+            named: false,
             image: None,
             app: "Mail".to_owned(),
             window: String::new(),

@@ -112,10 +112,11 @@ async fn a_hard_stop_answers_every_frame_at_once() {
     let mut sent_away: Vec<_> = rest
         .iter()
         .map(|message| match message {
-            ServerMessage::Fault(id, fault) if fault.code == FrameFaultCode::GoingAway => {
-                id.as_str()
-            }
-            other => panic!("not GOING_AWAY: {other:?}"),
+            ServerMessage::Answer(answer) => match &answer.result {
+                Err(fault) if fault.code == FrameFaultCode::GoingAway => answer.frame.as_str(),
+                other => panic!("not GOING_AWAY: {other:?}"),
+            },
+            other => panic!("not an answer: {other:?}"),
         })
         .collect();
     sent_away.sort_unstable();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proactive::domain::{FrameFaultCode, FrameId};
 use proactive::gemini::Error;
-use proactive::session::{Input, Refusal, RefusalCode, ServerMessage, Version};
+use proactive::session::{Input, Refusal, RefusalCode, ServerMessage};
 
 use super::support::{Core, context, nothing, shows, turn};
 
@@ -38,18 +38,6 @@ async fn a18_a_failure_of_the_model_is_told_with_its_code_and_its_real_prospect(
             "{}",
             fault.message
         );
-        desk.close().await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wait_that_the_model_asks_for_is_passed_on_to_clients_of_1_1_alone() {
-    let wait = Some(Duration::from_secs(300));
-    for (version, told) in [(Version::V1_0, None), (Version::V1_1, wait)] {
-        let error = Error::RateLimited { retry_after: wait };
-        let mut desk = Core::new().turns([Err(error)]).greeted_as(version).await;
-        desk.frame("f").await;
-        assert_eq!(desk.fault("f").await.retry_after, told);
         desk.close().await;
     }
 }

@@ -89,7 +89,8 @@ async fn a_search_that_was_not_yet_sent_when_its_frame_was_cancelled_is_never_se
         let (end, said) = desk.end().await;
         assert_eq!(end, SessionEnd::Closed);
         match &said[..] {
-            [ServerMessage::Ready(_), ServerMessage::Fault(_, fault)] => {
+            [ServerMessage::Ready(_), ServerMessage::Answer(answer)] => {
+                let fault = answer.result.as_ref().expect_err("it was cancelled");
                 assert_eq!(fault.code, FrameFaultCode::Cancelled);
             }
             other => panic!("more than the answer was said: {other:#?}"),

@@ -189,6 +189,8 @@ impl Desk {
             context_version,
             context,
             utc_offset: None,
+            resume: None,
+            heartbeat_interval: None,
         }))
         .await;
     }
@@ -265,7 +267,10 @@ impl Desk {
     /// The next message is this frame's decision.
     pub(crate) async fn outcome(&mut self, id: &str) -> Outcome {
         match self.next().await {
-            ServerMessage::Outcome(frame, _, outcome) if frame.as_str() == id => *outcome,
+            ServerMessage::Answer(answer) if answer.frame.as_str() == id => {
+                let result = Arc::unwrap_or_clone(answer).result;
+                result.unwrap_or_else(|fault| panic!("not the outcome of {id}: {fault:?}"))
+            }
             other => panic!("not the outcome of {id}: {other:?}"),
         }
     }
@@ -289,7 +294,10 @@ impl Desk {
     /// The next message is this frame's error.
     pub(crate) async fn fault(&mut self, id: &str) -> FrameFault {
         match self.next().await {
-            ServerMessage::Fault(frame, fault) if frame.as_str() == id => *fault,
+            ServerMessage::Answer(answer) if answer.frame.as_str() == id => {
+                let result = Arc::unwrap_or_clone(answer).result;
+                result.expect_err("the frame got no decision")
+            }
             other => panic!("not the fault of {id}: {other:?}"),
         }
     }
@@ -361,6 +369,7 @@ impl Desk {
 pub(crate) fn frame(id: &str) -> Frame {
     Frame {
         id: FrameId::new(id),
+        named: true,
         image: None,
         app: "Mail".into(),
         window: "Inbox".into(),

@@ -38,6 +38,8 @@ pub(super) fn hello(
         device_name: about.device.clone(),
         context_version: version.to_owned(),
         session_context: Some(context(store, about.tells_tasks)?),
+        resume: None,
+        heartbeat_interval_ms: 0,
         utc_offset_minutes: about.utc_offset_minutes,
     })))
 }

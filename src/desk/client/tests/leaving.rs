@@ -16,6 +16,7 @@ async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
                 reason: "draining".into(),
                 time_left_ms: 20_000,
                 reconnect_delay_ms: DELAY.as_millis() as i64,
+                ..GoAway::default()
             }))
             .await;
             // Accepted before: still answered. There is room for a third then, but
