@@ -41,7 +41,7 @@ pub enum ClientMessage {
 }
 
 /// The first message of a client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Hello {
     /// What the client speaks.
     pub version: Version,

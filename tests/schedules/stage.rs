@@ -323,9 +323,7 @@ fn input(deed: Deed) -> Input {
             version,
             context_version: name.to_owned(),
             context: tasks.then(|| context(name)),
-            utc_offset: None,
-            resume: None,
-            heartbeat_interval: None,
+            ..Hello::default()
         }),
         Deed::Frame { id, context: name } => ClientMessage::Frame(Box::new(Frame {
             id: FrameId::new(id),

@@ -1,5 +1,6 @@
 //! What the model decides, and what becomes of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proactive::domain::{Category, Decision, Priority, Subcategory};
@@ -66,10 +67,14 @@ async fn a16_an_extracted_task_carries_summary_activity_frame_and_bill() {
     desk.silence(Duration::from_secs(3)).await;
     desk.answer(&request, Ok(vec![])).await;
     let message = desk.next().await;
-    let ServerMessage::Outcome(id, version, outcome) = message else {
-        panic!("not an outcome: {message:?}");
+    let ServerMessage::Answer(answer) = message else {
+        panic!("not an answer: {message:?}");
     };
-    assert_eq!((id.as_str(), version), ("f", Version::V1_1));
+    assert_eq!(
+        (answer.frame.as_str(), answer.version),
+        ("f", Version::V1_1)
+    );
+    let outcome = Arc::unwrap_or_clone(answer).result.unwrap();
     let Decision::Extract(task) = outcome.decision else {
         panic!("no task");
     };

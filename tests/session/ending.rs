@@ -149,7 +149,7 @@ async fn a_client_that_never_reads_ends_its_own_session_within_the_limit() {
             version: Version::V1_1,
             context_version: "v".into(),
             context: None,
-            utc_offset: None,
+            ..Hello::default()
         };
         while desk.try_input(Input::Message(ClientMessage::Hello(hello()))) {
             taken += 1;

@@ -76,7 +76,7 @@ async fn a_search_that_was_not_yet_sent_when_its_frame_was_cancelled_is_never_se
             version: Version::V1_0,
             context_version: "v1".into(),
             context: Some(support::context("v1", "x")),
-            utc_offset: None,
+            ..Hello::default()
         };
         let frame = Box::new(support::frame("f"));
         let desk = core.start_with(|pending| CancelsJustThen {

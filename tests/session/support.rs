@@ -188,9 +188,7 @@ impl Desk {
             version,
             context_version,
             context,
-            utc_offset: None,
-            resume: None,
-            heartbeat_interval: None,
+            ..Hello::default()
         }))
         .await;
     }
