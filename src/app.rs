@@ -15,7 +15,7 @@ use crate::analysis::Analyst;
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::gemini;
-use crate::session::{Stop, Tools};
+use crate::session::{Lobby, Stop, Tools};
 use crate::telemetry::Metrics;
 use crate::transport::admin::{self, Admin};
 use crate::transport::grpc::{self, Door};
@@ -117,12 +117,12 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         world,
         metrics: metrics.clone(),
     };
+    let lobby = Lobby::new(config.session, tools, stop.clone(), sessions.clone());
     let door = Door {
         verifier: verifier.clone(),
-        limits: config.session,
-        tools,
-        stop: stop.clone(),
-        sessions: sessions.clone(),
+        lobby,
+        metrics: metrics.clone(),
+        stopping: stop.soft.clone(),
     };
     let pages = Admin {
         verifier: verifier.clone(),

@@ -1,5 +1,6 @@
 //! The time one frame has, and how inner deadlines fit into it.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,11 +14,14 @@ const MARGIN: Duration = Duration::from_millis(250);
 const LEAST_FOR_A_CALL: Duration = Duration::from_secs(1);
 
 /// The clock of one frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Budget {
     options: Options,
     accepted: Instant,
     started: Instant,
+    /// Milliseconds that it stood still. Atomic, because the loop and the net
+    /// around it look at the same clock.
+    stood_still: AtomicU64,
 }
 
 impl Budget {
@@ -26,13 +30,28 @@ impl Budget {
             options,
             accepted,
             started: Instant::now(),
+            stood_still: AtomicU64::new(0),
         }
     }
 
-    /// When the frame ends, whatever happens. Waiting for its turn counts: the
-    /// frames it waits for were accepted earlier and are over by then.
+    /// A search ended so long after its deadline: no client was connected, and time
+    /// stood still for it. The frame gets that time back.
+    pub(super) fn give_back(&self, time: Duration) {
+        let most = self.options.longest_pause.as_millis() as u64;
+        let sum = self.stood_still.load(Relaxed) + time.as_millis() as u64;
+        self.stood_still.store(sum.min(most), Relaxed);
+    }
+
+    /// When the frame ends, unless its clock stands still. Waiting for its turn
+    /// counts: the frames it waits for were accepted earlier and are over by then.
     pub(super) fn deadline(&self) -> Instant {
-        self.accepted + self.options.frame_timeout
+        let stood_still = Duration::from_millis(self.stood_still.load(Relaxed));
+        self.accepted + self.options.frame_timeout + stood_still
+    }
+
+    /// When the frame ends, whatever happens.
+    pub(super) fn latest(&self) -> Instant {
+        self.accepted + self.options.frame_timeout + self.options.longest_pause
     }
 
     /// When the model must have answered; `None` if too little is left.

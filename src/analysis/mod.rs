@@ -9,6 +9,7 @@ mod prompt;
 mod title;
 mod turns;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Options {
     pub tool_timeout: Duration,
     /// How long a frame may take from acceptance to its answer.
     pub frame_timeout: Duration,
+    /// How much longer, if no client was connected while it searched.
+    pub longest_pause: Duration,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             max_iterations: 5,
             tool_timeout: Duration::from_secs(10),
             frame_timeout: Duration::from_secs(60),
+            longest_pause: Duration::from_secs(30),
         }
     }
 }
@@ -116,8 +120,19 @@ impl Analyst {
         );
         // The conversation has it now; a frame may be in flight for long.
         frame.ocr = ScreenText::default();
-        let deliberation = Deliberation::new(&*inner.model, desk, budget, conversation, &frame);
-        let result = timeout_at(budget.deadline(), deliberation.decide()).await;
+        let deliberation = Deliberation::new(&*inner.model, desk, &budget, conversation, &frame);
+        let mut deciding = pin!(deliberation.decide());
+        let mut deadline = budget.deadline();
+        let result = loop {
+            match timeout_at(deadline, deciding.as_mut()).await {
+                // Its clock may stand still, or have done so.
+                Err(_) if deadline < budget.latest() && desk.pause() > Duration::ZERO => {
+                    deadline = (Instant::now() + desk.pause()).min(budget.latest());
+                }
+                Err(_) if deadline < budget.deadline() => deadline = budget.deadline(),
+                result => break result,
+            }
+        };
         inner.metrics.frame_took(budget.since_accepted());
         let (outcome, waited) = result.map_err(|_| out_of_time())?;
         inner

@@ -37,7 +37,7 @@ const REASON_CHARS: usize = 200;
 pub(super) struct Deliberation<'a> {
     model: &'a dyn Model,
     desk: &'a Desk,
-    budget: Budget,
+    budget: &'a Budget,
     conversation: Conversation,
     frame: &'a Frame,
     spent: Spent,
@@ -63,7 +63,7 @@ impl<'a> Deliberation<'a> {
     pub(super) fn new(
         model: &'a dyn Model,
         desk: &'a Desk,
-        budget: Budget,
+        budget: &'a Budget,
         conversation: Conversation,
         frame: &'a Frame,
     ) -> Self {
@@ -241,6 +241,8 @@ impl<'a> Deliberation<'a> {
         });
         let results = join_all(results).await;
         self.tool_time += started.elapsed();
+        self.budget
+            .give_back(Instant::now().saturating_duration_since(deadline));
         let mut answers = Vec::with_capacity(results.len());
         for result in results {
             match result {

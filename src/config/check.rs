@@ -42,7 +42,10 @@ impl Settings {
             &self.drain_grace,
             Duration::ZERO..=10 * MINUTE,
         );
+        let session = self.session(w, drain_grace);
         let config = Config {
+            analysis: self.analysis(w, session.resume_grace),
+            session,
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
                 tls: self.tls(w),
@@ -51,8 +54,6 @@ impl Settings {
             admin: SocketAddr::new(bind, admin_port),
             gemini: self.gemini(w),
             auth: self.auth(w),
-            session: self.session(w, drain_grace),
-            analysis: self.analysis(w),
             drain_grace,
         };
         must_nest(
@@ -108,12 +109,37 @@ impl Settings {
                 &self.slow_client_timeout,
                 SECOND..=5 * MINUTE,
             ),
+            hello_timeout: duration(
+                wrong,
+                "HELLO_TIMEOUT",
+                &self.hello_timeout,
+                SECOND..=5 * MINUTE,
+            ),
+            max_age: duration(
+                wrong,
+                "STREAM_MAX_AGE",
+                &self.stream_max_age,
+                MINUTE..=24 * 60 * MINUTE,
+            ),
+            token_leeway: duration(
+                wrong,
+                "TOKEN_LEEWAY",
+                &self.token_leeway,
+                Duration::ZERO..=60 * MINUTE,
+            ),
+            resume_grace: duration(
+                wrong,
+                "RESUME_GRACE",
+                &self.resume_grace,
+                Duration::ZERO..=10 * MINUTE,
+            ),
             drain_grace,
             reconnect_spread: RECONNECT_SPREAD,
+            ..session::Options::default()
         }
     }
 
-    fn analysis(&self, wrong: &mut Vec<String>) -> analysis::Options {
+    fn analysis(&self, wrong: &mut Vec<String>, longest_pause: Duration) -> analysis::Options {
         let (tool, frame) = (100 * MS..=5 * MINUTE, SECOND..=10 * MINUTE);
         analysis::Options {
             max_iterations: number(
@@ -124,6 +150,7 @@ impl Settings {
             ),
             tool_timeout: duration(wrong, "TOOL_TIMEOUT", &self.tool_timeout, tool),
             frame_timeout: duration(wrong, "FRAME_TIMEOUT", &self.frame_timeout, frame),
+            longest_pause,
         }
     }
 }

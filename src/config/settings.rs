@@ -214,6 +214,44 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub slow_client_timeout: String,
+    /// By when a stream must have brought a hello or a frame (1s to 5m).
+    #[arg(
+        long,
+        env = "HELLO_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub hello_timeout: String,
+    /// How long a stream lives at most (1m to 24h). A tenth of it less, by chance,
+    /// so that streams which opened together do not end together. A client that can
+    /// resume takes its session along.
+    #[arg(
+        long,
+        env = "STREAM_MAX_AGE",
+        default_value = "2h",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub stream_max_age: String,
+    /// How long a stream may outlive the token that opened it (0s to 1h).
+    #[arg(
+        long,
+        env = "TOKEN_LEEWAY",
+        default_value = "5m",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub token_leeway: String,
+    /// How long a session whose stream broke waits to be resumed (0s to 10m).
+    #[arg(
+        long,
+        env = "RESUME_GRACE",
+        default_value = "30s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub resume_grace: String,
     /// How long accepted frames may take to finish after SIGTERM (0s to 10m);
     /// a few seconds less than Kubernetes' grace period.
     #[arg(

@@ -90,6 +90,10 @@ impl Config {
         line("FRAMES_PER_SESSION", &session.frames_at_once);
         line("HEARTBEAT_INTERVAL", &span(session.heartbeat_interval));
         line("SLOW_CLIENT_TIMEOUT", &span(session.slow_client_limit));
+        line("HELLO_TIMEOUT", &span(session.hello_timeout));
+        line("STREAM_MAX_AGE", &span(session.max_age));
+        line("TOKEN_LEEWAY", &span(session.token_leeway));
+        line("RESUME_GRACE", &span(session.resume_grace));
         line("DRAIN_GRACE", &span(*drain_grace));
         line("FIREBASE_PROJECT_ID", &auth.project_id);
         line(

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -47,7 +47,7 @@ id! {
 
 /// What a client proves with that a session is its own: made by the server, told
 /// to nobody else, and not shown by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ResumeSecret(Arc<str>);
 
 impl ResumeSecret {

@@ -1,37 +1,45 @@
 //! The session's one task. Its inputs, in order of precedence:
 //!
 //! 1. the order to stop, at once or after the accepted frames;
-//! 2. room for what is unsaid, or the news that the client is gone;
-//! 3. errands of the frames: searches to ask for, or to call off;
-//! 4. frames whose analysis is over;
-//! 5. the heartbeat's tick;
-//! 6. what the client says: not while too much is unsaid.
+//! 2. its client coming back on another stream, or the end of waiting for that;
+//! 3. room for what is unsaid, or the news that the client is gone;
+//! 4. errands of the frames: searches to ask for, or to call off;
+//! 5. frames whose analysis is over;
+//! 6. what is due: heartbeats, and the end of a stream's life;
+//! 7. what the client says: not while too much is unsaid.
 //!
 //! Output comes before input, and nothing here waits for a frame or a client,
 //! so a heartbeat or a search result never stands behind a frame.
+//!
+//! Between two streams the frames go on; what they have to say waits.
+
+mod streams;
 
 use std::future;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
 use jiff::tz::Offset;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
+use super::answers::{Again, Answers};
 use super::frames::Frames;
-use super::outbox::{Flush, Outbox};
+use super::line::{self, Line};
+use super::lobby::{Call, Lobby, Registered};
+use super::outbox::Flush;
+use super::timers::Due;
 use super::totals::Totals;
 use super::{
-    Caller, ClientMessage, FrameAnswer, GoAway, Hello, Input, Options, Ready, Refusal, RefusalCode,
-    ServerMessage, Stop, Tools, Version,
+    Caller, ClientMessage, Connection, Input, Options, Refusal, RefusalCode, ServerMessage, Stop,
+    StreamEnd, Tools, Version,
 };
 use crate::analysis::Background;
 use crate::domain::{
-    Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, RequestId, SearchKind, SessionId,
+    Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, RequestId, SessionId, Uid,
 };
 use crate::telemetry::{FrameResult, Metrics, SessionEnd, session_span};
-use crate::tools::{Answer, Errand, Pending};
+use crate::tools::{Answer, Errand, Pending, SearchRequest};
 
 /// Errands that wait for the session; it takes them before anything a client
 /// says, so a short queue is enough.
@@ -40,19 +48,23 @@ const ERRANDS: usize = 4;
 /// One desktop's session.
 pub struct Session {
     id: SessionId,
-    caller: Caller,
+    uid: Uid,
     options: Options,
     tools: Tools,
     stop: Stop,
+    lobby: Lobby,
+    /// How its client is talked to; `None` while it has no stream.
+    line: Option<Line>,
+    /// How its client can come back, if it said that it may.
+    registered: Option<Registered>,
+    /// Without a stream: until when it waits for one.
+    away_until: Option<Instant>,
     version: Version,
     background: Option<Arc<Background>>,
     frames: Frames,
     pending: Pending,
     errands: mpsc::Receiver<Box<Errand>>,
-    outbox: Outbox,
-    heartbeat: Option<Interval>,
-    /// The client has closed its side.
-    input_closed: bool,
+    answers: Answers,
     /// When a drain that has begun is over: no more frames are taken.
     drain_ends: Option<Instant>,
     /// The client's clock, if it said how far that is from UTC.
@@ -64,28 +76,30 @@ pub struct Session {
 enum Wake {
     Halt,
     Drain,
+    Call(Call),
+    GraceOver,
     Flush(Flush),
     Errand(Box<Errand>),
     Finished(FrameId, Result<Outcome, FrameFault>),
-    Beat,
+    Due(Due),
     Input(Option<Input>),
 }
 
 impl Session {
-    /// A session that tells its client through `to_client`.
-    pub fn new(
-        caller: Caller,
-        options: Options,
-        tools: Tools,
-        stop: Stop,
-        to_client: mpsc::Sender<Box<ServerMessage>>,
-    ) -> Self {
+    /// A session of this caller, in the lobby through which it came.
+    pub fn new(caller: &Caller, lobby: &Lobby) -> Self {
+        let (options, tools) = (*lobby.options(), lobby.tools().clone());
         let pending = Pending::default();
         let (errand, errands) = mpsc::channel(ERRANDS);
         Self {
             id: SessionId::new(tools.world.uuid()),
-            caller,
+            uid: caller.principal.uid.clone(),
             options,
+            stop: lobby.stop().clone(),
+            lobby: lobby.clone(),
+            line: None,
+            registered: None,
+            away_until: None,
             version: Version::default(),
             background: None,
             frames: Frames::new(
@@ -95,12 +109,9 @@ impl Session {
                 errand,
             ),
             tools,
-            stop,
             pending,
             errands,
-            outbox: Outbox::new(to_client, options.slow_client_limit),
-            heartbeat: None,
-            input_closed: false,
+            answers: Answers::default(),
             drain_ends: None,
             utc_offset: None,
             totals: Totals::new(),
@@ -112,40 +123,44 @@ impl Session {
         self.pending.clone()
     }
 
-    /// Runs until the client has gone or the server stops it. When this
-    /// returns, nothing of the session is left.
+    /// Runs until the client has gone for good or the server stops it. When this
+    /// returns, nothing of the session is left. What the client has said already
+    /// comes as `first`.
     ///
     /// (Not an `async fn`: those keep their arguments twice, and this future is
     /// most of what an idle session costs.)
     pub fn run(
         mut self,
-        mut inputs: impl Stream<Item = Input> + Unpin,
+        mut connection: Connection,
+        first: Option<Input>,
     ) -> impl Future<Output = SessionEnd> {
-        let trace = self.caller.trace.take();
-        let span = session_span(
-            &self.id,
-            &self.caller.principal.uid,
-            &self.caller.device,
-            trace.as_deref(),
-        );
+        let caller = &mut connection.caller;
+        let trace = caller.trace.take();
+        let span = session_span(&self.id, &self.uid, &caller.device, trace.as_deref());
         async move {
             let mut open = Open::new(self.tools.metrics.clone());
             let Caller {
                 platform,
                 app_version,
                 ..
-            } = &self.caller;
+            } = &connection.caller;
             tracing::info!(
                 app.platform = platform,
                 app.version = app_version,
                 "session opened"
             );
-            let end = self.serve(&mut inputs).await;
+            self.line = Some(Line::new(connection, &self.options, &self.tools.world));
+            let end = match first.map(|first| self.hear(first)) {
+                Some(Some(end)) => end,
+                Some(None) | None => self.serve().await,
+            };
+            // Nobody comes back from now on.
+            self.registered = None;
             self.pending.close();
             for id in self.frames.abandon().await {
                 self.leave_unanswered(id, end);
             }
-            self.outbox.say_what_fits();
+            self.end_stream(streams::end_with(end));
             self.totals.log(end);
             open.end = end;
             end
@@ -153,15 +168,25 @@ impl Session {
         .instrument(span)
     }
 
-    async fn serve(&mut self, inputs: &mut (impl Stream<Item = Input> + Unpin)) -> SessionEnd {
+    async fn serve(&mut self) -> SessionEnd {
         loop {
-            match self.wake(inputs).await {
-                Wake::Halt => return SessionEnd::Drained,
+            let end = match self.wake().await {
+                Wake::Halt => Some(SessionEnd::Drained),
                 Wake::Drain => self.drain(),
-                Wake::Flush(Flush::Sent) => {}
-                Wake::Flush(Flush::Lost) => return SessionEnd::Lost,
-                Wake::Flush(Flush::Stuck) => return SessionEnd::SlowClient,
-                Wake::Errand(errand) => self.run_errand(*errand),
+                Wake::Call(Call::TakeUp(arrival)) => {
+                    self.welcome_back(*arrival);
+                    None
+                }
+                // Only who has no stream can be in the others' way.
+                Wake::Call(Call::GiveUp) => self.line.is_none().then_some(SessionEnd::Lost),
+                Wake::GraceOver => Some(SessionEnd::Lost),
+                Wake::Flush(Flush::Sent) => None,
+                Wake::Flush(Flush::Lost) => self.lose_stream(StreamEnd::Lost),
+                Wake::Flush(Flush::Stuck) => Some(SessionEnd::SlowClient),
+                Wake::Errand(errand) => {
+                    self.run_errand(*errand);
+                    None
+                }
                 Wake::Finished(id, result) => {
                     // On another thread its last errand may have come after
                     // ours were read; it goes before the answer.
@@ -169,81 +194,85 @@ impl Session {
                         self.run_errand(*errand);
                     }
                     self.answer(id, result);
+                    None
                 }
-                Wake::Beat => self
-                    .outbox
-                    .push(ServerMessage::Heartbeat(self.tools.world.now())),
-                Wake::Input(Some(Input::Message(message))) => self.take(message),
-                Wake::Input(Some(Input::Refused(refusal))) => self.refuse(refusal),
-                Wake::Input(Some(Input::Lost)) => return SessionEnd::Lost,
+                Wake::Due(due) => self.attend_to(due),
+                Wake::Input(Some(input)) => self.hear(input),
                 Wake::Input(None) => {
-                    self.input_closed = true;
-                    // Nobody can answer a search any more.
-                    self.pending.close();
+                    self.half_close();
+                    None
                 }
-            }
-            if self.frames.is_empty() && self.outbox.is_empty() {
-                if self.input_closed {
-                    return SessionEnd::Closed;
-                }
-                if self.drain_ends.is_some() {
-                    return SessionEnd::Drained;
-                }
+            };
+            if let Some(end) = end.or_else(|| self.is_over()) {
+                return end;
             }
         }
     }
 
-    async fn wake(&mut self, inputs: &mut (impl Stream<Item = Input> + Unpin)) -> Wake {
-        let listening = !self.input_closed && !self.outbox.is_full();
+    async fn wake(&mut self) -> Wake {
+        let (outbox, timers, inputs) = match &mut self.line {
+            Some(line) => {
+                let listening = !line.half_closed && !line.outbox.is_full();
+                (
+                    Some(&mut line.outbox),
+                    Some(&mut line.timers),
+                    listening.then_some(&mut line.inputs),
+                )
+            }
+            None => (None, None, None),
+        };
         tokio::select! {
             biased;
             () = self.stop.hard.cancelled() => Wake::Halt,
             () = self.stop.soft.cancelled(), if self.drain_ends.is_none() => Wake::Drain,
-            flush = self.outbox.flush() => Wake::Flush(flush),
+            call = call(&mut self.registered) => Wake::Call(call),
+            () = until(self.away_until) => Wake::GraceOver,
+            flush = line::flush(outbox) => Wake::Flush(flush),
             Some(errand) = self.errands.recv() => Wake::Errand(errand),
             (id, result) = self.frames.finished() => Wake::Finished(id, result),
-            () = beat(&mut self.heartbeat) => Wake::Beat,
-            input = inputs.next(), if listening => Wake::Input(input),
+            due = line::due(timers) => Wake::Due(due),
+            input = line::next(inputs) => Wake::Input(input),
         }
+    }
+
+    /// Whether everything has been said that the session is still there for.
+    fn is_over(&self) -> Option<SessionEnd> {
+        let line = self.line.as_ref()?;
+        if !self.frames.is_empty() || !line.outbox.is_empty() {
+            return None;
+        }
+        match line.half_closed {
+            true => Some(SessionEnd::Closed),
+            false => self.drain_ends.map(|_| SessionEnd::Drained),
+        }
+    }
+
+    fn hear(&mut self, input: Input) -> Option<SessionEnd> {
+        if let Some(line) = &mut self.line {
+            line.timers.heard();
+        }
+        match input {
+            Input::Message(message) => self.take(message),
+            Input::Refused(refusal) => self.refuse(refusal),
+            Input::Lost => return self.lose_stream(StreamEnd::Lost),
+        }
+        None
     }
 
     fn take(&mut self, message: ClientMessage) {
         match message {
-            ClientMessage::Hello(hello) => self.greet(hello),
+            ClientMessage::Hello(hello) => self.greet(hello, None),
             ClientMessage::Frame(frame) => self.accept(*frame),
             ClientMessage::ToolResult(id, answer) => self.resolve(&id, answer),
             ClientMessage::Heartbeat => {}
             ClientMessage::CancelFrame(id) => self.cancel(id),
-            ClientMessage::Ack(_) => {}
+            ClientMessage::Ack(number) => self.answers.confirm(number),
         }
     }
 
-    fn greet(&mut self, hello: Hello) {
-        self.version = hello.version;
-        self.utc_offset = hello.utc_offset;
-        self.heartbeat = (hello.version >= Version::V1_1).then(|| {
-            let period = self.options.heartbeat_interval;
-            let mut beat = interval_at(Instant::now() + period, period);
-            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            beat
-        });
-        // A hello without tasks keeps those it names by their version.
-        let known = self.background.take();
-        self.background = match hello.context {
-            Some(context) => Some(Arc::new(Background::new(*context))),
-            None => known.filter(|known| known.version == hello.context_version),
-        };
-        self.outbox.push(ServerMessage::Ready(Box::new(Ready {
-            session: self.id.clone(),
-            version: hello.version,
-            context_version: hello.context_version,
-            max_iterations: self.tools.analyst.options().max_iterations,
-            searches: SearchKind::ALL,
-            heartbeat_interval: self.options.heartbeat_interval,
-            resume: None,
-        })));
-        if let Some(ends) = self.drain_ends {
-            self.say_goodbye(ends);
+    fn say(&mut self, message: ServerMessage) {
+        if let Some(line) = &mut self.line {
+            line.outbox.push(message);
         }
     }
 
@@ -256,6 +285,19 @@ impl Session {
             self.totals.duplicates += 1;
             self.tools.metrics.duplicate_frame();
             return;
+        }
+        if let Some(line) = &mut self.line {
+            line.timers.begun();
+        }
+        if frame.named {
+            match self.answers.again(&frame.id) {
+                Again::New => {}
+                Again::OnItsWay => return self.tools.metrics.duplicate_frame(),
+                Again::Say(answer) => {
+                    self.tools.metrics.duplicate_frame();
+                    return self.say(ServerMessage::Answer(answer));
+                }
+            }
         }
         let id = frame.id.clone();
         if self.drain_ends.is_some() {
@@ -286,23 +328,22 @@ impl Session {
     /// has taken the frame out of `frames`, or never put it in.
     fn answer(&mut self, id: FrameId, result: Result<Outcome, FrameFault>) {
         self.tools.metrics.frame_ended(self.totals.ended(&result));
-        self.outbox
-            .push(ServerMessage::Answer(Arc::new(FrameAnswer {
-                frame: id,
-                number: 0,
-                version: self.version,
-                result,
-            })));
+        let answer = self.answers.add(id, self.version, result);
+        self.say(ServerMessage::Answer(answer));
     }
 
     /// The session ends first: told if the server is the cause, counted if
     /// nobody is left to tell.
     fn leave_unanswered(&mut self, id: FrameId, end: SessionEnd) {
-        if end == SessionEnd::Drained {
-            return self.answer(id, Err(going_away()));
+        match end {
+            SessionEnd::Drained | SessionEnd::Expired if self.line.is_some() => {
+                self.answer(id, Err(going_away()));
+            }
+            _ => {
+                self.totals.abandoned += 1;
+                self.tools.metrics.frame_ended(FrameResult::Abandoned);
+            }
         }
-        self.totals.abandoned += 1;
-        self.tools.metrics.frame_ended(FrameResult::Abandoned);
     }
 
     fn resolve(&mut self, id: &RequestId, answer: Answer) {
@@ -322,7 +363,7 @@ impl Session {
         }
         for request in self.pending.give_up(&id) {
             let (frame, reason) = (id.clone(), "the frame was cancelled".into());
-            self.outbox.push(ServerMessage::CancelSearch {
+            self.say(ServerMessage::CancelSearch {
                 request,
                 frame,
                 reason,
@@ -349,30 +390,26 @@ impl Session {
                 self.tools.metrics.frame_ended(FrameResult::Invalid);
             }
         }
-        self.outbox.push(ServerMessage::Refused(Box::new(refusal)));
+        self.say(ServerMessage::Refused(Box::new(refusal)));
     }
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            // The task of a frame just cancelled may still be running on
-            // another thread.
-            Errand::Search(request) if !self.frames.contains(&request.frame) => {}
-            Errand::Search(mut request) if self.pending.ask(&request.id) => {
-                self.totals.searches += 1;
-                if self.version < Version::V1_1 {
-                    request.trace = None;
+            // Without a stream it is asked for when there is one.
+            Errand::Search(_) if self.line.is_none() => {}
+            Errand::Search(id) => {
+                // Otherwise its frame ended before the desktop was asked.
+                if let Some(request) = self.pending.ask(&id) {
+                    self.ask(request);
                 }
-                self.outbox.push(ServerMessage::Search(Box::new(request)));
             }
-            // Its frame ended before the desktop was asked.
-            Errand::Search(_) => {}
             Errand::Cancel {
                 request,
                 frame,
                 reason,
             } => {
                 let reason = reason.into();
-                self.outbox.push(ServerMessage::CancelSearch {
+                self.say(ServerMessage::CancelSearch {
                     request,
                     frame,
                     reason,
@@ -381,33 +418,36 @@ impl Session {
         }
     }
 
-    fn drain(&mut self) {
-        let ends = Instant::now() + self.options.drain_grace;
-        self.drain_ends = Some(ends);
-        self.say_goodbye(ends);
-    }
-
-    fn say_goodbye(&mut self, ends: Instant) {
-        if self.version >= Version::V1_1 {
-            self.outbox.push(ServerMessage::GoAway(Box::new(GoAway {
-                reason: "The server is shutting down.",
-                time_left: ends.saturating_duration_since(Instant::now()),
-                reconnect_delay: self.tools.world.up_to(self.options.reconnect_spread),
-                resumable: false,
-            })));
+    fn ask(&mut self, mut request: SearchRequest) {
+        // The task of a frame just cancelled may still be running on another
+        // thread.
+        if !self.frames.contains(&request.frame) {
+            return;
         }
+        self.totals.searches += 1;
+        if self.version < Version::V1_1 {
+            request.trace = None;
+        }
+        self.say(ServerMessage::Search(Box::new(request)));
     }
 }
 
-async fn beat(heartbeat: &mut Option<Interval>) {
-    match heartbeat {
-        Some(interval) => drop(interval.tick().await),
+async fn call(registered: &mut Option<Registered>) -> Call {
+    match registered {
+        Some(registered) => registered.call().await,
+        None => future::pending().await,
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => future::pending().await,
     }
 }
 
 fn going_away() -> FrameFault {
-    let message = "The server is shutting down; send the frame again on a new stream.";
+    let message = "The stream ends; send the frame again on a new one.";
     FrameFault::new(FrameFaultCode::GoingAway, message, true)
 }
 

@@ -20,12 +20,17 @@ type Analysis = Result<Outcome, FrameFault>;
 /// All frames that were accepted and not yet answered.
 pub(super) struct Frames {
     tasks: JoinSet<Analysis>,
-    running: HashMap<FrameId, AbortHandle>,
+    running: HashMap<FrameId, Running>,
     waiting: Option<Waiting>,
     limit: usize,
     tools: Tools,
     pending: Pending,
     errands: mpsc::Sender<Box<Errand>>,
+}
+
+struct Running {
+    task: AbortHandle,
+    bytes: usize,
 }
 
 struct Waiting {
@@ -59,6 +64,25 @@ impl Frames {
 
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.waiting.is_none()
+    }
+
+    /// Those that are running or waiting.
+    pub(super) fn ids(&self) -> Vec<FrameId> {
+        self.running
+            .keys()
+            .chain(self.waiting_id())
+            .cloned()
+            .collect()
+    }
+
+    /// How much they keep in memory, nearly.
+    pub(super) fn bytes(&self) -> usize {
+        let running: usize = self.running.values().map(|running| running.bytes).sum();
+        running
+            + self
+                .waiting
+                .as_ref()
+                .map_or(0, |waiting| waiting.frame.bytes())
     }
 
     /// Takes a frame that is not contained yet. The one it pushes out of the
@@ -98,8 +122,8 @@ impl Frames {
 
     /// Ends a frame without an analysis; `false` if it is not contained.
     pub(super) fn cancel(&mut self, id: &FrameId) -> bool {
-        if let Some(task) = self.running.remove(id) {
-            task.abort();
+        if let Some(running) = self.running.remove(id) {
+            running.task.abort();
             self.start_waiting();
             return true;
         }
@@ -132,7 +156,7 @@ impl Frames {
         let id = self
             .running
             .iter()
-            .find(|(_, handle)| handle.id() == task)?
+            .find(|(_, running)| running.task.id() == task)?
             .0
             .clone();
         self.running.remove(&id);
@@ -151,7 +175,7 @@ impl Frames {
         else {
             return;
         };
-        let id = frame.id.clone();
+        let (id, bytes) = (frame.id.clone(), frame.bytes());
         let Tools {
             analyst,
             world,
@@ -173,8 +197,8 @@ impl Frames {
             }
             result
         };
-        self.running
-            .insert(id, self.tasks.spawn(analysis.instrument(span)));
+        let task = self.tasks.spawn(analysis.instrument(span));
+        self.running.insert(id, Running { task, bytes });
     }
 }
 

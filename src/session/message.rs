@@ -58,7 +58,7 @@ pub struct Hello {
 }
 
 /// The session that a client comes back to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Resume {
     /// Which; empty for a new one.
     pub session: SessionId,
@@ -66,6 +66,13 @@ pub struct Resume {
     pub secret: ResumeSecret,
     /// The number of the last answer it has received.
     pub received: u64,
+}
+
+impl Resume {
+    /// Whether it names a session, or only says that its client may come back.
+    pub fn names_one(&self) -> bool {
+        !self.session.as_str().is_empty()
+    }
 }
 
 /// The protocol in force.

@@ -2,10 +2,15 @@
 //! client says and a sender for what it is told, never a socket. gRPC is one
 //! door to it.
 
+mod absences;
 mod actor;
+mod answers;
 mod frames;
+mod line;
+mod lobby;
 mod message;
 mod outbox;
+mod timers;
 mod totals;
 
 use std::time::Duration;
@@ -18,6 +23,8 @@ use crate::telemetry::{Metrics, TraceContext};
 use crate::world::World;
 
 pub use actor::Session;
+pub use line::{Connection, Inputs, StreamEnd};
+pub use lobby::Lobby;
 pub use message::{
     ClientMessage, FrameAnswer, GoAway, Hello, Input, Ready, Refusal, RefusalCode, Resumable,
     Resume, Resumed, ServerMessage, Version,
@@ -36,6 +43,19 @@ pub struct Options {
     pub heartbeat_interval: Duration,
     /// How long a client may leave its answers unread before its session ends.
     pub slow_client_limit: Duration,
+    /// By when a stream must have brought a hello or a frame.
+    pub hello_timeout: Duration,
+    /// How long a stream lives at most. Its session goes on, if another stream
+    /// takes it up.
+    pub max_age: Duration,
+    /// How long a stream may outlive the token that opened it.
+    pub token_leeway: Duration,
+    /// How long before such an end the client is told.
+    pub go_away_notice: Duration,
+    /// How long a session whose stream broke waits to be taken up.
+    pub resume_grace: Duration,
+    /// What sessions without a stream may keep.
+    pub away: AwayLimits,
     /// How long a drain may take in all.
     pub drain_grace: Duration,
     /// The longest reconnect delay suggested in a GoAway; each client gets its
@@ -49,8 +69,39 @@ impl Default for Options {
             frames_at_once: 2,
             heartbeat_interval: Duration::from_secs(20),
             slow_client_limit: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(10),
+            max_age: Duration::from_secs(2 * 3_600),
+            token_leeway: Duration::from_secs(300),
+            go_away_notice: Duration::from_secs(60),
+            resume_grace: Duration::from_secs(30),
+            away: AwayLimits::default(),
             drain_grace: Duration::from_secs(25),
             reconnect_spread: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What sessions without a stream may keep. Whoever has been away longest goes
+/// first.
+#[derive(Clone, Copy, Debug)]
+pub struct AwayLimits {
+    /// Of all users.
+    pub sessions: usize,
+    /// Of one user.
+    pub sessions_per_user: usize,
+    /// Of all users' frames.
+    pub bytes: usize,
+    /// Of one user's frames.
+    pub bytes_per_user: usize,
+}
+
+impl Default for AwayLimits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,
+            sessions_per_user: 8,
+            bytes: 256 << 20,
+            bytes_per_user: 32 << 20,
         }
     }
 }

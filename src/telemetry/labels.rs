@@ -44,8 +44,24 @@ label! {
         SlowClient = "slow_client",
         /// The server is shutting down.
         Drained = "drained",
+        /// Neither a hello nor a frame came in time.
+        NoHello = "no_hello",
+        /// Its stream, or the token that opened it, had grown too old.
+        Expired = "expired",
         /// A fault of the server.
         Crashed = "crashed",
+    }
+}
+
+label! {
+    /// What became of a client that came back to a session.
+    SessionReturn {
+        /// It took the session up.
+        TakenUp = "taken_up",
+        /// There was no such session; a new one began.
+        Unknown = "unknown",
+        /// It was another user's.
+        Refused = "refused",
     }
 }
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{
-    AuthResult, FrameResult, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
+    AuthResult, FrameResult, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel, ToolResult,
 };
 use crate::domain::Usage;
 
@@ -60,6 +60,11 @@ struct CostLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReturnLabels {
+    result: SessionReturn,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ToolLabels {
     tool: ToolLabel,
     result: ToolResult,
@@ -79,6 +84,8 @@ struct Inner {
     registry: Registry,
     sessions: Gauge,
     session_ends: Family<EndLabels, Counter>,
+    sessions_away: Gauge,
+    session_returns: Family<ReturnLabels, Counter>,
     frames_in_flight: Gauge,
     frames: Family<FrameLabels, Counter>,
     duplicate_frames: Counter,
@@ -107,6 +114,18 @@ impl Metrics {
                 r,
                 "sessions_ended",
                 "Sessions ended, by reason",
+                Family::default(),
+            ),
+            sessions_away: put(
+                r,
+                "sessions_away",
+                "Sessions whose stream broke and that can still be taken up",
+                Gauge::default(),
+            ),
+            session_returns: put(
+                r,
+                "session_returns",
+                "Clients that came back to a session, by what became of it",
                 Family::default(),
             ),
             frames_in_flight: put(
@@ -208,6 +227,19 @@ impl Metrics {
         self.0.session_ends.get_or_create(&EndLabels { end }).inc();
     }
 
+    /// So many sessions have no stream now.
+    pub fn sessions_away(&self, now: usize) {
+        self.0
+            .sessions_away
+            .set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
+    /// A client came back to a session.
+    pub fn session_return(&self, result: SessionReturn) {
+        let labels = ReturnLabels { result };
+        self.0.session_returns.get_or_create(&labels).inc();
+    }
+
     /// A frame's analysis began.
     pub fn frame_started(&self) {
         self.0.frames_in_flight.inc();
@@ -307,6 +339,10 @@ impl Inner {
     fn begin_at_zero(&self) {
         for &end in SessionEnd::ALL {
             let _ = self.session_ends.get_or_create(&EndLabels { end });
+        }
+        for &result in SessionReturn::ALL {
+            let labels = ReturnLabels { result };
+            let _ = self.session_returns.get_or_create(&labels);
         }
         for &result in FrameResult::ALL {
             let _ = self.frames.get_or_create(&FrameLabels { result });

@@ -7,7 +7,7 @@ mod spans;
 mod traces;
 
 pub use labels::{
-    AuthResult, FrameResult, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
+    AuthResult, FrameResult, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel, ToolResult,
 };
 pub use log::{EnvFilter, LogFormat, init};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};

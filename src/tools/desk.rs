@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::{Answer, Pending};
+use super::Pending;
 use crate::domain::{FrameId, Hit, RequestId, SearchKind};
 use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
 use crate::world::World;
@@ -18,8 +18,8 @@ const CANCEL_WAIT: Duration = Duration::from_secs(1);
 /// a box, because a queue reserves room for many.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Errand {
-    /// Ask for a search.
-    Search(SearchRequest),
+    /// Ask for a search, which is in the table of those that nobody has answered.
+    Search(RequestId),
     /// Say that a search is no longer waited for.
     Cancel {
         /// Which.
@@ -87,8 +87,8 @@ impl Desk {
         }
     }
 
-    /// Asks for a search and waits for its answer until the deadline. If the
-    /// deadline passes, the desktop is told so.
+    /// Asks for a search and waits for its answer until the deadline, which moves
+    /// by as long as no client is connected. If it passes, the desktop is told so.
     ///
     /// # Errors
     /// A [`Miss`] that says why there is no result.
@@ -109,15 +109,7 @@ impl Desk {
             timeout: deadline.saturating_duration_since(record.started),
             trace: TraceContext::of_span(&span),
         };
-        let result = match timeout_at(deadline, self.ask(request))
-            .instrument(span.clone())
-            .await
-        {
-            Ok(Some(Ok(hits))) => Ok(hits),
-            Ok(Some(Err(why))) => Err(Miss::Failed(why)),
-            Ok(None) => Err(Miss::Gone),
-            Err(_) => Err(Miss::TimedOut),
-        };
+        let result = self.ask(request, deadline).instrument(span.clone()).await;
         record.result = match &result {
             Ok(_) => ToolResult::Answered,
             Err(Miss::Failed(_)) => ToolResult::Failed,
@@ -133,16 +125,20 @@ impl Desk {
         result
     }
 
-    /// `None` if nobody can answer.
-    async fn ask(&self, request: SearchRequest) -> Option<Answer> {
-        let mut wait = self
-            .pending
-            .register(request.id.clone(), self.frame.clone())?;
-        self.errands
-            .send(Box::new(Errand::Search(request)))
-            .await
-            .ok()?;
-        wait.answer().await
+    /// How long the frame's clock has been standing still, because it waits for a
+    /// search and no client is connected; zero if it does not.
+    pub fn pause(&self) -> Duration {
+        self.pending.paused_for(&self.frame)
+    }
+
+    async fn ask(&self, request: SearchRequest, deadline: Instant) -> Result<Vec<Hit>, Miss> {
+        let errand = Box::new(Errand::Search(request.id.clone()));
+        let mut wait = self.pending.register(request).ok_or(Miss::Gone)?;
+        match timeout_at(deadline, self.errands.send(errand)).await {
+            Ok(Ok(())) => wait.answer().await,
+            Ok(Err(_)) => Err(Miss::Gone),
+            Err(_) => Err(Miss::TimedOut),
+        }
     }
 
     async fn cancel(&self, request: RequestId) {

@@ -1,12 +1,16 @@
 //! The searches of one session that nobody has answered yet. Each entry is
 //! owned by the [`Wait`] of whoever waits for it and goes when that is dropped,
 //! so that a frame that ends, however it ends, leaves nothing behind.
+//!
+//! While no client is connected, their time stands still.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
 
+use super::{Miss, SearchRequest};
 use crate::domain::{FrameId, Hit, RequestId};
 
 /// What a desktop answers: what it found, or why the search failed.
@@ -15,37 +19,61 @@ pub type Answer = Result<Vec<Hit>, String>;
 /// The table, cheap to clone. At most (frames at once) x (searches per turn)
 /// entries: whoever adds one is waiting for it.
 #[derive(Clone, Debug, Default)]
-pub struct Pending(Arc<Mutex<Table>>);
+pub struct Pending(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    table: Mutex<Table>,
+    /// Somebody can be asked again.
+    resumed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Table {
     closed: bool,
-    slots: HashMap<RequestId, Slot>,
+    /// Since when nobody has been connected who could be asked.
+    paused: Option<Instant>,
+    /// Oldest first.
+    slots: Vec<Slot>,
 }
 
 #[derive(Debug)]
 struct Slot {
-    frame: FrameId,
+    request: SearchRequest,
     /// The desktop has been asked.
     asked: bool,
+    time: Time,
     answer: oneshot::Sender<Answer>,
 }
 
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+enum Time {
+    Until(Instant),
+    /// So long, from when somebody can be asked again.
+    Left(Duration),
+}
+
 impl Pending {
-    /// Makes a place for an answer. Do it before the request is sent, or a fast
+    /// Makes a place for an answer. Do it before the desktop is asked, or a fast
     /// answer finds nobody. `None` if nobody can answer any more.
-    pub fn register(&self, id: RequestId, frame: FrameId) -> Option<Wait> {
+    pub fn register(&self, request: SearchRequest) -> Option<Wait> {
         let (answer, answered) = oneshot::channel();
+        let id = request.id.clone();
         let mut table = self.table();
         if table.closed {
             return None;
         }
-        let slot = Slot {
-            frame,
-            asked: false,
-            answer,
+        let time = match table.paused {
+            Some(_) => Time::Left(request.timeout),
+            None => Time::Until(Instant::now() + request.timeout),
         };
-        table.slots.insert(id.clone(), slot);
+        table.slots.push(Slot {
+            request,
+            asked: false,
+            time,
+            answer,
+        });
         Some(Wait {
             id,
             answered,
@@ -56,16 +84,54 @@ impl Pending {
     /// Hands an answer to whoever waits for it. `false` if nobody does: the id
     /// is unknown, late or repeated.
     pub fn resolve(&self, id: &RequestId, answer: Answer) -> bool {
-        let slot = self.table().slots.remove(id);
+        let slot = self.table().remove(id);
         slot.is_some_and(|slot| slot.answer.send(answer).is_ok())
     }
 
-    /// Notes that the desktop is being asked. `false` if nobody waits for the
-    /// answer any more: do not ask.
-    pub fn ask(&self, id: &RequestId) -> bool {
+    /// What the desktop is now to be asked. `None` if it was asked before, or
+    /// nobody waits for the answer any more: do not ask.
+    pub fn ask(&self, id: &RequestId) -> Option<SearchRequest> {
         let mut table = self.table();
-        let slot = table.slots.get_mut(id);
-        slot.map(|slot| slot.asked = true).is_some()
+        let slot = table.slots.iter_mut().find(|slot| slot.request.id == *id)?;
+        (!slot.asked).then(|| slot.ask())
+    }
+
+    /// Nobody is connected: every wait stands still until [`Self::resume`].
+    pub fn pause(&self) {
+        let mut table = self.table();
+        let now = Instant::now();
+        table.paused = Some(now);
+        for slot in &mut table.slots {
+            if let Time::Until(deadline) = slot.time {
+                slot.time = Time::Left(deadline.saturating_duration_since(now));
+            }
+        }
+    }
+
+    /// Somebody else is connected, or the same again: what they are to be asked,
+    /// whether somebody was asked before or not. Waits go on.
+    pub fn resume(&self) -> Vec<SearchRequest> {
+        let mut table = self.table();
+        table.paused = None;
+        let now = Instant::now();
+        for slot in &mut table.slots {
+            if let Time::Left(left) = slot.time {
+                slot.time = Time::Until(now + left);
+            }
+        }
+        let requests = table.slots.iter_mut().map(Slot::ask).collect();
+        drop(table);
+        self.0.resumed.notify_waiters();
+        requests
+    }
+
+    /// How long time has been standing still for a frame that waits; zero if it
+    /// does not.
+    pub fn paused_for(&self, frame: &FrameId) -> Duration {
+        let table = self.table();
+        let waits = table.slots.iter().any(|slot| slot.request.frame == *frame);
+        let since = table.paused.filter(|_| waits);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Ends every wait of a frame and returns those requests that the desktop
@@ -73,9 +139,11 @@ impl Pending {
     /// another thread the frame's task may not have ended yet.
     pub fn give_up(&self, frame: &FrameId) -> Vec<RequestId> {
         let mut table = self.table();
-        let given_up = table.slots.extract_if(|_, slot| slot.frame == *frame);
+        let given_up = table
+            .slots
+            .extract_if(.., |slot| slot.request.frame == *frame);
         given_up
-            .filter_map(|(id, slot)| slot.asked.then_some(id))
+            .filter_map(|slot| slot.asked.then_some(slot.request.id))
             .collect()
     }
 
@@ -96,8 +164,39 @@ impl Pending {
         self.len() == 0
     }
 
+    /// When the wait ends; `None` while time stands still, or once it is over.
+    fn deadline(&self, id: &RequestId) -> Option<Instant> {
+        let table = self.table();
+        let slot = table.slots.iter().find(|slot| slot.request.id == *id)?;
+        match slot.time {
+            Time::Until(deadline) => Some(deadline),
+            Time::Left(_) => None,
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().expect("no holder of this lock panics")
+        self.0.table.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Table {
+    fn remove(&mut self, id: &RequestId) -> Option<Slot> {
+        let at = self.slots.iter().position(|slot| slot.request.id == *id)?;
+        Some(self.slots.remove(at))
+    }
+}
+
+impl Slot {
+    fn ask(&mut self) -> SearchRequest {
+        self.asked = true;
+        let timeout = match self.time {
+            Time::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
+            Time::Left(left) => left,
+        };
+        SearchRequest {
+            timeout,
+            ..self.request.clone()
+        }
     }
 }
 
@@ -110,67 +209,125 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Waits for the answer, as long as somebody can still give it: the caller
-    /// sets the deadline. `None` if nobody can.
-    pub async fn answer(&mut self) -> Option<Answer> {
-        (&mut self.answered).await.ok()
+    /// Waits for the answer until the request's time is over.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn answer(&mut self) -> Result<Vec<Hit>, Miss> {
+        let Self {
+            id,
+            answered,
+            pending,
+        } = self;
+        loop {
+            // Before the look at the table, so that nothing is missed after it.
+            let resumed = pending.0.resumed.notified();
+            let deadline = pending.deadline(id);
+            let over = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => resumed.await,
+                }
+            };
+            tokio::select! {
+                biased;
+                answer = &mut *answered => return match answer {
+                    Ok(answer) => answer.map_err(Miss::Failed),
+                    Err(_) => Err(Miss::Gone),
+                },
+                () = over => {}
+            }
+            let moved = pending.deadline(id) != deadline;
+            if deadline.is_some() && !moved {
+                return Err(Miss::TimedOut);
+            }
+        }
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.pending.table().slots.remove(&self.id);
+        self.pending.table().remove(&self.id);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::SearchKind;
 
-    fn ids(n: u8) -> (RequestId, FrameId) {
-        (
-            RequestId::new(format!("r{n}")),
-            FrameId::new(format!("f{n}")),
-        )
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn request(id: &str, frame: &str) -> SearchRequest {
+        SearchRequest {
+            id: RequestId::new(id),
+            frame: FrameId::new(frame),
+            kind: SearchKind::Similar,
+            query: "the lease".to_owned(),
+            timeout: TIMEOUT,
+            trace: None,
+        }
     }
 
     #[tokio::test]
     async fn a13_only_the_first_answer_to_an_open_request_counts() {
         let pending = Pending::default();
-        let (request, frame) = ids(1);
-        let mut wait = pending.register(request.clone(), frame).unwrap();
-        assert!(!pending.resolve(&ids(2).0, Ok(vec![])), "unknown");
-        assert!(pending.resolve(&request, Err("first".into())));
-        assert!(!pending.resolve(&request, Ok(vec![])), "repeated");
-        assert_eq!(wait.answer().await, Some(Err("first".into())));
+        let one = RequestId::new("1");
+        let mut wait = pending.register(request("1", "f")).unwrap();
+        assert!(
+            !pending.resolve(&RequestId::new("2"), Ok(vec![])),
+            "unknown"
+        );
+        assert!(pending.resolve(&one, Err("first".into())));
+        assert!(!pending.resolve(&one, Ok(vec![])), "repeated");
+        assert_eq!(wait.answer().await, Err(Miss::Failed("first".into())));
         drop(wait);
-        assert!(!pending.resolve(&request, Ok(vec![])), "late");
+        assert!(!pending.resolve(&one, Ok(vec![])), "late");
     }
 
     #[tokio::test]
     async fn a_dropped_wait_frees_its_place_and_a_closed_table_ends_every_wait() {
         let pending = Pending::default();
-        let (one, two) = (ids(1), ids(2));
-        drop(pending.register(one.0, one.1));
+        drop(pending.register(request("1", "f")));
         assert!(pending.is_empty());
-        let mut wait = pending.register(two.0.clone(), two.1.clone()).unwrap();
+        let mut wait = pending.register(request("2", "f")).unwrap();
         pending.close();
-        assert_eq!(wait.answer().await, None);
-        assert!(pending.register(ids(3).0, ids(3).1).is_none());
+        assert_eq!(wait.answer().await, Err(Miss::Gone));
+        assert!(pending.register(request("3", "f")).is_none());
     }
 
     #[tokio::test]
     async fn a_frame_given_up_names_what_the_desktop_was_asked_and_asks_nothing_more() {
         let pending = Pending::default();
-        let (frame, other) = (ids(1).1, ids(2).1);
-        let asked = pending.register(ids(1).0, frame.clone()).unwrap();
-        let mut unasked = pending.register(ids(2).0, frame.clone()).unwrap();
-        let _other = pending.register(ids(3).0, other).unwrap();
-        assert!(pending.ask(&ids(1).0));
-        assert_eq!(pending.give_up(&frame), vec![ids(1).0]);
-        assert!(!pending.ask(&ids(2).0));
-        assert_eq!(unasked.answer().await, None);
+        let frame = FrameId::new("f");
+        let asked = pending.register(request("1", "f")).unwrap();
+        let mut unasked = pending.register(request("2", "f")).unwrap();
+        let _other = pending.register(request("3", "g")).unwrap();
+        assert!(pending.ask(&RequestId::new("1")).is_some());
+        assert!(pending.ask(&RequestId::new("1")).is_none(), "asked once");
+        assert_eq!(pending.give_up(&frame), vec![RequestId::new("1")]);
+        assert!(pending.ask(&RequestId::new("2")).is_none());
+        assert_eq!(unasked.answer().await, Err(Miss::Gone));
         assert_eq!(pending.len(), 1, "other frames keep theirs");
         drop(asked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_stands_still_while_nobody_can_be_asked() {
+        let pending = Pending::default();
+        let began = Instant::now();
+        let mut early = pending.register(request("1", "f")).unwrap();
+        pending.ask(&RequestId::new("1"));
+        let waiting = tokio::join!(early.answer(), async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            pending.pause();
+            let late = pending.register(request("2", "f"));
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            let left: Vec<_> = pending.resume().iter().map(|ask| ask.timeout).collect();
+            assert_eq!(left, [Duration::from_secs(6), TIMEOUT], "both are asked");
+            late
+        });
+        assert_eq!(waiting.0, Err(Miss::TimedOut));
+        assert_eq!(began.elapsed(), Duration::from_secs(110));
     }
 }

@@ -12,7 +12,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 use tonic::service::LayerExt;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -29,8 +28,8 @@ use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
-use crate::session::{self, Caller, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
-use crate::telemetry::{SessionEnd, TraceContext};
+use crate::session::{Caller, Connection, Lobby, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
+use crate::telemetry::{Metrics, TraceContext};
 
 /// A name in the health service that is SERVING from the first to the last
 /// moment, whatever tokens and drains do: for liveness probes, which must not
@@ -130,17 +129,15 @@ impl Tls {
 pub struct Door {
     /// Judges tokens.
     pub verifier: Verifier,
-    /// Limits of each session.
-    pub limits: session::Options,
-    /// The rest of the house.
-    pub tools: session::Tools,
-    /// How sessions are told to stop.
-    pub stop: Stop,
-    /// Where sessions run, so that their end can be awaited.
-    pub sessions: TaskTracker,
+    /// Where streams become sessions.
+    pub lobby: Lobby,
+    /// How streams are judged is counted here.
+    pub metrics: Metrics,
+    /// No more streams are taken from then on.
+    pub stopping: CancellationToken,
 }
 
-/// Serves on the listener until `door.stop.soft`, and then until the streams
+/// Serves on the listener until `door.stopping`, and then until the streams
 /// that are open are over. Health says SERVING while tokens can be judged, until
 /// the stop; of [`ALIVE`], always.
 ///
@@ -151,10 +148,10 @@ pub async fn serve(
     options: Options,
     door: Door,
 ) -> Result<(), tonic::transport::Error> {
-    let stopped = door.stop.soft.clone();
+    let stopped = door.stopping.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
-    let guard = Guard::new(door.verifier.clone(), door.tools.metrics.clone());
+    let guard = Guard::new(door.verifier.clone(), door.metrics.clone());
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
     let mut server = server(options.keepalive);
     if let Some(tls) = options.tls {
@@ -241,7 +238,7 @@ impl ProactiveAi for Door {
         &self,
         request: Request<Streaming<ClientEvent>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        if self.stop.soft.is_cancelled() {
+        if self.stopping.is_cancelled() {
             return Err(shutting_down());
         }
         let header = |name: &str| {
@@ -266,19 +263,13 @@ impl ProactiveAi for Door {
             trace,
         };
         let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
-        let session = Session::new(
-            caller,
-            self.limits,
-            self.tools.clone(),
-            self.stop.clone(),
-            to_client,
-        );
         let (ended, end) = oneshot::channel();
-        let running = session.run(messages::inputs(body, MAX_MESSAGE).boxed());
-        self.sessions.spawn(running.map(|end| {
-            // Nobody listens if the client is gone.
-            let _ = ended.send(end);
-        }));
+        self.lobby.open(Connection {
+            caller,
+            inputs: messages::inputs(body, MAX_MESSAGE).boxed(),
+            to_client,
+            ended,
+        });
         Ok(Response::new(answers(messages, end).boxed()))
     }
 }
@@ -286,7 +277,7 @@ impl ProactiveAi for Door {
 /// What the client is told, and how its stream ends.
 fn answers(
     messages: mpsc::Receiver<Box<ServerMessage>>,
-    end: oneshot::Receiver<SessionEnd>,
+    end: oneshot::Receiver<StreamEnd>,
 ) -> impl Stream<Item = Result<ServerEvent, Status>> {
     let events = ReceiverStream::new(messages).map(|message| Ok(outbound::event(*message)));
     let farewell = end
@@ -296,19 +287,35 @@ fn answers(
 }
 
 /// What a stream ends with; `None` if its session crashed.
-fn farewell(end: Option<SessionEnd>) -> Vec<Result<ServerEvent, Status>> {
-    match end {
-        Some(SessionEnd::Closed | SessionEnd::Lost) => vec![],
-        Some(SessionEnd::Drained) => vec![Err(shutting_down())],
-        Some(SessionEnd::SlowClient) => {
+fn farewell(end: Option<StreamEnd>) -> Vec<Result<ServerEvent, Status>> {
+    let status = match end {
+        Some(StreamEnd::Closed | StreamEnd::Lost | StreamEnd::TakenUp) => return vec![],
+        Some(StreamEnd::Drained) => shutting_down(),
+        Some(StreamEnd::SlowClient) => {
             let message = "The client left its answers unread for too long; reconnect.";
-            vec![Err(Status::resource_exhausted(message))]
+            Status::resource_exhausted(message)
         }
-        Some(SessionEnd::Crashed) | None => {
+        Some(StreamEnd::NoHello) => {
+            let message = "Neither a hello nor a frame came in time; say hello first.";
+            Status::deadline_exceeded(message)
+        }
+        Some(StreamEnd::Silent) => {
+            let message = "The client promised heartbeats and was silent; reconnect.";
+            Status::unavailable(message)
+        }
+        Some(StreamEnd::Expired) => {
+            let message = "The stream has grown too old; reconnect with a fresh token.";
+            Status::unavailable(message)
+        }
+        Some(StreamEnd::NotYours) => {
+            Status::permission_denied("That session belongs to another user.")
+        }
+        None => {
             let message = "The session failed; open a new one.";
-            vec![Ok(outbound::crashed()), Err(Status::internal(message))]
+            return vec![Ok(outbound::crashed()), Err(Status::internal(message))];
         }
-    }
+    };
+    vec![Err(status)]
 }
 
 fn shutting_down() -> Status {
@@ -317,6 +324,7 @@ fn shutting_down() -> Status {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::task::TaskTracker;
     use tonic::Code;
 
     use super::*;

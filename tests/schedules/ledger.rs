@@ -24,6 +24,8 @@ pub(crate) struct Ledger {
     context: Option<&'static str>,
     /// A client of 1.1 said hello.
     spoke_1_1: bool,
+    /// A hello or a frame was taken.
+    begun: bool,
     draining: bool,
     halted: bool,
     closed: bool,
@@ -65,6 +67,7 @@ enum State {
 impl Ledger {
     /// The session takes this from the client.
     pub(crate) fn take(&mut self, deed: &Deed, fog: bool) {
+        self.begun |= matches!(deed, Deed::Hello { .. } | Deed::Frame { .. });
         match deed {
             Deed::Hello {
                 version,
@@ -255,7 +258,8 @@ impl Ledger {
             SessionEnd::Lost => self.lost,
             SessionEnd::SlowClient => self.paused,
             SessionEnd::Drained => self.draining || self.halted,
-            SessionEnd::Crashed => false,
+            SessionEnd::NoHello => !self.begun,
+            SessionEnd::Expired | SessionEnd::Crashed => false,
         };
         if !plausible {
             self.blame(&format!("the session ended as {end:?}"));

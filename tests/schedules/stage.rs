@@ -1,20 +1,20 @@
 //! Plays one schedule: the session, its client and the clock, in one task.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context as Polled, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Context, Frame, FrameId, Hit, Principal, ScreenText, Uid};
 use proactive::session::{
-    Caller, ClientMessage, Hello, Input, Refusal, RefusalCode, ServerMessage, Session, Stop, Tools,
+    Caller, ClientMessage, Connection, Hello, Input, Lobby, Refusal, RefusalCode, ServerMessage,
+    Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::tools::Pending;
@@ -22,8 +22,9 @@ use proactive::world::World;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
 
 use super::ledger::Ledger;
 use super::model;
@@ -42,7 +43,7 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new() -> Self {
         let metrics = Metrics::new();
-        let now = "2026-11-21T10:00:00Z".parse().expect("a valid time");
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().expect("a valid time");
         let world = World::fixed(now, 0);
         let analyst = Analyst::new(
             analysis::Options::default(),
@@ -52,7 +53,7 @@ impl House {
         );
         let principal = Principal {
             uid: Uid::new("somebody"),
-            expires_at: now,
+            expires_at: now + SignedDuration::from_hours(1),
             plan: None,
         };
         Self {
@@ -104,14 +105,9 @@ impl House {
     async fn stage(&self, seed: u64, plan: Plan, trace: Option<&mut String>) -> Option<String> {
         let stop = Stop::default();
         let (to_client, from_server) = mpsc::channel(plan.queue);
-        let tools = self.tools.clone();
-        let session = Session::new(
-            self.caller.clone(),
-            plan.options,
-            tools,
-            stop.clone(),
-            to_client,
-        );
+        let running = TaskTracker::new();
+        let lobby = Lobby::new(plan.options, self.tools.clone(), stop.clone(), running);
+        let session = Session::new(&self.caller, &lobby);
         let pending = session.pending();
         let start = Instant::now();
         let mut stage = Stage {
@@ -131,21 +127,28 @@ impl House {
             stage.plan(start + after, deed);
         }
         let latest = stage.agenda.keys().next_back().map_or(start, |key| key.0);
-        let stage = Rc::new(RefCell::new(stage));
-        let mut session = pin!(session.run(Mouth(stage.clone())));
+        let stage = Arc::new(Mutex::new(stage));
+        let (ended, _) = oneshot::channel();
+        let connection = Connection {
+            caller: self.caller.clone(),
+            inputs: Box::pin(Mouth(stage.clone())),
+            to_client,
+            ended,
+        };
+        let mut session = pin!(session.run(connection, None));
         let end = loop {
-            let due = stage.borrow().agenda.keys().next().map(|key| key.0);
+            let due = lock(&stage).agenda.keys().next().map(|key| key.0);
             tokio::select! {
                 biased;
                 end = &mut session => break Some(end),
-                () = poll_fn(|polled| stage.borrow_mut().poll_heard(polled)) => {}
+                () = poll_fn(|polled| lock(&stage).poll_heard(polled)) => {}
                 () = sleep_until(due.unwrap_or(start)), if due.is_some() => {
-                    stage.borrow_mut().act();
+                    lock(&stage).act();
                 }
                 () = sleep_until(latest + PATIENCE) => break None,
             }
         };
-        let mut stage = stage.borrow_mut();
+        let mut stage = lock(&stage);
         stage.finish(end);
         if end.is_some() && !pending.is_empty() {
             stage.ledger.blame("a search is left in the table");
@@ -284,14 +287,19 @@ impl Stage {
 }
 
 /// The client's side of the stream.
-struct Mouth(Rc<RefCell<Stage>>);
+struct Mouth(Arc<Mutex<Stage>>);
+
+/// Never held while the session is polled.
+fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {
+    stage.lock().expect("nobody panics while holding the stage")
+}
 
 impl Stream for Mouth {
     type Item = Input;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Polled<'_>) -> Poll<Option<Input>> {
         // The stage is part of the same task, so nobody has to be woken.
-        match self.0.borrow_mut().take() {
+        match lock(&self.0).take() {
             Some(Deed::Close) => Poll::Ready(None),
             Some(deed) => Poll::Ready(Some(input(deed))),
             None => Poll::Pending,

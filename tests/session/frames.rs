@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use proactive::domain::FrameFaultCode;
-use proactive::session::ClientMessage;
+use proactive::session::{ClientMessage, Version};
 
-use super::support::{Core, Desk, Since, hit, nothing, reject, shows, similar, turn};
+use super::support::{Core, Desk, Since, frame, hit, nothing, reject, shows, similar, turn};
 
 const FIVE: Duration = Duration::from_secs(5);
 
@@ -79,10 +79,57 @@ async fn a_frame_whose_id_is_in_flight_is_not_analysed_twice() {
     desk.no_task("w").await;
     assert_eq!((shown(&desk, "a"), shown(&desk, "w")), (1, 1));
     assert_eq!(desk.count("proactive_duplicate_frames_total"), 4);
-    // Once answered it counts anew.
+    desk.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_was_decided_and_is_sent_again_gets_the_same_answer_without_a_call() {
+    let mut desk = slow().greeted_as(Version::V1_1).await;
     desk.frame("a").await;
+    let first = desk.outcome("a").await;
+    desk.frame("a").await;
+    assert_eq!(desk.outcome("a").await, first, "the bill included");
+    assert_eq!(shown(&desk, "a"), 1);
+    assert_eq!(desk.count("proactive_duplicate_frames_total"), 1);
+    desk.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_may_name_another_frame_later_and_a_passing_fault_is_no_answer_for_good() {
+    let mut desk = slow().frames_at_once(1).greeted().await;
+    for _ in 0..2 {
+        let mut counted = frame("7");
+        counted.named = false;
+        desk.say(ClientMessage::Frame(Box::new(counted))).await;
+        desk.no_task("7").await;
+    }
+    assert_eq!(shown(&desk, "7"), 2);
+    for id in ["a", "b", "c"] {
+        desk.frame(id).await;
+    }
+    let fault = desk.fault("b").await;
+    assert_eq!(fault.code, FrameFaultCode::Superseded);
     desk.no_task("a").await;
-    assert_eq!(shown(&desk, "a"), 2);
+    desk.no_task("c").await;
+    desk.frame("b").await;
+    desk.no_task("b").await;
+    desk.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_32_answers_are_remembered() {
+    let mut desk = slow().greeted().await;
+    let ids: Vec<_> = (0..33).map(|n| format!("f{n}")).collect();
+    for id in &ids {
+        desk.frame(id).await;
+        desk.no_task(id).await;
+    }
+    for id in [&ids[0], &ids[2], &ids[32]] {
+        desk.frame(id).await;
+        desk.no_task(id).await;
+    }
+    let shown: Vec<_> = ids.iter().map(|id| shown(&desk, id)).collect();
+    assert_eq!((shown[0], shown[2], shown[32]), (2, 1, 1));
     desk.close().await;
 }
 

@@ -117,14 +117,13 @@ async fn a13_a_late_result_is_discarded_and_does_not_reach_the_next_frame() {
     let late = desk.search().await;
     desk.search_called_off().await;
     desk.no_task("f").await;
-    // The same frame again: another search, with an id of its own.
-    desk.frame("f").await;
+    desk.frame("g").await;
     let request = desk.search().await;
     assert_ne!(late.id, request.id);
     desk.answer(&late, Ok(vec![hit()])).await;
     desk.silence(Duration::from_secs(5)).await;
     desk.answer(&request, Ok(vec![])).await;
-    desk.outcome("f").await;
+    desk.outcome("g").await;
     assert_eq!(
         answered(&desk.views()[2])[0]["functionResponse"]["response"]["output"]["count"],
         0

@@ -1,27 +1,31 @@
 //! A session with a scripted model, and the desktop that talks to it.
 
+mod desk;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::Stream;
+use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{
-    ActiveTask, Context, Decision, Frame, FrameFault, FrameId, Hit, MatchType, Outcome, Principal,
-    RequestId, ScreenText, Task, TaskStatus, Uid,
+    ActiveTask, Context, Frame, FrameId, Hit, MatchType, Principal, ScreenText, TaskStatus, Uid,
 };
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    self, Caller, ClientMessage, Hello, Input, OUTBOUND_QUEUE, Ready, ServerMessage, Session, Stop,
-    Tools, Version,
+    self, Caller, Connection, Input, Lobby, OUTBOUND_QUEUE, Session, Stop, Tools, Version,
 };
-use proactive::telemetry::{Metrics, SessionEnd};
-use proactive::tools::{Answer, Pending, SearchRequest};
+use proactive::telemetry::Metrics;
+use proactive::tools::Pending;
 use proactive::world::World;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use desk::Desk;
 
 /// Longer than anything a session may take, so that a lost event fails a test
 /// instead of hanging it. Costs nothing: the clock is paused.
@@ -90,42 +94,54 @@ impl Core {
         desk
     }
 
+    /// A server without a client.
+    pub(crate) fn house(self) -> House {
+        let (stop, running) = (Stop::default(), TaskTracker::new());
+        let metrics = Metrics::new();
+        let options = self.options;
+        let views = self.views.clone();
+        let tools = self.tools(&metrics);
+        House {
+            lobby: Lobby::new(options, tools, stop.clone(), running.clone()),
+            running,
+            stop,
+            metrics,
+            views,
+        }
+    }
+
+    fn tools(self, metrics: &Metrics) -> Tools {
+        let world = World::fixed(now(), 7);
+        let model = Arc::new(self.model);
+        Tools {
+            analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
+            world,
+            metrics: metrics.clone(),
+        }
+    }
+
     /// Starts it with a client that speaks by itself.
     pub(crate) fn start_with<S>(self, inputs: impl FnOnce(Pending) -> S) -> Desk
     where
-        S: Stream<Item = Input> + Send + Unpin + 'static,
+        S: Stream<Item = Input> + Send + 'static,
     {
-        let metrics = Metrics::new();
-        let now = "2026-11-21T10:00:00Z".parse().expect("a valid time");
-        let world = World::fixed(now, 7);
-        let analyst = Analyst::new(
-            self.analysis,
-            Arc::new(self.model),
-            world.clone(),
-            metrics.clone(),
-        );
-        let tools = Tools {
-            analyst,
-            world,
-            metrics: metrics.clone(),
-        };
-        let caller = Caller {
-            principal: Principal {
-                uid: Uid::new("somebody"),
-                expires_at: now,
-                plan: None,
-            },
-            device: "desk".into(),
-            platform: String::new(),
-            app_version: String::new(),
-            trace: None,
-        };
+        let (metrics, options, views) = (Metrics::new(), self.options, self.views.clone());
+        let tools = self.tools(&metrics);
         let stop = Stop::default();
+        let lobby = Lobby::new(options, tools, stop.clone(), TaskTracker::new());
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
-        let session = Session::new(caller, self.options, tools, stop.clone(), to_client);
+        let (ended, _) = oneshot::channel();
+        let caller = caller("somebody");
+        let session = Session::new(&caller, &lobby);
         let pending = session.pending();
+        let connection = Connection {
+            caller,
+            inputs: Box::pin(inputs(pending.clone())),
+            to_client,
+            ended,
+        };
         let mut task = JoinSet::new();
-        task.spawn(session.run(inputs(pending.clone())));
+        task.spawn(session.run(connection, None));
         Desk {
             to_server: None,
             from_server,
@@ -133,7 +149,8 @@ impl Core {
             stop,
             pending,
             metrics,
-            views: self.views,
+            views,
+            ended: None,
         }
     }
 
@@ -152,214 +169,71 @@ impl Core {
     }
 }
 
-/// A desktop.
-pub(crate) struct Desk {
-    to_server: Option<mpsc::Sender<Input>>,
-    from_server: mpsc::Receiver<Box<ServerMessage>>,
-    task: JoinSet<SessionEnd>,
+/// A server, and the sessions on it.
+pub(crate) struct House {
+    pub(crate) lobby: Lobby,
+    running: TaskTracker,
     pub(crate) stop: Stop,
-    pub(crate) pending: Pending,
-    pub(crate) metrics: Metrics,
+    metrics: Metrics,
     views: Arc<Mutex<Vec<View>>>,
 }
 
-impl Desk {
-    pub(crate) async fn input(&self, input: Input) {
-        let to_server = self.to_server.as_ref().expect("the desk still speaks");
-        timeout(PATIENCE, to_server.send(input))
+impl House {
+    /// A user's desktop opens a stream.
+    pub(crate) fn connect(&self, uid: &str) -> Desk {
+        let (to_server, inputs) = mpsc::channel(8);
+        let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
+        let (ended, end) = oneshot::channel();
+        self.lobby.open(Connection {
+            caller: caller(uid),
+            inputs: Box::pin(ReceiverStream::new(inputs)),
+            to_client,
+            ended,
+        });
+        Desk {
+            to_server: Some(to_server),
+            from_server,
+            task: JoinSet::new(),
+            stop: self.stop.clone(),
+            pending: Pending::default(),
+            metrics: self.metrics.clone(),
+            views: self.views.clone(),
+            ended: Some(end),
+        }
+    }
+
+    /// All sessions end, and nothing of them is left.
+    pub(crate) async fn empty(self) {
+        self.running.close();
+        timeout(PATIENCE, self.running.wait())
             .await
-            .expect("the session reads")
-            .expect("the session lives");
-    }
-
-    /// An input if the session takes it now.
-    pub(crate) fn try_input(&self, input: Input) -> bool {
-        let to_server = self.to_server.as_ref().expect("the desk still speaks");
-        to_server.try_send(input).is_ok()
-    }
-
-    pub(crate) async fn say(&self, message: ClientMessage) {
-        self.input(Input::Message(message)).await;
-    }
-
-    pub(crate) async fn hello(&self, version: Version, name: &str, context: Option<Box<Context>>) {
-        let context_version = name.to_owned();
-        self.say(ClientMessage::Hello(Hello {
-            version,
-            context_version,
-            context,
-            ..Hello::default()
-        }))
-        .await;
-    }
-
-    /// Sends a frame whose text is its id.
-    pub(crate) async fn frame(&self, id: &str) {
-        self.say(ClientMessage::Frame(Box::new(frame(id)))).await;
-    }
-
-    pub(crate) async fn frame_with(&self, id: &str, context: Box<Context>) {
-        let mut frame = frame(id);
-        frame.context = Some(context);
-        self.say(ClientMessage::Frame(Box::new(frame))).await;
-    }
-
-    pub(crate) async fn cancel(&self, id: &str) {
-        self.say(ClientMessage::CancelFrame(FrameId::new(id))).await;
-    }
-
-    pub(crate) async fn answer(&self, request: &SearchRequest, answer: Answer) {
-        self.answer_id(&request.id, answer).await;
-    }
-
-    pub(crate) async fn answer_id(&self, request: &RequestId, answer: Answer) {
-        self.say(ClientMessage::ToolResult(request.clone(), answer))
-            .await;
-    }
-
-    /// Closes the desk's side of the stream.
-    pub(crate) fn half_close(&mut self) {
-        self.to_server = None;
-    }
-
-    /// Stops reading for good, as a broken connection does.
-    pub(crate) fn stop_reading(&mut self) {
-        self.from_server.close();
-        while self.from_server.try_recv().is_ok() {}
-    }
-
-    /// What the session says next; `None` if it has ended.
-    pub(crate) async fn heard(&mut self) -> Option<ServerMessage> {
-        timeout(PATIENCE, self.from_server.recv())
-            .await
-            .expect("the session says something or ends")
-            .map(|message| *message)
-    }
-
-    /// What the session says next.
-    pub(crate) async fn next(&mut self) -> ServerMessage {
-        self.heard().await.expect("the session lives")
-    }
-
-    pub(crate) async fn ready(&mut self) -> Ready {
-        match self.next().await {
-            ServerMessage::Ready(ready) => *ready,
-            other => panic!("not the answer to a hello: {other:?}"),
-        }
-    }
-
-    pub(crate) async fn search(&mut self) -> SearchRequest {
-        match self.next().await {
-            ServerMessage::Search(request) => *request,
-            other => panic!("not a search: {other:?}"),
-        }
-    }
-
-    pub(crate) async fn search_called_off(&mut self) -> (RequestId, FrameId) {
-        match self.next().await {
-            ServerMessage::CancelSearch { request, frame, .. } => (request, frame),
-            other => panic!("not a search called off: {other:?}"),
-        }
-    }
-
-    /// The next message is this frame's decision.
-    pub(crate) async fn outcome(&mut self, id: &str) -> Outcome {
-        match self.next().await {
-            ServerMessage::Answer(answer) if answer.frame.as_str() == id => {
-                let result = Arc::unwrap_or_clone(answer).result;
-                result.unwrap_or_else(|fault| panic!("not the outcome of {id}: {fault:?}"))
-            }
-            other => panic!("not the outcome of {id}: {other:?}"),
-        }
-    }
-
-    /// The next message is this frame's decision that there is no task.
-    pub(crate) async fn no_task(&mut self, id: &str) -> String {
-        match self.outcome(id).await.decision {
-            Decision::NoTask { reason } => reason,
-            other => panic!("not NO_TASK_FOUND: {other:?}"),
-        }
-    }
-
-    /// The next message is this frame's task.
-    pub(crate) async fn task(&mut self, id: &str) -> Task {
-        match self.outcome(id).await.decision {
-            Decision::Extract(task) => *task,
-            other => panic!("not EXTRACT_TASK: {other:?}"),
-        }
-    }
-
-    /// The next message is this frame's error.
-    pub(crate) async fn fault(&mut self, id: &str) -> FrameFault {
-        match self.next().await {
-            ServerMessage::Answer(answer) if answer.frame.as_str() == id => {
-                let result = Arc::unwrap_or_clone(answer).result;
-                result.expect_err("the frame got no decision")
-            }
-            other => panic!("not the fault of {id}: {other:?}"),
-        }
-    }
-
-    /// Nothing is said for that long.
-    pub(crate) async fn silence(&mut self, time: Duration) {
-        if let Ok(said) = timeout(time, self.from_server.recv()).await {
-            panic!("said in what should be silence: {said:?}");
-        }
-    }
-
-    /// Everything that can happen now has happened. (The clock is paused: it
-    /// moves only when every task waits.)
-    pub(crate) async fn settle(&self) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-
-    /// What the model was shown, call by call.
-    pub(crate) fn views(&self) -> Vec<View> {
-        self.views
-            .lock()
-            .expect("no test panics while it holds the views")
-            .clone()
-    }
-
-    /// One number of the metrics page; 0 if it is not there.
-    pub(crate) fn count(&self, metric: &str) -> u64 {
+            .expect("all sessions end");
+        assert_eq!(self.lobby.known(), (0, 0));
         let page = self.metrics.render();
-        let line = page
-            .lines()
-            .find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
-        line.map_or(0, |number| number.parse().expect("a whole number"))
-    }
-
-    /// Reads to the end. Whatever happened, nothing of the session is left.
-    pub(crate) async fn end(mut self) -> (SessionEnd, Vec<ServerMessage>) {
-        let mut rest = Vec::new();
-        let reading = async {
-            while let Some(message) = self.from_server.recv().await {
-                rest.push(*message);
-            }
-        };
-        timeout(PATIENCE, reading).await.expect("the session ends");
-        (self.over().await, rest)
-    }
-
-    /// The session ends by itself, also if nobody reads.
-    pub(crate) async fn over(&mut self) -> SessionEnd {
-        let ended = timeout(PATIENCE, self.task.join_next()).await;
-        let end = ended
-            .expect("the session ends")
-            .expect("it was not joined before")
-            .expect("it does not crash");
-        assert!(self.pending.is_empty(), "a search is left behind");
-        for gauge in ["proactive_sessions", "proactive_frames_in_flight"] {
-            assert_eq!(self.count(gauge), 0, "{gauge}");
+        for gauge in ["sessions", "sessions_away", "frames_in_flight"] {
+            let line = format!("\nproactive_{gauge} 0\n");
+            assert!(page.contains(&line), "{gauge}");
         }
-        end
     }
+}
 
-    /// Closes the desk's side; the session ends, and has nothing more to say.
-    pub(crate) async fn close(mut self) {
-        self.half_close();
-        assert_eq!(self.end().await, (SessionEnd::Closed, vec![]));
+/// The day of all tests.
+fn now() -> Timestamp {
+    "2026-11-21T10:00:00Z".parse().expect("a valid time")
+}
+
+/// A user's desktop, with a token for the next hour.
+pub(crate) fn caller(uid: &str) -> Caller {
+    Caller {
+        principal: Principal {
+            uid: Uid::new(uid),
+            expires_at: now() + SignedDuration::from_hours(1),
+            plan: None,
+        },
+        device: "desk".into(),
+        platform: String::new(),
+        app_version: String::new(),
+        trace: None,
     }
 }
 

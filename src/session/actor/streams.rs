@@ -1,0 +1,179 @@
+//! A session and its streams: how one begins, is lost, is taken up by another,
+//! and how the client is told to look for the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::line::Line;
+use super::super::lobby::Arrival;
+use super::super::timers::Due;
+use super::super::{GoAway, Hello, Ready, Resumable, Resumed, ServerMessage, StreamEnd, Version};
+use super::Session;
+use crate::analysis::Background;
+use crate::domain::SearchKind;
+use crate::telemetry::SessionEnd;
+
+impl Session {
+    pub(super) fn attend_to(&mut self, due: Due) -> Option<SessionEnd> {
+        match due {
+            Due::Beat => {
+                self.say(ServerMessage::Heartbeat(self.tools.world.now()));
+                None
+            }
+            Due::GoAway => {
+                let reason = "The stream, or the token that opened it, is growing old.";
+                let left = self.line.as_ref().map(|line| line.timers.left());
+                self.say_go_away(reason, left.unwrap_or_default(), self.registered.is_some());
+                None
+            }
+            Due::NoHello => Some(SessionEnd::NoHello),
+            Due::Silent => self.lose_stream(StreamEnd::Silent),
+            Due::End => self.lose_stream(StreamEnd::Expired),
+        }
+    }
+
+    /// The client has closed its side on purpose: it will not come back.
+    pub(super) fn half_close(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.half_closed = true;
+        }
+        self.registered = None;
+        // Nobody can answer a search any more.
+        self.pending.close();
+    }
+
+    /// The stream is of no more use. The session stays, if its client may come back.
+    pub(super) fn lose_stream(&mut self, end: StreamEnd) -> Option<SessionEnd> {
+        let may_return = self.drain_ends.is_none();
+        let Some(registered) = self.registered.as_mut().filter(|_| may_return) else {
+            return Some(match end {
+                StreamEnd::Expired => SessionEnd::Expired,
+                _ => SessionEnd::Lost,
+            });
+        };
+        self.pending.pause();
+        registered.leaves(self.frames.bytes());
+        self.away_until = Some(Instant::now() + self.options.resume_grace);
+        self.end_stream(end);
+        None
+    }
+
+    pub(super) fn end_stream(&mut self, end: StreamEnd) {
+        if let Some(line) = self.line.take() {
+            line.end(end);
+        }
+    }
+
+    /// The client is back, perhaps before its old stream was given up.
+    pub(super) fn welcome_back(&mut self, arrival: Arrival) {
+        let Arrival {
+            connection,
+            hello,
+            received,
+        } = arrival;
+        self.end_stream(StreamEnd::TakenUp);
+        self.away_until = None;
+        if let Some(registered) = &mut self.registered {
+            registered.returns();
+        }
+        self.line = Some(Line::new(connection, &self.options, &self.tools.world));
+        self.totals.resumes += 1;
+        self.answers.confirm(received);
+        let resumed = Resumed {
+            in_flight: self.frames.ids(),
+            answered: self.answers.frames(),
+        };
+        self.greet(hello, Some(resumed));
+        let unconfirmed: Vec<_> = self.answers.unconfirmed().cloned().collect();
+        for answer in unconfirmed {
+            self.say(ServerMessage::Answer(answer));
+        }
+        for request in self.pending.resume() {
+            self.ask(request);
+        }
+    }
+
+    pub(super) fn greet(&mut self, hello: Hello, resumed: Option<Resumed>) {
+        let since_1_1 = hello.version >= Version::V1_1;
+        let beat = since_1_1.then_some(self.options.heartbeat_interval);
+        if let Some(line) = &mut self.line {
+            line.timers.begun();
+            line.timers.set_heartbeats(beat, hello.heartbeat_interval);
+        }
+        self.version = hello.version;
+        self.utc_offset = hello.utc_offset;
+        // A hello without tasks keeps those it names by their version.
+        let known = self.background.take();
+        self.background = match hello.context {
+            Some(context) => Some(Arc::new(Background::new(*context))),
+            None => known.filter(|known| known.version == hello.context_version),
+        };
+        let may_return = hello.resume.is_some() && self.drain_ends.is_none();
+        if may_return && self.registered.is_none() {
+            self.registered = Some(self.lobby.register(self.id.clone(), self.uid.clone()));
+            self.answers.number();
+        }
+        let resume = self.registered.as_ref().filter(|_| may_return);
+        let resume = resume.map(|registered| {
+            Box::new(Resumable {
+                secret: registered.secret.clone(),
+                within: self.options.resume_grace,
+                resumed,
+            })
+        });
+        self.say(ServerMessage::Ready(Box::new(Ready {
+            session: self.id.clone(),
+            version: hello.version,
+            context_version: hello.context_version,
+            max_iterations: self.tools.analyst.options().max_iterations,
+            searches: SearchKind::ALL,
+            heartbeat_interval: self.options.heartbeat_interval,
+            resume,
+        })));
+        if let Some(ends) = self.drain_ends {
+            self.say_goodbye(ends);
+        }
+    }
+
+    pub(super) fn drain(&mut self) -> Option<SessionEnd> {
+        if self.line.is_none() {
+            // Its client finds no way in here any more.
+            return Some(SessionEnd::Drained);
+        }
+        let ends = Instant::now() + self.options.drain_grace;
+        self.drain_ends = Some(ends);
+        self.say_goodbye(ends);
+        None
+    }
+
+    fn say_goodbye(&mut self, ends: Instant) {
+        let left = ends.saturating_duration_since(Instant::now());
+        self.say_go_away("The server is shutting down.", left, false);
+    }
+
+    fn say_go_away(&mut self, reason: &'static str, time_left: Duration, resumable: bool) {
+        if self.version >= Version::V1_1 {
+            let spread = self.options.reconnect_spread.min(time_left / 2);
+            self.say(ServerMessage::GoAway(Box::new(GoAway {
+                reason,
+                time_left,
+                reconnect_delay: self.tools.world.up_to(spread),
+                resumable,
+            })));
+        }
+    }
+}
+
+/// How the stream in force ends with its session.
+pub(super) fn end_with(end: SessionEnd) -> StreamEnd {
+    match end {
+        SessionEnd::Closed => StreamEnd::Closed,
+        SessionEnd::Lost | SessionEnd::Crashed => StreamEnd::Lost,
+        SessionEnd::SlowClient => StreamEnd::SlowClient,
+        SessionEnd::Drained => StreamEnd::Drained,
+        SessionEnd::NoHello => StreamEnd::NoHello,
+        SessionEnd::Expired => StreamEnd::Expired,
+    }
+}

@@ -1,0 +1,133 @@
+//! One stream of a session's client, in force until it breaks, ends or another
+//! takes its place.
+
+use std::future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+
+use super::outbox::{Flush, Outbox};
+use super::timers::{Due, Timers};
+use super::{Caller, Input, Options, ServerMessage};
+use crate::world::World;
+
+/// What the client says, in order; it ends when the client closes its side.
+pub type Inputs = Pin<Box<dyn Stream<Item = Input> + Send>>;
+
+/// A stream that a transport has opened, as it hands it over.
+pub struct Connection {
+    /// Who opened it.
+    pub caller: Caller,
+    /// What the client says.
+    pub inputs: Inputs,
+    /// What it is told.
+    pub to_client: mpsc::Sender<Box<ServerMessage>>,
+    /// Learns how the stream is to end, after `to_client` is dropped. Dropped
+    /// without a word, if the session crashed.
+    pub ended: oneshot::Sender<StreamEnd>,
+}
+
+impl Connection {
+    /// Ends the stream.
+    pub(super) fn end(self, end: StreamEnd) {
+        drop(self.to_client);
+        // Nobody listens if the client is gone.
+        let _ = self.ended.send(end);
+    }
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The client closed its side, and everything was answered.
+    Closed,
+    /// The connection broke: nobody is left to tell.
+    Lost,
+    /// The server is shutting down.
+    Drained,
+    /// The client left its answers unread for too long.
+    SlowClient,
+    /// Neither a hello nor a frame came in time.
+    NoHello,
+    /// The client broke its promise to be heard.
+    Silent,
+    /// The stream has grown old, or the token that opened it.
+    Expired,
+    /// Another stream of the client has taken the session up.
+    TakenUp,
+    /// It asked for another user's session.
+    NotYours,
+}
+
+/// The stream in force.
+pub(super) struct Line {
+    pub(super) inputs: Inputs,
+    pub(super) outbox: Outbox,
+    pub(super) timers: Timers,
+    ended: oneshot::Sender<StreamEnd>,
+    /// The client has closed its side.
+    pub(super) half_closed: bool,
+}
+
+impl Line {
+    /// Takes a stream over. Its token, and the age that any stream may reach, bound
+    /// its life from now on.
+    pub(super) fn new(connection: Connection, options: &Options, world: &World) -> Self {
+        let Connection {
+            caller,
+            inputs,
+            to_client,
+            ended,
+        } = connection;
+        let valid = caller.principal.expires_at.duration_since(world.now());
+        let valid = Duration::try_from(valid).unwrap_or_default();
+        // Streams that opened together, after a restart, do not all end together.
+        let age = options.max_age - world.up_to(options.max_age / 10);
+        let life = age.min(valid + options.token_leeway);
+        Self {
+            inputs,
+            outbox: Outbox::new(to_client, options.slow_client_limit),
+            timers: Timers::new(
+                options.hello_timeout,
+                life,
+                options.go_away_notice.min(life / 4),
+            ),
+            ended,
+            half_closed: false,
+        }
+    }
+
+    /// Says what still fits, and ends the stream.
+    pub(super) fn end(mut self, end: StreamEnd) {
+        self.outbox.say_what_fits();
+        drop(self.outbox);
+        // Nobody listens if the client is gone.
+        let _ = self.ended.send(end);
+    }
+}
+
+/// What happens next with what is unsaid, if there is a stream. Cancel-safe.
+pub(super) async fn flush(outbox: Option<&mut Outbox>) -> Flush {
+    match outbox {
+        Some(outbox) => outbox.flush().await,
+        None => future::pending().await,
+    }
+}
+
+/// What is due next, if there is a stream. Cancel-safe.
+pub(super) async fn due(timers: Option<&mut Timers>) -> Due {
+    match timers {
+        Some(timers) => timers.due().await,
+        None => future::pending().await,
+    }
+}
+
+/// What the client says next, if it is listened to. Cancel-safe.
+pub(super) async fn next(inputs: Option<&mut Inputs>) -> Option<Input> {
+    match inputs {
+        Some(inputs) => inputs.next().await,
+        None => future::pending().await,
+    }
+}

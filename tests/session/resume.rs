@@ -1,0 +1,446 @@
+//! Sessions that outlive their streams.
+
+use std::time::Duration;
+
+use proactive::domain::{FrameFaultCode, FrameId, ResumeSecret};
+use proactive::session::{
+    ClientMessage, GoAway, Hello, Ready, Resume, Resumed, ServerMessage, StreamEnd, Version,
+};
+use tokio::time::Instant;
+
+use super::support::{Core, Desk, House, hit, nothing, reject, shows, similar, turn};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The session's default.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The model needs five seconds for a frame, and searches where "find" stands.
+fn house() -> House {
+    core().house()
+}
+
+fn core() -> Core {
+    Core::new().model(|view| async move {
+        tokio::time::sleep(5 * SECOND).await;
+        match (view.text.contains("<find"), view.turns) {
+            (true, 0) => turn([similar("the lease")]),
+            (true, _) => turn([reject()]),
+            (false, _) => turn([nothing()]),
+        }
+    })
+}
+
+async fn greeted(house: &House) -> (Desk, Ready) {
+    let mut desk = house.connect("ann");
+    let ready = desk.hello_resumable().await;
+    (desk, ready)
+}
+
+fn resumed(ready: &Ready) -> &Resumed {
+    let resume = ready.resume.as_ref().expect("it can be resumed");
+    resume.resumed.as_ref().expect("it was resumed")
+}
+
+fn is_new(ready: &Ready, old: &Ready) -> bool {
+    let resume = ready.resume.as_ref().expect("it can be resumed");
+    ready.session != old.session && resume.resumed.is_none()
+}
+
+fn ids<const N: usize>(ids: [&str; N]) -> Vec<FrameId> {
+    ids.map(FrameId::new).to_vec()
+}
+
+fn calls(desk: &Desk, id: &str) -> usize {
+    desk.views().iter().filter(|view| shows(view, id)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_under_way_when_the_stream_breaks_is_answered_once_on_the_next() {
+    let house = house();
+    let (desk, ready) = greeted(&house).await;
+    for id in ["a", "b", "waiting"] {
+        desk.frame(id).await;
+    }
+    desk.settle().await;
+    desk.break_off().await;
+    assert_eq!(house.lobby.known(), (1, 1));
+    // The model goes on meanwhile; a and b are decided while nobody is there.
+    tokio::time::sleep(6 * SECOND).await;
+    let mut desk = house.connect("ann");
+    let again = desk.come_back(&ready, 0).await;
+    assert_eq!(again.session, ready.session);
+    assert_eq!(resumed(&again).in_flight, ids(["waiting"]));
+    assert_eq!(resumed(&again).answered, ids(["a", "b"]));
+    desk.numbered("a", 1).await;
+    desk.numbered("b", 2).await;
+    desk.numbered("waiting", 3).await;
+    for id in ["a", "b", "waiting"] {
+        assert_eq!(calls(&desk, id), 1, "{id}");
+    }
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_confirmed_is_not_said_again_and_what_was_lost_is() {
+    let house = house();
+    let (mut desk, ready) = greeted(&house).await;
+    for (number, id) in (1..).zip(["a", "b", "c"]) {
+        desk.frame(id).await;
+        desk.numbered(id, number).await;
+    }
+    // One was confirmed, the second arrived, the third was lost on its way.
+    desk.ack(1).await;
+    desk.break_off().await;
+    let mut desk = house.connect("ann");
+    let again = desk.come_back(&ready, 2).await;
+    assert_eq!(resumed(&again).answered, ids(["a", "b", "c"]));
+    desk.numbered("c", 3).await;
+    // A frame that the client forgot is answered anew; one on its way is not.
+    desk.frame("c").await;
+    desk.frame("a").await;
+    desk.numbered("a", 4).await;
+    desk.silence(20 * SECOND).await;
+    assert_eq!((calls(&desk, "a"), calls(&desk, "c")), (1, 1));
+    // The repeated answer is one more that can be lost.
+    desk.break_off().await;
+    let mut desk = house.connect("ann");
+    desk.come_back(&ready, 3).await;
+    desk.numbered("a", 4).await;
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_search_is_asked_again_under_its_id_and_its_time_stands_still() {
+    let house = house();
+    let (mut desk, ready) = greeted(&house).await;
+    desk.frame("find").await;
+    let asked = desk.search().await;
+    desk.silence(4 * SECOND).await;
+    desk.break_off().await;
+    tokio::time::sleep(29 * SECOND).await;
+    let mut desk = house.connect("ann");
+    desk.come_back(&ready, 0).await;
+    let again = desk.search().await;
+    assert_eq!((&again.id, &again.query), (&asked.id, &asked.query));
+    // Six seconds are left, and an instant less for those that passed in between.
+    assert_eq!(again.timeout.as_millis().div_ceil(100), 60);
+    desk.silence(5 * SECOND).await;
+    desk.answer(&again, Ok(vec![hit()])).await;
+    desk.numbered("find", 1).await;
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_was_answered_is_not_asked_again_and_one_made_meanwhile_is_asked() {
+    let house = house();
+    let (mut desk, ready) = greeted(&house).await;
+    desk.frame("find 1").await;
+    let asked = desk.search().await;
+    desk.frame("find 2").await;
+    desk.answer(&asked, Ok(vec![])).await;
+    desk.break_off().await;
+    tokio::time::sleep(6 * SECOND).await;
+    let mut desk = house.connect("ann");
+    let again = desk.come_back(&ready, 0).await;
+    assert_eq!(resumed(&again).answered, ids(["find 1"]));
+    desk.numbered("find 1", 1).await;
+    let asked = desk.search().await;
+    assert_eq!(asked.frame, FrameId::new("find 2"));
+    // Its answer, sent twice, counts once.
+    desk.answer(&asked, Ok(vec![])).await;
+    desk.answer(&asked, Ok(vec![hit()])).await;
+    desk.numbered("find 2", 2).await;
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_searches_while_nobody_is_there_gets_that_time_back_within_bounds() {
+    let house = house();
+    let (mut desk, ready) = greeted(&house).await;
+    let began = Instant::now();
+    desk.frame("find").await;
+    // Its stream breaks again and again, each time just before the grace is over.
+    let mut received = 0;
+    while began.elapsed() < 120 * SECOND && received == 0 {
+        desk.break_off().await;
+        tokio::time::sleep(GRACE - SECOND).await;
+        desk = house.connect("ann");
+        desk.come_back(&ready, 0).await;
+        if let ServerMessage::Answer(answer) = desk.next().await {
+            let fault = answer.result.as_ref().expect_err("nobody searched");
+            assert_eq!(fault.code, FrameFaultCode::FrameTimeout);
+            received = answer.number;
+        }
+    }
+    assert_eq!(received, 1, "it ends all the same");
+    assert!(began.elapsed() < 120 * SECOND, "{:?}", began.elapsed());
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_stream_may_come_before_the_old_one_is_gone() {
+    let house = house();
+    let (mut old, ready) = greeted(&house).await;
+    old.frame("find").await;
+    old.search().await;
+    old.frame("b").await;
+    old.settle().await;
+    let mut new = house.connect("ann");
+    let again = new.come_back(&ready, 0).await;
+    assert_eq!(resumed(&again).in_flight.len(), 2);
+    assert_eq!(old.stream_end().await, StreamEnd::TakenUp);
+    let request = new.search().await;
+    new.answer(&request, Ok(vec![])).await;
+    new.numbered("b", 1).await;
+    new.numbered("find", 2).await;
+    assert_eq!(house.lobby.known(), (1, 0));
+    new.half_close();
+    assert_eq!(new.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_grace_is_over_what_is_left_is_cancelled_and_counted() {
+    let house = house();
+    let (mut desk, ready) = greeted(&house).await;
+    desk.frame("find").await;
+    desk.search().await;
+    desk.break_off().await;
+    tokio::time::sleep(GRACE + SECOND).await;
+    assert_eq!(house.lobby.known(), (0, 0));
+    let mut desk = house.connect("ann");
+    let new = desk.come_back(&ready, 0).await;
+    assert!(is_new(&new, &ready));
+    let abandoned = "proactive_frames_total{result=\"abandoned\"}";
+    assert_eq!(desk.count(abandoned), 1);
+    let unknown = "proactive_session_returns_total{result=\"unknown\"}";
+    assert_eq!(desk.count(unknown), 1);
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_its_own_user_with_its_secret_takes_a_session_up() {
+    let house = house();
+    let (desk, ready) = greeted(&house).await;
+    desk.frame("a").await;
+    desk.break_off().await;
+
+    let mut guessing = house.connect("ann");
+    let secret = ResumeSecret::new("a guess");
+    let session = ready.session.clone();
+    guessing
+        .say_hello(Resume {
+            session,
+            secret,
+            received: 0,
+        })
+        .await;
+    assert!(is_new(&guessing.ready().await, &ready));
+    guessing.half_close();
+    assert_eq!(guessing.stream_end().await, StreamEnd::Closed);
+
+    let other = house.connect("bob");
+    let known = ready.resume.clone().expect("it can be resumed");
+    let session = ready.session.clone();
+    other
+        .say_hello(Resume {
+            session,
+            secret: known.secret,
+            received: 0,
+        })
+        .await;
+    assert_eq!(other.stream_end().await, StreamEnd::NotYours);
+
+    let mut desk = house.connect("ann");
+    let again = desk.come_back(&ready, 0).await;
+    assert_eq!(again.session, ready.session);
+    desk.numbered("a", 1).await;
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_say_that_it_may_come_back_or_leaves_on_purpose_leaves_nothing() {
+    let house = house();
+    for version in [Version::V1_0, Version::V1_1] {
+        let mut desk = house.connect("ann");
+        desk.hello(version, "v", None).await;
+        assert_eq!(desk.ready().await.resume, None);
+        desk.frame("a").await;
+        desk.break_off().await;
+        assert_eq!(house.lobby.known(), (0, 0));
+    }
+    let (mut desk, ready) = greeted(&house).await;
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    let mut desk = house.connect("ann");
+    assert!(is_new(&desk.come_back(&ready, 0).await, &ready));
+    // A second hello cannot take up another session.
+    assert!(resumes_nothing(&mut desk, &ready).await);
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+async fn resumes_nothing(desk: &mut Desk, ready: &Ready) -> bool {
+    let second = desk.come_back(ready, 0).await;
+    second.resume.is_some_and(|resume| resume.resumed.is_none())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_user_keeps_eight_sessions_without_a_stream_and_the_oldest_goes_first() {
+    let house = house();
+    let mut left = Vec::new();
+    for _ in 0..9 {
+        let (desk, ready) = greeted(&house).await;
+        desk.break_off().await;
+        left.push(ready);
+    }
+    assert_eq!(house.lobby.known(), (8, 8));
+    let mut desk = house.connect("ann");
+    assert!(is_new(&desk.come_back(&left[0], 0).await, &left[0]));
+    let mut back = house.connect("ann");
+    let again = back.come_back(&left[1], 0).await;
+    assert_eq!(again.session, left[1].session);
+    house.stop.hard.cancel();
+    assert_eq!(back.stream_end().await, StreamEnd::Drained);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_no_client_that_is_away() {
+    let house = house();
+    let (desk, _) = greeted(&house).await;
+    desk.frame("a").await;
+    desk.break_off().await;
+    house.stop.soft.cancel();
+    let began = Instant::now();
+    house.empty().await;
+    assert!(began.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_breaks_its_promise_to_be_heard_is_disconnected() {
+    let house = house();
+    let mut desk = house.connect("ann");
+    desk.say(ClientMessage::Hello(Hello {
+        version: Version::V1_1,
+        resume: Some(Box::default()),
+        heartbeat_interval: Some(5 * SECOND),
+        ..Hello::default()
+    }))
+    .await;
+    let ready = desk.ready().await;
+    for _ in 0..3 {
+        tokio::time::sleep(14 * SECOND).await;
+        desk.say(ClientMessage::Heartbeat).await;
+    }
+    let began = Instant::now();
+    assert_eq!(desk.stream_end().await, StreamEnd::Silent);
+    assert_eq!(began.elapsed().as_secs(), 15);
+    let mut desk = house.connect("ann");
+    let again = desk.come_back(&ready, 0).await;
+    assert_eq!(again.session, ready.session);
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_brings_neither_a_hello_nor_a_frame_is_closed_after_ten_seconds() {
+    let house = house();
+    let began = Instant::now();
+    let silent = house.connect("ann");
+    assert_eq!(silent.stream_end().await, StreamEnd::NoHello);
+    assert_eq!(began.elapsed().as_secs(), 10);
+    let alive = house.connect("ann");
+    alive.say(ClientMessage::Heartbeat).await;
+    assert_eq!(alive.stream_end().await, StreamEnd::NoHello);
+    house.empty().await;
+}
+
+/// Listens until the GoAway comes.
+async fn go_away(desk: &mut Desk) -> GoAway {
+    loop {
+        match desk.next().await {
+            ServerMessage::GoAway(go_away) => return *go_away,
+            ServerMessage::Heartbeat(_) => {}
+            other => panic!("not a GoAway: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_it_is_old_or_its_token_and_the_session_goes_on() {
+    let minute = 60 * SECOND;
+    // The token is valid for an hour.
+    for (max_age, leeway, life) in [
+        (10 * minute, 5 * minute, 9 * minute..=10 * minute),
+        (120 * minute, 5 * minute, 65 * minute..=65 * minute),
+    ] {
+        let mut core = core();
+        core.options.max_age = max_age;
+        core.options.token_leeway = leeway;
+        core.options.heartbeat_interval = 299 * SECOND;
+        let house = core.house();
+        let (mut desk, ready) = greeted(&house).await;
+        let began = Instant::now();
+        let told = go_away(&mut desk).await;
+        assert!(
+            told.resumable && told.time_left >= minute - SECOND,
+            "{told:?}"
+        );
+        assert!(told.reconnect_delay <= told.time_left / 2);
+        desk.frame("a").await;
+        desk.numbered("a", 1).await;
+        assert_eq!(desk.stream_end().await, StreamEnd::Expired);
+        let ended = began.elapsed();
+        assert!(
+            (*life.start() - SECOND..=*life.end() + SECOND).contains(&ended),
+            "{ended:?}"
+        );
+        let mut desk = house.connect("ann");
+        let again = desk.come_back(&ready, 1).await;
+        assert_eq!(again.session, ready.session);
+        desk.half_close();
+        assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+        house.empty().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_cannot_be_resumed_ends_with_its_stream_and_says_so_to_its_frames() {
+    let mut core = Core::new().model(|_| std::future::pending());
+    core.options.max_age = 60 * SECOND;
+    let house = core.house();
+    let mut desk = house.connect("ann");
+    desk.hello(Version::V1_1, "v", None).await;
+    desk.ready().await;
+    let told = go_away(&mut desk).await;
+    assert!(!told.resumable);
+    desk.frame_with("a", super::support::context("v", "x"))
+        .await;
+    let fault = loop {
+        match desk.next().await {
+            ServerMessage::Answer(answer) => break answer.result.clone().expect_err("no decision"),
+            ServerMessage::Heartbeat(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(fault.code, FrameFaultCode::GoingAway);
+    assert_eq!(desk.stream_end().await, StreamEnd::Expired);
+    house.empty().await;
+}
