@@ -8,7 +8,7 @@ const KEY: &str = "AIza-a-key-that-nobody-may-see";
 const ACCOUNT: &str = r#"{"project_id": "from-account", "private_key": "MIIE-nobody-may-see"}"#;
 
 /// Every setting and its default; empty if it has none.
-const SETTINGS: [(&str, &str); 41] = [
+const SETTINGS: [(&str, &str); 45] = [
     ("GEMINI_API_KEY", ""),
     ("GOOGLE_API_KEY", ""),
     ("GEMINI_MODEL", "gemini-3.5-flash-lite"),
@@ -36,6 +36,10 @@ const SETTINGS: [(&str, &str); 41] = [
     ("FRAMES_PER_SESSION", "2"),
     ("HEARTBEAT_INTERVAL", "20s"),
     ("SLOW_CLIENT_TIMEOUT", "10s"),
+    ("HELLO_TIMEOUT", "10s"),
+    ("STREAM_MAX_AGE", "2h"),
+    ("TOKEN_LEEWAY", "5m"),
+    ("RESUME_GRACE", "30s"),
     ("DRAIN_GRACE", "25s"),
     ("FIREBASE_PROJECT_ID", ""),
     ("GOOGLE_CLOUD_PROJECT", ""),
@@ -125,6 +129,10 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
         ("FRAMES_PER_SESSION", "0"),
         ("HEARTBEAT_INTERVAL", "1h"),
         ("SLOW_CLIENT_TIMEOUT", "0s"),
+        ("HELLO_TIMEOUT", "0s"),
+        ("STREAM_MAX_AGE", "30s"),
+        ("TOKEN_LEEWAY", "2h"),
+        ("RESUME_GRACE", "1h"),
         ("DRAIN_GRACE", "-25s"),
         ("SERVICE_ACCOUNT_JSON", "{private_key: nobody-may-see}"),
         ("FIREBASE_KEYS_URL", "ftp://example.com"),

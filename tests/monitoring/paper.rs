@@ -8,7 +8,8 @@ use std::fs;
 use std::time::Duration;
 
 use proactive::telemetry::{
-    AuthResult, FrameResult, Metrics, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
+    AuthResult, FrameResult, Metrics, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel,
+    ToolResult,
 };
 
 use crate::dashboard::{dashboard, panels};
@@ -86,7 +87,7 @@ call.
 "#;
 
 /// Of each metric: what is counted, and what it answers.
-const ANSWERS: [(&str, &str, &str); 17] = [
+const ANSWERS: [(&str, &str, &str); 19] = [
     (
         "proactive_sessions",
         "sessions",
@@ -96,6 +97,18 @@ const ANSWERS: [(&str, &str, &str); 17] = [
         "proactive_sessions_ended_total",
         "sessions",
         "Why do desktops leave: by themselves, by a broken line, by us?",
+    ),
+    (
+        "proactive_sessions_away",
+        "sessions",
+        "How many desktops have lost their stream and may still come back? A wave of them is a \
+         network or a balancer that broke.",
+    ),
+    (
+        "proactive_session_returns_total",
+        "clients",
+        "Do desktops find their sessions again? Many `unknown`: they come back after \
+         `RESUME_GRACE`, or to another pod.",
     ),
     (
         "proactive_frames_in_flight",
@@ -299,6 +312,7 @@ fn values(metric: &str, label: &str) -> Vec<(String, String)> {
     }
     match (metric, label) {
         ("proactive_sessions_ended_total", "end") => all!(SessionEnd),
+        ("proactive_session_returns_total", "result") => all!(SessionReturn),
         ("proactive_frames_total", "result") => all!(FrameResult),
         ("proactive_model_tokens_total", "kind") => all!(TokenKind),
         ("proactive_tool_calls_total", "tool") => all!(ToolLabel),
