@@ -99,9 +99,11 @@ impl Answers {
         self.kept.iter().filter(move |kept| kept.number > confirmed)
     }
 
-    /// The frames that were answered, newest last.
+    /// The frames that need not be sent again, newest last.
     pub(super) fn frames(&self) -> Vec<FrameId> {
-        self.kept.iter().map(|kept| kept.frame.clone()).collect()
+        let told = |kept: &&Arc<FrameAnswer>| kept.number > self.confirmed || is_final(kept);
+        let frames = self.kept.iter().filter(told);
+        frames.map(|kept| kept.frame.clone()).collect()
     }
 }
 

@@ -6,6 +6,7 @@
 //! `SEED=17 cargo test --test schedules -- --nocapture`.
 
 mod ledger;
+#[path = "../support/faulty.rs"]
 mod model;
 mod plan;
 mod stage;

@@ -12,6 +12,7 @@ use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Context, Frame, FrameId, Hit, Principal, ScreenText, Uid};
+use proactive::gemini::Scripted;
 use proactive::session::{
     Caller, ClientMessage, Connection, Hello, Input, Lobby, Refusal, RefusalCode, ServerMessage,
     Session, Stop, Tools,
@@ -47,7 +48,7 @@ impl House {
         let world = World::fixed(now, 0);
         let analyst = Analyst::new(
             analysis::Options::default(),
-            Arc::new(model::faulty()),
+            Arc::new(Scripted::new(model::answer)),
             world.clone(),
             metrics.clone(),
         );

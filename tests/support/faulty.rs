@@ -4,14 +4,12 @@ use std::cell::RefCell;
 use std::future::pending;
 use std::time::Duration;
 
-use proactive::gemini::{Call, Error, Scripted, Turn, View};
+use proactive::gemini::{Call, Error, Turn, View};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use tokio::time::{sleep, sleep_until};
-
-use super::plan::millis;
 
 /// What a crash on purpose says; see the panic hook.
 pub(crate) const ON_PURPOSE: &str = "a crash on purpose";
@@ -46,29 +44,32 @@ enum Says {
     Crash,
 }
 
-pub(crate) fn faulty() -> Scripted {
-    Scripted::new(|view: View| {
-        let last = view.turns == 4;
-        let Mood { delay, says } = DICE.with_borrow_mut(|dice| mood(dice, last));
-        async move {
-            assert_eq!(
-                last,
-                view.allowed.is_some(),
-                "only the last turn is restricted"
-            );
-            match delay {
-                Delay::Of(Duration::ZERO) => {}
-                Delay::Of(delay) => sleep(delay).await,
-                Delay::Until(before) => sleep_until(view.deadline - before).await,
-                Delay::Forever => pending().await,
-            }
-            match says {
-                Says::Turn(calls) => Ok(Turn::of_calls(calls)),
-                Says::Fault(error) => Err(error),
-                Says::Crash => panic!("{ON_PURPOSE}"),
-            }
+/// What it answers to one question.
+pub(crate) fn answer(view: View) -> impl Future<Output = Result<Turn, Error>> {
+    let last = view.turns == 4;
+    let Mood { delay, says } = DICE.with_borrow_mut(|dice| mood(dice, last));
+    async move {
+        assert_eq!(
+            last,
+            view.allowed.is_some(),
+            "only the last turn is restricted"
+        );
+        match delay {
+            Delay::Of(Duration::ZERO) => {}
+            Delay::Of(delay) => sleep(delay).await,
+            Delay::Until(before) => sleep_until(view.deadline - before).await,
+            Delay::Forever => pending().await,
         }
-    })
+        match says {
+            Says::Turn(calls) => Ok(Turn::of_calls(calls)),
+            Says::Fault(error) => Err(error),
+            Says::Crash => panic!("{ON_PURPOSE}"),
+        }
+    }
+}
+
+fn millis(dice: &mut SmallRng, most: u64) -> Duration {
+    Duration::from_millis(dice.random_range(0..=most))
 }
 
 fn mood(dice: &mut SmallRng, last: bool) -> Mood {
