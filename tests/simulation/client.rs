@@ -1,6 +1,6 @@
 //! A desktop that obeys the contract, on a network that breaks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,7 +41,10 @@ pub(crate) struct Client {
     to_send: VecDeque<FrameId>,
     /// Sent or to be sent again, and not yet over.
     open: BTreeMap<FrameId, Open>,
-    over: BTreeMap<FrameId, ()>,
+    over: BTreeSet<FrameId>,
+    /// Sent twice at once. If the first fails in a way that may pass, the second
+    /// counts as one sent again.
+    doubled: BTreeSet<FrameId>,
     session: Resume,
     /// Results that are not ready yet.
     results: BTreeMap<Instant, Vec<ClientMessage>>,
@@ -73,7 +76,8 @@ impl Client {
             habits,
             dice: SmallRng::seed_from_u64(seed),
             open: BTreeMap::new(),
-            over: BTreeMap::new(),
+            over: BTreeSet::new(),
+            doubled: BTreeSet::new(),
             session: Resume::default(),
             results: BTreeMap::new(),
         }
@@ -265,6 +269,12 @@ impl Client {
             if !say(cable, ClientMessage::Frame(Box::new(frame(&id)))).await {
                 return false;
             }
+            if self.dice.random_bool(0.05) {
+                self.doubled.insert(id.clone());
+                if !say(cable, ClientMessage::Frame(Box::new(frame(&id)))).await {
+                    return false;
+                }
+            }
             if let Some(open) = self.open.get_mut(&id) {
                 open.sent = true;
                 open.again = None;
@@ -320,6 +330,9 @@ impl Client {
             self.session.received = number;
         }
         let Some(open) = self.open.get_mut(id).filter(|open| open.sent) else {
+            if self.doubled.contains(id) {
+                return ack;
+            }
             stage.blame(&format!("{id} was answered, and was not under way"));
             return ack;
         };
@@ -335,7 +348,7 @@ impl Client {
             }
             _ => {
                 self.open.remove(id);
-                if self.over.insert(id.clone(), ()).is_some() {
+                if !self.over.insert(id.clone()) {
                     stage.blame(&format!("{id} ended twice"));
                 }
             }
@@ -348,7 +361,8 @@ impl Client {
 
     fn search(&mut self, request: &SearchRequest, stage: &Stage) -> Vec<ClientMessage> {
         self.is_mine(&request.frame, stage);
-        if !self.open.get(&request.frame).is_some_and(|open| open.sent) {
+        let under_way = self.open.get(&request.frame).is_some_and(|open| open.sent);
+        if !under_way && !self.doubled.contains(&request.frame) {
             stage.blame(&format!("a search for {}, which is over", request.frame));
         }
         let hit = Hit {
