@@ -42,7 +42,18 @@ impl Settings {
             &self.drain_grace,
             Duration::ZERO..=10 * MINUTE,
         );
-        let session = self.session(w, drain_grace);
+        let drain_spread = duration(
+            w,
+            "DRAIN_SPREAD",
+            &self.drain_spread,
+            Duration::ZERO..=5 * MINUTE,
+        );
+        let session = session::Options {
+            drain_grace,
+            // So that what was accepted until then can still be finished.
+            drain_spread: drain_spread.min(drain_grace / 2),
+            ..self.session(w)
+        };
         let config = Config {
             analysis: self.analysis(w, session.resume_grace),
             session,
@@ -88,7 +99,7 @@ impl Settings {
         }
     }
 
-    fn session(&self, wrong: &mut Vec<String>, drain_grace: Duration) -> session::Options {
+    fn session(&self, wrong: &mut Vec<String>) -> session::Options {
         let frames: u32 = number(
             wrong,
             "FRAMES_PER_SESSION",
@@ -133,7 +144,6 @@ impl Settings {
                 &self.resume_grace,
                 Duration::ZERO..=10 * MINUTE,
             ),
-            drain_grace,
             reconnect_spread: RECONNECT_SPREAD,
             ..session::Options::default()
         }

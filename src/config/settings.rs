@@ -262,6 +262,17 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub drain_grace: String,
+    /// Over how much of that the desktops are told to leave, each at a moment of its
+    /// own, so that they do not all come to the other servers at once (0s to 5m; at
+    /// most half of DRAIN_GRACE is used).
+    #[arg(
+        long,
+        env = "DRAIN_SPREAD",
+        default_value = "5s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub drain_spread: String,
     /// The Firebase project whose users may connect: its id, not its number.
     /// Without it, GOOGLE_CLOUD_PROJECT, or the project of SERVICE_ACCOUNT_JSON.
     /// Required.
@@ -391,6 +402,8 @@ impl Settings {
         self.tls_key_file = None;
         self.firebase_project_id = Some("demo-proactive".to_owned());
         self.firebase_auth_emulator_host = None;
+        // There is nobody to spread.
+        self.drain_spread = "0s".to_owned();
         if !self.has_model() {
             self.gemini_api_key = Some("no-key".into());
         }

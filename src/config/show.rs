@@ -95,6 +95,7 @@ impl Config {
         line("TOKEN_LEEWAY", &span(session.token_leeway));
         line("RESUME_GRACE", &span(session.resume_grace));
         line("DRAIN_GRACE", &span(*drain_grace));
+        line("DRAIN_SPREAD", &span(session.drain_spread));
         line("FIREBASE_PROJECT_ID", &auth.project_id);
         line(
             "SERVICE_ACCOUNT_JSON",

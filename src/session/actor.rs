@@ -65,17 +65,28 @@ pub struct Session {
     pending: Pending,
     errands: mpsc::Receiver<Box<Errand>>,
     answers: Answers,
-    /// When a drain that has begun is over: no more frames are taken.
-    drain_ends: Option<Instant>,
+    /// The server is shutting down.
+    drain: Option<Drain>,
     /// The client's clock, if it said how far that is from UTC.
     utc_offset: Option<Offset>,
     totals: Totals,
+}
+
+/// How a session leaves with its server.
+struct Drain {
+    /// When the client is told. Until then all goes on, so that the clients of a
+    /// server do not all leave at once.
+    told_at: Instant,
+    told: bool,
+    /// When all is over.
+    ends: Instant,
 }
 
 /// Why the session's task woke up.
 enum Wake {
     Halt,
     Drain,
+    GoodBye,
     Call(Call),
     GraceOver,
     Flush(Flush),
@@ -112,7 +123,7 @@ impl Session {
             pending,
             errands,
             answers: Answers::default(),
-            drain_ends: None,
+            drain: None,
             utc_offset: None,
             totals: Totals::new(),
         }
@@ -172,7 +183,11 @@ impl Session {
         loop {
             let end = match self.wake().await {
                 Wake::Halt => Some(SessionEnd::Drained),
-                Wake::Drain => self.drain(),
+                Wake::Drain => self.begin_drain(),
+                Wake::GoodBye => {
+                    self.say_goodbye();
+                    None
+                }
                 Wake::Call(Call::TakeUp(arrival)) => {
                     self.welcome_back(*arrival);
                     None
@@ -221,10 +236,13 @@ impl Session {
             }
             None => (None, None, None),
         };
+        let waiting = self.drain.as_ref().filter(|drain| !drain.told);
+        let goodbye = waiting.map(|drain| drain.told_at);
         tokio::select! {
             biased;
             () = self.stop.hard.cancelled() => Wake::Halt,
-            () = self.stop.soft.cancelled(), if self.drain_ends.is_none() => Wake::Drain,
+            () = self.stop.soft.cancelled(), if self.drain.is_none() => Wake::Drain,
+            () = until(goodbye) => Wake::GoodBye,
             call = call(&mut self.registered) => Wake::Call(call),
             () = until(self.away_until) => Wake::GraceOver,
             flush = line::flush(outbox) => Wake::Flush(flush),
@@ -243,7 +261,7 @@ impl Session {
         }
         match line.half_closed {
             true => Some(SessionEnd::Closed),
-            false => self.drain_ends.map(|_| SessionEnd::Drained),
+            false => self.is_leaving().then_some(SessionEnd::Drained),
         }
     }
 
@@ -300,7 +318,7 @@ impl Session {
             }
         }
         let id = frame.id.clone();
-        if self.drain_ends.is_some() {
+        if self.is_leaving() {
             return self.answer(id, Err(going_away()));
         }
         let Some(background) = self.background.clone() else {

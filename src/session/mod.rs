@@ -58,6 +58,8 @@ pub struct Options {
     pub away: AwayLimits,
     /// How long a drain may take in all.
     pub drain_grace: Duration,
+    /// Over how much of that the clients are told, each at a moment of its own.
+    pub drain_spread: Duration,
     /// The longest reconnect delay suggested in a GoAway; each client gets its
     /// own share of it.
     pub reconnect_spread: Duration,
@@ -76,6 +78,7 @@ impl Default for Options {
             resume_grace: Duration::from_secs(30),
             away: AwayLimits::default(),
             drain_grace: Duration::from_secs(25),
+            drain_spread: Duration::ZERO,
             reconnect_spread: Duration::from_secs(5),
         }
     }

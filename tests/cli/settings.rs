@@ -8,7 +8,7 @@ const KEY: &str = "AIza-a-key-that-nobody-may-see";
 const ACCOUNT: &str = r#"{"project_id": "from-account", "private_key": "MIIE-nobody-may-see"}"#;
 
 /// Every setting and its default; empty if it has none.
-const SETTINGS: [(&str, &str); 45] = [
+const SETTINGS: [(&str, &str); 46] = [
     ("GEMINI_API_KEY", ""),
     ("GOOGLE_API_KEY", ""),
     ("GEMINI_MODEL", "gemini-3.5-flash-lite"),
@@ -41,6 +41,7 @@ const SETTINGS: [(&str, &str); 45] = [
     ("TOKEN_LEEWAY", "5m"),
     ("RESUME_GRACE", "30s"),
     ("DRAIN_GRACE", "25s"),
+    ("DRAIN_SPREAD", "5s"),
     ("FIREBASE_PROJECT_ID", ""),
     ("GOOGLE_CLOUD_PROJECT", ""),
     ("SERVICE_ACCOUNT_JSON", ""),
@@ -134,6 +135,7 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
         ("TOKEN_LEEWAY", "2h"),
         ("RESUME_GRACE", "1h"),
         ("DRAIN_GRACE", "-25s"),
+        ("DRAIN_SPREAD", "1h"),
         ("SERVICE_ACCOUNT_JSON", "{private_key: nobody-may-see}"),
         ("FIREBASE_KEYS_URL", "ftp://example.com"),
         ("TOKEN_CLOCK_SKEW", "61s"),

@@ -11,4 +11,5 @@ mod bad_input;
 mod doors;
 mod ending;
 mod model;
+mod resume;
 mod session;

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use proactive::domain::FrameFaultCode;
-use proactive::session::{ServerMessage, Version};
+use proactive::session::{ServerMessage, StreamEnd, Version};
 use proactive::telemetry::SessionEnd;
 
 use super::support::{Core, Desk, Since, context, extract, nothing, similar, turn};
@@ -138,4 +138,37 @@ async fn a_hello_during_a_drain_is_told_the_time_that_is_really_left() {
     }
     desk.no_task("running").await;
     assert_eq!(desk.end().await, (SessionEnd::Drained, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clients_of_a_server_are_told_over_a_while_and_work_goes_on_until_then() {
+    let mut core = Core::new();
+    core.options.drain_spread = Duration::from_secs(10);
+    let house = core.house();
+    let mut told = Vec::new();
+    let mut desks = Vec::new();
+    for _ in 0..20 {
+        let mut desk = house.connect("ann");
+        desk.hello_resumable().await;
+        desks.push(desk);
+    }
+    house.stop.soft.cancel();
+    // Not told yet: a frame is taken as ever.
+    let late = desks.last_mut().expect("there are twenty");
+    late.frame("f").await;
+    late.numbered("f", 1).await;
+    for mut desk in desks {
+        match desk.next().await {
+            ServerMessage::GoAway(go_away) => {
+                assert!(!go_away.resumable);
+                told.push(Duration::from_secs(25) - go_away.time_left);
+            }
+            other => panic!("not a GoAway: {other:?}"),
+        }
+        assert_eq!(desk.stream_end().await, StreamEnd::Drained);
+    }
+    told.sort();
+    assert!(told[0] < Duration::from_secs(3) && told[19] > Duration::from_secs(7));
+    assert!(told[19] <= Duration::from_secs(10), "{told:?}");
+    house.empty().await;
 }

@@ -98,6 +98,7 @@ impl Stage {
             // So that streams also end of age.
             max_age: Duration::from_secs(90),
             go_away_notice: Duration::from_secs(20),
+            drain_spread: Duration::from_secs(8),
             ..Options::default()
         };
         Self {

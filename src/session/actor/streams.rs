@@ -10,7 +10,7 @@ use super::super::line::Line;
 use super::super::lobby::Arrival;
 use super::super::timers::Due;
 use super::super::{GoAway, Hello, Ready, Resumable, Resumed, ServerMessage, StreamEnd, Version};
-use super::Session;
+use super::{Drain, Session};
 use crate::analysis::Background;
 use crate::domain::SearchKind;
 use crate::telemetry::SessionEnd;
@@ -46,7 +46,7 @@ impl Session {
 
     /// The stream is of no more use. The session stays, if its client may come back.
     pub(super) fn lose_stream(&mut self, end: StreamEnd) -> Option<SessionEnd> {
-        let may_return = self.drain_ends.is_none();
+        let may_return = self.drain.is_none();
         let Some(registered) = self.registered.as_mut().filter(|_| may_return) else {
             return Some(match end {
                 StreamEnd::Expired => SessionEnd::Expired,
@@ -110,7 +110,7 @@ impl Session {
             Some(context) => Some(Arc::new(Background::new(*context))),
             None => known.filter(|known| known.version == hello.context_version),
         };
-        let may_return = hello.resume.is_some() && self.drain_ends.is_none();
+        let may_return = hello.resume.is_some() && self.drain.is_none();
         if may_return && self.registered.is_none() {
             self.registered = Some(self.lobby.register(self.id.clone(), self.uid.clone()));
             self.answers.number();
@@ -132,25 +132,37 @@ impl Session {
             heartbeat_interval: self.options.heartbeat_interval,
             resume,
         })));
-        if let Some(ends) = self.drain_ends {
-            self.say_goodbye(ends);
+        if self.is_leaving() {
+            self.say_goodbye();
         }
     }
 
-    pub(super) fn drain(&mut self) -> Option<SessionEnd> {
+    pub(super) fn begin_drain(&mut self) -> Option<SessionEnd> {
         if self.line.is_none() {
             // Its client finds no way in here any more.
             return Some(SessionEnd::Drained);
         }
-        let ends = Instant::now() + self.options.drain_grace;
-        self.drain_ends = Some(ends);
-        self.say_goodbye(ends);
+        let now = Instant::now();
+        self.drain = Some(Drain {
+            told_at: now + self.tools.world.up_to(self.options.drain_spread),
+            told: false,
+            ends: now + self.options.drain_grace,
+        });
         None
     }
 
-    fn say_goodbye(&mut self, ends: Instant) {
-        let left = ends.saturating_duration_since(Instant::now());
-        self.say_go_away("The server is shutting down.", left, false);
+    /// Whether the client has been told that the server is shutting down: no more
+    /// frames are taken.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.told)
+    }
+
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(drain) = &mut self.drain {
+            drain.told = true;
+            let left = drain.ends.saturating_duration_since(Instant::now());
+            self.say_go_away("The server is shutting down.", left, false);
+        }
     }
 
     fn say_go_away(&mut self, reason: &'static str, time_left: Duration, resumable: bool) {
