@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Access, Prices};
+use super::{Access, CircuitOptions, Prices};
 
 /// How the model is asked.
 #[derive(Clone, Debug)]
@@ -14,10 +14,18 @@ pub struct Options {
     pub version: String,
     /// The model's name, without "models/".
     pub model: String,
+    /// The model that is asked in its place when it is out of order, at the same
+    /// address.
+    pub fallback: Option<String>,
     /// Which API this is, and who asks it.
     pub access: Access,
     /// For one HTTP call.
     pub call_timeout: Duration,
+    /// Calls under way at once in this process; at least 1. Beyond it users take
+    /// turns.
+    pub calls_at_once: u32,
+    /// When this model is not asked at all.
+    pub circuit: CircuitOptions,
     /// `None` leaves it to the model.
     pub thinking: Option<ThinkingLevel>,
     /// How closely the model looks at the screenshot.
@@ -31,10 +39,14 @@ pub struct Options {
 impl Options {
     /// Where the model is asked.
     pub fn url(&self) -> String {
+        self.url_of(&self.model)
+    }
+
+    /// Where that model is asked.
+    pub(super) fn url_of(&self, model: &str) -> String {
         let Self {
             base_url,
             version,
-            model,
             access,
             ..
         } = self;
@@ -44,19 +56,22 @@ impl Options {
 
     /// What may be meant and is more likely a mistake, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        let model = &self.model;
         let mut warnings = Vec::new();
-        // Behind a proxy a model may have any name.
-        if !model.starts_with("gemini-") {
-            warnings.push(format!(
-                "GEMINI_MODEL: \"{model}\" is no name of Gemini's (gemini-…); it is asked as it is, \
-                 and Google answers such names with 404"
-            ));
-        }
-        if self.prices.of(model, model).is_none() {
-            warnings.push(format!(
-                "GEMINI_PRICES: has no price of {model}, so its calls are billed as 0; name it there"
-            ));
+        let fallback = self.fallback.as_deref();
+        let fallback = fallback.map(|model| ("GEMINI_FALLBACK_MODEL", model));
+        for (name, model) in [("GEMINI_MODEL", &*self.model)].into_iter().chain(fallback) {
+            // Behind a proxy a model may have any name.
+            if !model.starts_with("gemini-") {
+                warnings.push(format!(
+                    "{name}: \"{model}\" is no name of Gemini's (gemini-…); it is asked as it is, \
+                     and Google answers such names with 404"
+                ));
+            }
+            if self.prices.of(model, model).is_none() {
+                warnings.push(format!(
+                    "GEMINI_PRICES: has no price of {model}, so its calls are billed as 0; name it there"
+                ));
+            }
         }
         warnings
     }
@@ -127,8 +142,11 @@ impl Options {
             base_url: "http://127.0.0.1:1".into(),
             version: "v1beta".into(),
             model: model.into(),
+            fallback: None,
             access: Access::Key("key".into()),
             call_timeout: Duration::from_secs(1),
+            calls_at_once: 1,
+            circuit: CircuitOptions::default(),
             thinking: None,
             media_resolution: MediaResolution::Low,
             max_output_tokens: 256,
@@ -147,6 +165,22 @@ mod tests {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("GEMINI_PRICES: has no price of gemini-3.5-flash,"));
         assert_eq!(Options::of("gemini-3.5-flash-lite-001").warnings(), [""; 0]);
+    }
+
+    #[test]
+    fn a_fallback_is_doubted_like_the_model_it_stands_in_for() {
+        let mut options = Options::of("gemini-3.5-flash-lite");
+        options.fallback = Some("gpt-4".into());
+        let told = options.warnings();
+        assert!(
+            told[0].starts_with("GEMINI_FALLBACK_MODEL: \"gpt-4\" is no"),
+            "{told:?}"
+        );
+        assert!(
+            told[1].starts_with("GEMINI_PRICES: has no price of gpt-4,"),
+            "{told:?}"
+        );
+        assert_eq!(told.len(), 2);
     }
 
     #[test]

@@ -84,16 +84,17 @@ impl Session {
         let (errand, errands) = mpsc::channel(ERRANDS);
         Self {
             id: SessionId::new(tools.world.uuid()),
-            caller,
             options,
             version: Version::default(),
             background: None,
             frames: Frames::new(
                 options.frames_at_once,
+                caller.principal.uid.clone(),
                 tools.clone(),
                 pending.clone(),
                 errand,
             ),
+            caller,
             tools,
             stop,
             pending,

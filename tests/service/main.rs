@@ -8,7 +8,9 @@ mod support;
 
 mod auth;
 mod bad_input;
+mod crowd;
 mod doors;
 mod ending;
 mod model;
+mod outage;
 mod session;
