@@ -83,7 +83,12 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let connections = gemini::Pool::new(|| http_client(&config.gemini.base_url));
     let connections = connections.map_err(Error::Http)?;
     let metrics = Metrics::new();
-    let model = gemini::Client::new(config.gemini.clone(), connections, metrics.clone());
+    let model = gemini::Client::new(
+        config.gemini.clone(),
+        connections,
+        world.clone(),
+        metrics.clone(),
+    );
     let keys = http_client(&config.auth.keys_url).map_err(Error::Http)?;
     let (grpc_listener, admin_listener) = match (
         bind("GRPC_PORT", config.grpc.address).await,

@@ -13,11 +13,13 @@ use axum::{Json, Router};
 use futures::StreamExt;
 use futures::future::join_all;
 use proactive::app;
+use proactive::domain::Uid;
 use proactive::gemini::{
-    Access, Ask, Brief, Client, Conversation, Error, MediaResolution, Model, Options, Pool, Prices,
-    Spent, TextPart, Turn,
+    Access, Ask, Brief, CircuitOptions, Client, Conversation, Error, MediaResolution, Model,
+    Options, Pool, Prices, Spent, TextPart, Turn,
 };
 use proactive::telemetry::Metrics;
+use proactive::world::World;
 use serde_json::{Value, json};
 use tokio::io::{copy, copy_bidirectional, sink};
 use tokio::net::{TcpListener, TcpStream};
@@ -87,14 +89,22 @@ impl Outside {
             base_url: base_url.clone(),
             version: "v1beta".into(),
             model: "gemini-3.5-flash-lite".into(),
+            fallback: None,
             access: Access::Key("the-key".into()),
             call_timeout: Duration::from_secs(30),
             thinking: None,
             media_resolution: MediaResolution::Low,
+            calls_at_once: 400,
+            circuit: CircuitOptions::default(),
             max_output_tokens: 1_000,
             prices: Prices::DEFAULT.parse().unwrap(),
         };
-        Client::new(options, Pool::new(make).unwrap(), Metrics::new())
+        Client::new(
+            options,
+            Pool::new(make).unwrap(),
+            World::real(),
+            Metrics::new(),
+        )
     }
 }
 
@@ -108,6 +118,7 @@ async fn ask(client: &Client, within: Duration) -> (Result<Turn, Error>, Spent) 
         Conversation::new(&Brief::new("x", &json!([])), &TextPart::new("a"), None, "b");
     let mut spent = Spent::default();
     let ask = Ask {
+        user: &Uid::new("somebody"),
         conversation: &conversation,
         allowed: None,
         deadline: Instant::now() + within,

@@ -15,6 +15,7 @@ use futures::future::join_all;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use proactive::app::http_client;
 use proactive::config::Settings;
+use proactive::domain::Uid;
 use proactive::gemini::{
     Ask, Brief, Client, Conversation, Error, Model, Pool, Spent, TextPart, Turn,
 };
@@ -22,6 +23,7 @@ use proactive::stand_in::{Move, Recorded};
 use proactive::telemetry::Metrics;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{OutcomeKind, ServerError};
+use proactive::world::World;
 use serde_json::{Value, json};
 use support::google::{FakeGoogle, LIFETIME, PROJECT, account_file, on_vertex};
 use support::tools::{passed, python_with, script};
@@ -298,6 +300,7 @@ async fn ask(client: &Client) -> Result<Turn, Error> {
     let conversation =
         Conversation::new(&Brief::new("x", &json!([])), &TextPart::new("a"), None, "b");
     let ask = Ask {
+        user: &Uid::new("somebody"),
         conversation: &conversation,
         allowed: None,
         deadline: Instant::now() + PATIENCE,
@@ -323,7 +326,7 @@ async fn a_token_is_renewed_minutes_before_it_expires_without_a_call_that_waits(
     serving.spawn(async move { axum::serve(listener, model).await.unwrap() });
     let options = settings.check().unwrap().gemini;
     let pool = Pool::new(|| http_client(&options.base_url)).unwrap();
-    let client = Client::new(options, pool, Metrics::new());
+    let client = Client::new(options, pool, World::real(), Metrics::new());
     let asked_with = async || {
         let turn = ask(&client).await.unwrap();
         turn.calls[0].args["token"].as_str().unwrap().to_owned()

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::{Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome, ScreenText};
+use crate::domain::{
+    Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome, ScreenText, Uid,
+};
 use crate::gemini::{Brief, Conversation, Model, TextPart};
 use crate::telemetry::Metrics;
 use crate::tools::Desk;
@@ -96,13 +98,14 @@ impl Analyst {
         self.0.options
     }
 
-    /// Comes to exactly one decision or error about the frame, within
+    /// Comes to exactly one decision or error about this user's frame, within
     /// `frame_timeout`. Dropping the future cancels whatever is under way.
     ///
     /// # Errors
     /// A [`FrameFault`] that can be told to the client as it is.
     pub async fn analyse(
         &self,
+        user: &Uid,
         mut frame: Frame,
         background: &Background,
         desk: &Desk,
@@ -120,7 +123,8 @@ impl Analyst {
         );
         // The conversation has it now; a frame may be in flight for long.
         frame.ocr = ScreenText::default();
-        let deliberation = Deliberation::new(&*inner.model, desk, &budget, conversation, &frame);
+        let deliberation =
+            Deliberation::new(&*inner.model, desk, user, &budget, conversation, &frame);
         let mut deciding = pin!(deliberation.decide());
         let mut deadline = budget.deadline();
         let result = loop {
@@ -151,6 +155,7 @@ fn log_decision(outcome: &Outcome) {
     };
     tracing::info!(
         decision,
+        model.asked = bill.model_asked,
         model.answered = bill.model_answered,
         model_calls = bill.model_calls,
         cost_micro_usd = bill.cost_micro_usd,

@@ -19,7 +19,7 @@ use super::prompt::{Lines, neutral};
 use super::{out_of_time, title};
 use crate::domain::{
     Bill, Decision, Frame, FrameFault, FrameFaultCode, Hit, MatchType, Outcome, SearchKind,
-    TaskStatus, clip,
+    TaskStatus, Uid, clip,
 };
 use crate::gemini::{Answer, Ask, Call, Conversation, Error, Model, Spent, Turn};
 use crate::telemetry::model_turn_span;
@@ -37,6 +37,7 @@ const REASON_CHARS: usize = 200;
 pub(super) struct Deliberation<'a> {
     model: &'a dyn Model,
     desk: &'a Desk,
+    user: &'a Uid,
     budget: &'a Budget,
     conversation: Conversation,
     frame: &'a Frame,
@@ -63,6 +64,7 @@ impl<'a> Deliberation<'a> {
     pub(super) fn new(
         model: &'a dyn Model,
         desk: &'a Desk,
+        user: &'a Uid,
         budget: &'a Budget,
         conversation: Conversation,
         frame: &'a Frame,
@@ -70,6 +72,7 @@ impl<'a> Deliberation<'a> {
         Self {
             model,
             desk,
+            user,
             budget,
             conversation,
             frame,
@@ -101,9 +104,19 @@ impl<'a> Deliberation<'a> {
 
     async fn ending(&mut self) -> Result<Ending, FrameFault> {
         let turns = self.budget.max_iterations();
-        for iteration in 1..=turns {
+        let mut iteration = 0;
+        while iteration < turns {
+            iteration += 1;
             let last = iteration == turns;
-            let turn = self.ask(iteration, last).await?;
+            let deadline = self.budget.for_model().ok_or_else(out_of_time)?;
+            let turn = match self.ask(iteration, last, deadline).await {
+                Ok(turn) => turn,
+                Err(error) if self.begins_anew(&error) => {
+                    iteration = 0;
+                    continue;
+                }
+                Err(error) => return Err(fault(&error)),
+            };
             match self.step(&turn, last).await {
                 Step::End(ending) => return Ok(ending),
                 Step::Answer(answers) => self.conversation.answer(&turn, &answers),
@@ -112,18 +125,41 @@ impl<'a> Deliberation<'a> {
         Ok(self.undecided())
     }
 
-    async fn ask(&mut self, iteration: u32, last: bool) -> Result<Turn, FrameFault> {
+    async fn ask(&mut self, iteration: u32, last: bool, deadline: Instant) -> Result<Turn, Error> {
         let ask = Ask {
+            user: self.user,
             conversation: &self.conversation,
             allowed: last.then_some(&TERMINAL),
-            deadline: self.budget.for_model().ok_or_else(out_of_time)?,
+            deadline,
         };
         let span = model_turn_span(iteration);
         self.model
             .generate(ask, &mut self.spent)
             .instrument(span)
             .await
-            .map_err(|error| fault(&error))
+    }
+
+    /// If the model is out of order, and another one has the time for a call, that
+    /// one is shown the frame as if nothing had been said: what a model says, with its
+    /// signatures, makes sense to itself alone. So it searches again, if it wants to.
+    fn begins_anew(&mut self, error: &Error) -> bool {
+        let Some(fallback) = self.model.fallback().filter(|_| error.is_outage()) else {
+            return false;
+        };
+        if self.budget.for_model().is_none() {
+            return false;
+        }
+        tracing::info!(
+            %error,
+            model = self.model.name(),
+            fallback = fallback.name(),
+            "the frame is begun anew with the fallback model"
+        );
+        self.model = fallback;
+        self.conversation.begin_anew();
+        self.searched = false;
+        self.spent.model_answered.clear();
+        true
     }
 
     async fn step(&mut self, turn: &Turn, last: bool) -> Step {
@@ -410,10 +446,12 @@ fn hit(hit: &Hit) -> ShownHit {
 fn fault(error: &Error) -> FrameFault {
     let code = match error {
         Error::RateLimited { .. } | Error::DailyQuota => FrameFaultCode::RateLimited,
+        Error::Overloaded { .. } => FrameFaultCode::Overloaded,
         Error::Unavailable { .. }
         | Error::Connection
         | Error::Timeout
         | Error::NoToken
+        | Error::Outage { .. }
         | Error::NoAccess
         | Error::Rejected { .. }
         | Error::Blocked { .. }

@@ -16,7 +16,7 @@ use crate::{analysis, auth, session};
 /// Up to this much of the suggested reconnect delay is by chance.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);

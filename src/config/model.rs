@@ -7,9 +7,9 @@ use secrecy::SecretString;
 
 use super::Settings;
 use super::check::{
-    MINUTE, SECOND, duration, file, given, number, path_segment, secret, take, url,
+    MINUTE, MS, SECOND, duration, file, given, number, path_segment, secret, take, url,
 };
-use crate::gemini::{self, Access, Credentials, MediaResolution, Vertex};
+use crate::gemini::{self, Access, CircuitOptions, Credentials, MediaResolution, Vertex};
 
 const CREDENTIALS: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
@@ -38,14 +38,20 @@ impl Settings {
                 ("GOOGLE_VERTEX_BASE_URL", base)
             }
         };
+        let model = model_name(wrong, "GEMINI_MODEL", &self.gemini_model);
+        let fallback = given(&self.gemini_fallback_model)
+            .map(|fallback| model_name(wrong, "GEMINI_FALLBACK_MODEL", fallback));
+        if fallback.as_ref() == Some(&model) {
+            wrong.push(
+                "GEMINI_FALLBACK_MODEL: is the same as GEMINI_MODEL; name another one, or none"
+                    .to_owned(),
+            );
+        }
         gemini::Options {
             base_url: base_url(wrong, name, &base, &version),
             version,
-            model: path_segment(
-                wrong,
-                "GEMINI_MODEL",
-                self.gemini_model.trim().trim_start_matches("models/"),
-            ),
+            model,
+            fallback,
             access,
             call_timeout: duration(
                 wrong,
@@ -53,6 +59,32 @@ impl Settings {
                 &self.model_timeout,
                 SECOND..=5 * MINUTE,
             ),
+            calls_at_once: number(
+                wrong,
+                "MODEL_CALLS_AT_ONCE",
+                &self.model_calls_at_once,
+                1..=10_000,
+            ),
+            circuit: CircuitOptions {
+                failures: number(
+                    wrong,
+                    "MODEL_CIRCUIT_FAILURES",
+                    &self.model_circuit_failures,
+                    0..=10_000,
+                ),
+                window: duration(
+                    wrong,
+                    "MODEL_CIRCUIT_WINDOW",
+                    &self.model_circuit_window,
+                    SECOND..=10 * MINUTE,
+                ),
+                open: duration(
+                    wrong,
+                    "MODEL_CIRCUIT_OPEN",
+                    &self.model_circuit_open,
+                    100 * MS..=10 * MINUTE,
+                ),
+            },
             thinking: match self.gemini_thinking_level.trim() {
                 "default" => None,
                 level => take(wrong, "GEMINI_THINKING_LEVEL", level.parse()),
@@ -175,6 +207,10 @@ impl Settings {
         )
         .unwrap_or(machine)
     }
+}
+
+fn model_name(wrong: &mut Vec<String>, name: &str, text: &str) -> String {
+    path_segment(wrong, name, text.trim().trim_start_matches("models/"))
 }
 
 fn is_one_of(text: &str, words: &[&str]) -> bool {
@@ -389,6 +425,31 @@ mod tests {
         for no in ["false", "0", "FALSE", " "] {
             let config = vertex(|set| set.google_genai_use_vertexai = Some(no.into())).unwrap();
             assert!(matches!(config.gemini.access, Access::Key(_)), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_fallback_is_another_model_or_none() {
+        let checked = |fallback: &str| {
+            let mut settings = Settings::defaults().embedded();
+            settings.gemini_fallback_model = Some(fallback.into());
+            settings.check()
+        };
+        assert_eq!(checked(" ").unwrap().gemini.fallback, None);
+        let other = checked("models/gemini-3.8-flash").unwrap().gemini.fallback;
+        assert_eq!(other.as_deref(), Some("gemini-3.8-flash"));
+        for (wrong, why) in [
+            (
+                "models/gemini-3.5-flash-lite",
+                "is the same as GEMINI_MODEL",
+            ),
+            ("a/b", "\"a/b\" is not a name"),
+        ] {
+            let told = checked(wrong).unwrap_err().to_string();
+            assert!(
+                told.starts_with(&format!("GEMINI_FALLBACK_MODEL: {why}")),
+                "{told}"
+            );
         }
     }
 }

@@ -41,6 +41,16 @@ pub struct Settings {
         help_heading = "Model"
     )]
     pub gemini_model: String,
+    /// The model that is shown a frame anew when the first is out of order: it
+    /// cannot be reached, does not answer in time or says so. Without it, such
+    /// frames end with GEMINI_ERROR.
+    #[arg(
+        long,
+        env = "GEMINI_FALLBACK_MODEL",
+        value_name = "NAME",
+        help_heading = "Model"
+    )]
+    pub gemini_fallback_model: Option<String>,
     /// Where the Gemini API is; version and model are put behind it. A path before
     /// them is for a proxy. Not used on Vertex AI.
     #[arg(
@@ -158,6 +168,48 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub model_timeout: String,
+    /// Calls to the model under way at once, in this process (1 to 10000); beyond
+    /// it users take turns. The four connections carry 400 where the model's
+    /// server allows 100 on each, as is usual; further ones would wait unfairly.
+    #[arg(
+        long,
+        env = "MODEL_CALLS_AT_ONCE",
+        default_value = "400",
+        value_name = "CALLS",
+        help_heading = "Limits"
+    )]
+    pub model_calls_at_once: String,
+    /// So many failed calls within MODEL_CIRCUIT_WINDOW, if they are at least half
+    /// of its calls, and the model is not asked for a while (0 to 10000; 0: it is
+    /// always asked).
+    #[arg(
+        long,
+        env = "MODEL_CIRCUIT_FAILURES",
+        default_value = "5",
+        value_name = "CALLS",
+        help_heading = "Limits"
+    )]
+    pub model_circuit_failures: String,
+    /// How long a call to the model counts for that, give or take a half (1s to
+    /// 10m).
+    #[arg(
+        long,
+        env = "MODEL_CIRCUIT_WINDOW",
+        default_value = "60s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub model_circuit_window: String,
+    /// How long the model is not asked then, before one call tries (100ms to 10m);
+    /// up to a quarter more by chance.
+    #[arg(
+        long,
+        env = "MODEL_CIRCUIT_OPEN",
+        default_value = "30s",
+        value_name = "DURATION",
+        help_heading = "Limits"
+    )]
+    pub model_circuit_open: String,
     /// One search on a desktop (100ms to 5m).
     #[arg(
         long,

@@ -42,6 +42,8 @@ impl Config {
         line("GEMINI_API_KEY", &masked(&settings.gemini_api_key));
         line("GOOGLE_API_KEY", &masked(&settings.google_api_key));
         line("GEMINI_MODEL", &gemini.model);
+        let fallback = gemini.fallback.as_deref();
+        line("GEMINI_FALLBACK_MODEL", &fallback.unwrap_or(NOT_SET));
         let unused = "not used: Vertex AI is asked";
         let no_vertex = "not used: the Gemini API is asked";
         let project = given(&settings.google_cloud_project).unwrap_or(NOT_SET);
@@ -84,6 +86,10 @@ impl Config {
         line("GEMINI_MAX_OUTPUT_TOKENS", &gemini.max_output_tokens);
         line("GEMINI_PRICES", &gemini.prices);
         line("MODEL_TIMEOUT", &span(gemini.call_timeout));
+        line("MODEL_CALLS_AT_ONCE", &gemini.calls_at_once);
+        line("MODEL_CIRCUIT_FAILURES", &gemini.circuit.failures);
+        line("MODEL_CIRCUIT_WINDOW", &span(gemini.circuit.window));
+        line("MODEL_CIRCUIT_OPEN", &span(gemini.circuit.open));
         line("TOOL_TIMEOUT", &span(analysis.tool_timeout));
         line("FRAME_TIMEOUT", &span(analysis.frame_timeout));
         line("MAX_MODEL_ITERATIONS", &analysis.max_iterations);

@@ -28,7 +28,7 @@ impl AddAssign for Usage {
 /// What one frame cost, told to clients of protocol 1.1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bill {
-    /// The model that was asked.
+    /// The model that was asked; of two, the one that was asked last.
     pub model_asked: String,
     /// The model that says it answered; empty if it did not say.
     pub model_answered: String,

@@ -57,6 +57,8 @@ pub enum FrameFaultCode {
     GeminiError,
     /// The model's quota is used up for now.
     RateLimited,
+    /// The server has more to do than it may: send the frame again later.
+    Overloaded,
     /// The frame's deadline passed.
     FrameTimeout,
     /// The session is ending; send the frame on the next stream.
@@ -75,6 +77,7 @@ impl FrameFaultCode {
             Self::Cancelled => "CANCELLED",
             Self::GeminiError => "GEMINI_ERROR",
             Self::RateLimited => "RATE_LIMITED",
+            Self::Overloaded => "OVERLOADED",
             Self::FrameTimeout => "FRAME_TIMEOUT",
             Self::GoingAway => "GOING_AWAY",
             Self::Internal => "INTERNAL",

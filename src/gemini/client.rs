@@ -1,7 +1,6 @@
 //! Google's `generateContent` over HTTP: pooled connections, retries with
 //! backoff inside the caller's deadline, every call counted.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +14,14 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Span;
 
+use super::circuit::{Circuit, Passage, Verdict};
+use super::fair::{Gate, Place};
 use super::tokens::{Pass, Tokens};
 use super::wire::Reading;
-use super::{Access, Ask, Chunks, Error, Model, Pool, Prices, Spent, Turn, google_error, wire};
+use super::{Access, Ask, Chunks, Error, Model, Options, Pool, Spent, Turn, google_error, wire};
 use crate::domain::causes;
 use crate::telemetry::{Metrics, ModelCode, model_answered, span_failed};
+use crate::world::World;
 
 /// An answer is a few kilobytes; more than this is not one.
 const MAX_ANSWER: usize = 4 << 20;
@@ -29,144 +31,39 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 
-/// How the model is asked.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Scheme and host, without a path at the end.
-    pub base_url: String,
-    /// The API's version, such as "v1beta".
-    pub version: String,
-    /// The model's name, without "models/".
-    pub model: String,
-    /// Which API this is, and who asks it.
-    pub access: Access,
-    /// For one HTTP call.
-    pub call_timeout: Duration,
-    /// `None` leaves it to the model.
-    pub thinking: Option<ThinkingLevel>,
-    /// How closely the model looks at the screenshot.
-    pub media_resolution: MediaResolution,
-    /// Upper bound of one answer, thinking included.
-    pub max_output_tokens: u32,
-    /// For the bill.
-    pub prices: Prices,
-}
-
-impl Options {
-    /// Where the model is asked.
-    pub fn url(&self) -> String {
-        let Self {
-            base_url,
-            version,
-            model,
-            access,
-            ..
-        } = self;
-        let (base_url, path) = (base_url.trim_end_matches('/'), access.path());
-        format!("{base_url}/{version}/{path}models/{model}:generateContent")
-    }
-
-    /// What may be meant and is more likely a mistake, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        let model = &self.model;
-        let mut warnings = Vec::new();
-        // Behind a proxy a model may have any name.
-        if !model.starts_with("gemini-") {
-            warnings.push(format!(
-                "GEMINI_MODEL: \"{model}\" is no name of Gemini's (gemini-…); it is asked as it is, \
-                 and Google answers such names with 404"
-            ));
-        }
-        if self.prices.of(model, model).is_none() {
-            warnings.push(format!(
-                "GEMINI_PRICES: has no price of {model}, so its calls are billed as 0; name it there"
-            ));
-        }
-        warnings
-    }
-}
-
-macro_rules! setting {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal / $wire:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            fn wire(self) -> &'static str {
-                match self { $(Self::$variant => $wire),+ }
-            }
-
-            /// The word that names it in the configuration.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("write one of: {}", [$($word),+].join(", "))),
-                }
-            }
-        }
-    };
-}
-
-setting! {
-    /// How much the model thinks before it answers.
-    ThinkingLevel {
-        /// As little as it can.
-        Minimal = "minimal" / "MINIMAL",
-        /// A little.
-        Low = "low" / "LOW",
-        /// Somewhat.
-        Medium = "medium" / "MEDIUM",
-        /// A lot.
-        High = "high" / "HIGH",
-    }
-}
-
-setting! {
-    /// How closely the model looks at an image; a 1280x800 screenshot costs
-    /// 280, 560 or 1,120 tokens.
-    MediaResolution {
-        /// 280 tokens.
-        Low = "low" / "MEDIA_RESOLUTION_LOW",
-        /// 560 tokens.
-        Medium = "medium" / "MEDIA_RESOLUTION_MEDIUM",
-        /// 1,120 tokens.
-        High = "high" / "MEDIA_RESOLUTION_HIGH",
-    }
-}
-
-/// The model behind Google's HTTP API.
+/// A model behind Google's HTTP API.
 pub struct Client {
-    pool: Pool,
+    line: Arc<Line>,
+    model: Arc<str>,
     url: Url,
+    circuit: Circuit,
+    fallback: Option<Box<Client>>,
+}
+
+/// What all models of a server are asked through.
+struct Line {
+    pool: Pool,
     headers: HeaderMap,
     /// On Vertex AI.
     tokens: Option<Tokens>,
-    model: Arc<str>,
+    gate: Gate,
     /// As JSON.
     generation: String,
-    call_timeout: Duration,
-    prices: Prices,
+    options: Options,
+    world: World,
     metrics: Metrics,
 }
 
 impl Client {
-    /// A client on the given connections. A key must be printable ASCII, which the
-    /// configuration has checked; otherwise every call is refused. For Vertex AI an
-    /// access token is fetched at once.
+    /// A client on the given connections, and another one for the fallback, if there
+    /// is one. A key must be printable ASCII, which the configuration has checked;
+    /// otherwise every call is refused. For Vertex AI an access token is fetched at
+    /// once.
     ///
     /// # Panics
     /// If base URL, version and model make no URL; the configuration has checked
     /// that as well. And outside of a tokio runtime, for Vertex AI.
-    pub fn new(options: Options, pool: Pool, metrics: Metrics) -> Self {
+    pub fn new(options: Options, pool: Pool, world: World, metrics: Metrics) -> Self {
         let mut generation = json!({
             "maxOutputTokens": options.max_output_tokens,
             "mediaResolution": options.media_resolution.wire(),
@@ -189,16 +86,33 @@ impl Client {
         for warning in options.warnings() {
             tracing::warn!("{warning}");
         }
-        Self {
+        let places = options.calls_at_once as usize;
+        let line = Arc::new(Line {
             pool,
-            url: Url::parse(&options.url()).expect("the configuration has checked its parts"),
             headers,
             tokens,
-            model: options.model.into(),
+            gate: Gate::new(places, world.clone(), metrics.clone()),
             generation: generation.to_string(),
-            call_timeout: options.call_timeout,
-            prices: options.prices,
+            options,
+            world,
             metrics,
+        });
+        let mut client = Self::on(line.clone(), &line.options.model);
+        let fallback = line.options.fallback.as_deref();
+        client.fallback = fallback.map(|model| Box::new(Self::on(line.clone(), model)));
+        client
+    }
+
+    fn on(line: Arc<Line>, model: &str) -> Self {
+        let (options, name) = (&line.options, Arc::from(model));
+        let (world, metrics) = (line.world.clone(), line.metrics.clone());
+        Self {
+            url: Url::parse(&options.url_of(model))
+                .expect("the configuration has checked its parts"),
+            circuit: Circuit::new(Arc::clone(&name), options.circuit, world, metrics),
+            model: name,
+            fallback: None,
+            line,
         }
     }
 
@@ -213,27 +127,21 @@ impl Client {
         let mut retries = 0;
         let mut token_renewed = false;
         loop {
-            // One deadline for the token and the call that it opens.
-            let deadline = ask.deadline.min(Instant::now() + self.call_timeout);
-            let (error, pass) = match self.pass(deadline).await {
-                Err(error) => (error, None),
-                Ok(pass) => {
-                    // Made anew for each try, so that nothing of it is held while
-                    // the model thinks.
-                    let body = ask.conversation.body(&settings);
-                    match self.attempt(body, pass.as_ref(), deadline, spent).await {
-                        Ok(turn) => return Ok(turn),
-                        Err(error) => (error, pass),
-                    }
-                }
+            let (turn, pass) = self.attempt(ask, &settings, spent).await;
+            let Err(error) = turn else {
+                return turn;
             };
             if error == (Error::Rejected { status: 401 })
                 && !token_renewed
-                && let (Some(tokens), Some(pass)) = (&self.tokens, pass)
+                && let (Some(tokens), Some(pass)) = (&self.line.tokens, pass)
                 && tokens.refused(&pass)
             {
                 token_renewed = true;
                 continue;
+            }
+            if error.is_outage() {
+                // Perhaps it was the one too many.
+                self.circuit.check()?;
             }
             let pause = pauses
                 .next()
@@ -250,29 +158,77 @@ impl Client {
         }
     }
 
+    /// One try, and what opened it: once there is a place for it, and if the model
+    /// is asked at all.
+    async fn attempt(
+        &self,
+        ask: Ask<'_>,
+        settings: &str,
+        spent: &mut Spent,
+    ) -> (Result<Turn, Error>, Option<Pass>) {
+        let (_place, mut passage) = match self.admission(ask).await {
+            Ok(admission) => admission,
+            Err(error) => return (Err(error), None),
+        };
+        let now = Instant::now();
+        let deadline = ask.deadline.min(now + self.line.options.call_timeout);
+        let (turn, pass) = self.try_once(ask, settings, deadline, spent).await;
+        let little = deadline.saturating_duration_since(now) < self.line.options.call_timeout / 2;
+        passage.verdict = Verdict::of(turn.as_ref().err(), little);
+        (turn, pass)
+    }
+
+    /// A place among the calls, and the way through the model's circuit.
+    async fn admission<'a>(&'a self, ask: Ask<'a>) -> Result<(Place<'a>, Passage<'a>), Error> {
+        // Told before it waits for a place, and again after.
+        self.circuit.check()?;
+        let place = self.line.gate.enter(ask.user, ask.deadline).await?;
+        Ok((place, self.circuit.admit()?))
+    }
+
+    /// The token and the call that it opens share one deadline.
+    async fn try_once(
+        &self,
+        ask: Ask<'_>,
+        settings: &str,
+        deadline: Instant,
+        spent: &mut Spent,
+    ) -> (Result<Turn, Error>, Option<Pass>) {
+        let pass = match self.pass(deadline).await {
+            Ok(pass) => pass,
+            Err(error) => return (Err(error), None),
+        };
+        // Made anew for each try, so that nothing of it is held while the model
+        // thinks.
+        let body = ask.conversation.body(settings);
+        let turn = self.call(body, pass.as_ref(), deadline, spent).await;
+        (turn, pass)
+    }
+
     /// What opens a call on Vertex AI; nothing, where a key does.
     async fn pass(&self, deadline: Instant) -> Result<Option<Pass>, Error> {
-        let Some(tokens) = &self.tokens else {
+        let Some(tokens) = &self.line.tokens else {
             return Ok(None);
         };
         let begun = Instant::now();
         let pass = tokens.pass(deadline).await;
         pass.map(Some).inspect_err(|_| {
             let waited = begun.elapsed();
-            self.metrics
+            self.line
+                .metrics
                 .model_call(&self.model, ModelCode::NoToken, waited);
         })
     }
 
     /// One HTTP call.
-    async fn attempt(
+    async fn call(
         &self,
         body: Chunks,
         pass: Option<&Pass>,
         deadline: Instant,
         spent: &mut Spent,
     ) -> Result<Turn, Error> {
-        let mut call = CallRecord::new(&self.metrics, &self.model);
+        let mut call = CallRecord::new(&self.line.metrics, &self.model);
         spent.calls += 1;
         let left = deadline.saturating_duration_since(call.started);
         let answer = self.post(body, pass, left);
@@ -315,9 +271,9 @@ impl Client {
         } else {
             ModelCode::Unusable
         };
-        let price = self.prices.of(&model_version, &self.model);
+        let price = self.line.options.prices.of(&model_version, &self.model);
         let cost = price.map_or(0.0, |price| price.micro_usd(usage));
-        self.metrics.model_billed(&self.model, usage, cost);
+        self.line.metrics.model_billed(&self.model, usage, cost);
         model_answered(&self.model, &model_version, usage);
         spent.usage += usage;
         spent.cost_micro_usd += cost;
@@ -333,14 +289,14 @@ impl Client {
     ) -> Result<(u16, Option<String>, Vec<u8>), reqwest::Error> {
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         let mut request = Request::new(Method::POST, self.url.clone());
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.line.headers.clone();
         if let Some(pass) = pass {
             request.headers_mut().extend(pass.headers.clone());
         }
         // So that Google's server stops work we have given up.
         request.headers_mut().insert(SERVER_TIMEOUT, seconds.into());
         *request.body_mut() = Some(reqwest::Body::wrap(body));
-        let lease = self.pool.lease();
+        let lease = self.line.pool.lease();
         let mut response = lease.http().execute(request).await?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER);
@@ -365,7 +321,7 @@ impl Client {
         });
         format!(
             r#""toolConfig":{{"functionCallingConfig":{{"mode":"ANY"{names}}}}},"generationConfig":{}"#,
-            self.generation
+            self.line.generation
         )
     }
 }
@@ -373,6 +329,10 @@ impl Client {
 impl Model for Client {
     fn name(&self) -> &str {
         &self.model
+    }
+
+    fn fallback(&self) -> Option<&dyn Model> {
+        self.fallback.as_deref().map(|model| model as &dyn Model)
     }
 
     fn generate<'a>(
@@ -385,6 +345,9 @@ impl Model for Client {
             let turn = self.ask(ask, spent).await;
             spent.time += started.elapsed();
             if let Err(error) = &turn {
+                if let Error::Outage { .. } = error {
+                    self.line.metrics.model_call_refused(&self.model);
+                }
                 span_failed(&Span::current(), &error.to_string());
             }
             turn
@@ -424,41 +387,18 @@ impl Drop for CallRecord<'_> {
 mod tests {
     use super::*;
 
-    fn said_at_start(model: &str) -> String {
+    #[test]
+    fn what_is_doubtful_is_told_at_the_start() {
         let log = tempfile::NamedTempFile::new().unwrap();
         let writer = Arc::new(log.reopen().unwrap());
         let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
-        let options = Options {
-            base_url: "http://127.0.0.1:1".into(),
-            version: "v1beta".into(),
-            model: model.into(),
-            access: Access::Key("key".into()),
-            call_timeout: Duration::from_secs(1),
-            thinking: None,
-            media_resolution: MediaResolution::Low,
-            max_output_tokens: 256,
-            prices: Prices::DEFAULT.parse().unwrap(),
-        };
         let pool = Pool::new(|| reqwest::Client::builder().build()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            Client::new(options, pool, Metrics::new())
+            Client::new(Options::of("gpt-4"), pool, World::real(), Metrics::new())
         });
-        std::fs::read_to_string(log.path()).unwrap()
-    }
-
-    #[test]
-    fn a_model_without_a_price_is_told_at_the_start() {
-        let said = said_at_start("gemini-3.5-flash");
-        assert_eq!(said.matches("GEMINI_PRICES").count(), 1, "{said}");
-        assert_eq!(said_at_start("gemini-3.5-flash-lite-001"), "");
-    }
-
-    #[test]
-    fn a_model_that_is_not_gemini_is_doubted_at_the_start() {
-        let said = said_at_start("gpt-4");
-        assert!(
-            said.contains("GEMINI_MODEL: \"gpt-4\" is no name"),
-            "{said}"
-        );
+        let said = std::fs::read_to_string(log.path()).unwrap();
+        for warning in Options::of("gpt-4").warnings() {
+            assert_eq!(said.matches(&warning).count(), 1, "{said}");
+        }
     }
 }

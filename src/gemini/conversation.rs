@@ -72,6 +72,8 @@ pub struct Conversation {
     image: Vec<Bytes>,
     /// Everything after the image's data, up to the end of the last turn.
     tail: Vec<u8>,
+    /// Of that, what belongs to the user's first turn.
+    opening: usize,
     turns: usize,
 }
 
@@ -149,6 +151,7 @@ impl Conversation {
             brief: brief.clone(),
             background: background.clone(),
             image,
+            opening: tail.len(),
             tail,
             turns: 0,
         }
@@ -172,6 +175,12 @@ impl Conversation {
         }
         tail.extend_from_slice(b"]}");
         self.turns += 1;
+    }
+
+    /// Back to the user's first turn, for another model.
+    pub fn begin_anew(&mut self) {
+        self.tail.truncate(self.opening);
+        self.turns = 0;
     }
 
     /// How many of the model's turns have been answered.
@@ -359,5 +368,7 @@ mod tests {
                 { "functionResponse": { "name": "g", "response": { "error": "no" } } },
             ] })
         );
+        conversation.begin_anew();
+        assert_eq!(conversation.text(), without_image().text());
     }
 }

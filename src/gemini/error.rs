@@ -31,10 +31,25 @@ pub enum Error {
     /// later.
     #[error("The server got no access to the model; try again later.")]
     NoToken,
+    /// The model has failed so often that it is not asked just now: ask again later.
+    #[error("The model keeps failing and is not asked for a while; try again later.")]
+    Outage {
+        /// How long to wait before that.
+        retry_after: Duration,
+    },
     /// This server is given no access token for Vertex AI; the operator must look at
     /// its credentials.
     #[error("The server has no access to the model; the operator has to look at it.")]
     NoAccess,
+    /// This server has as many calls to the model under way as it may, and none of
+    /// them ended in time: ask again later.
+    #[error(
+        "The server asks the model as much as it may, and could not begin in time; try again later."
+    )]
+    Overloaded {
+        /// How long to wait before that.
+        retry_after: Duration,
+    },
     /// The request was refused; the operator must look at key or credentials, model
     /// and settings.
     #[error("The model refused the request (HTTP {status}); the operator has to look at it.")]
@@ -73,6 +88,8 @@ impl Error {
             | Self::Connection
             | Self::Timeout
             | Self::NoToken
+            | Self::Outage { .. }
+            | Self::Overloaded { .. }
             | Self::Truncated
             | Self::Malformed { .. }
             | Self::Inconsistent => true,
@@ -82,10 +99,33 @@ impl Error {
         }
     }
 
-    /// How long Google asks to wait before that, if it said.
+    /// Whether the model's server is at fault, whatever it is asked: another model
+    /// may answer the same frame. A quota is not such a fault, nor what is wrong
+    /// with one screen or with the settings.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable { .. }
+            | Self::Connection
+            | Self::Timeout
+            | Self::NoToken
+            | Self::Outage { .. } => true,
+            Self::RateLimited { .. }
+            | Self::DailyQuota
+            | Self::NoAccess
+            | Self::Overloaded { .. }
+            | Self::Rejected { .. }
+            | Self::Blocked { .. }
+            | Self::Truncated
+            | Self::Malformed { .. }
+            | Self::Inconsistent => false,
+        }
+    }
+
+    /// How long to wait before that, if Google said so or this server knows.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after } => *retry_after,
+            Self::Outage { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -103,7 +143,9 @@ impl Error {
             Self::Malformed { .. } => 1,
             Self::DailyQuota
             | Self::Timeout
+            | Self::Outage { .. }
             | Self::NoAccess
+            | Self::Overloaded { .. }
             | Self::Rejected { .. }
             | Self::Blocked { .. }
             | Self::Truncated

@@ -7,11 +7,14 @@
 //! differ.
 
 mod access;
+mod circuit;
 mod client;
 mod conversation;
 mod credentials;
 mod error;
+mod fair;
 mod google_error;
+mod options;
 mod pool;
 mod prices;
 mod scripted;
@@ -23,13 +26,15 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::domain::Usage;
+use crate::domain::{Uid, Usage};
 
 pub use access::{Access, GEMINI_URL, Vertex, vertex_url};
-pub use client::{Client, MediaResolution, Options, ThinkingLevel};
+pub use circuit::CircuitOptions;
+pub use client::Client;
 pub use conversation::{Answer, Brief, Chunks, Conversation, TextPart};
 pub use credentials::{Credentials, Unusable};
 pub use error::Error;
+pub use options::{MediaResolution, Options, ThinkingLevel};
 pub use pool::Pool;
 pub use prices::{Price, Prices};
 pub use scripted::{Scripted, View};
@@ -39,6 +44,13 @@ pub use wire::{Call, Turn};
 pub trait Model: Send + Sync + 'static {
     /// The name of the model that is asked.
     fn name(&self) -> &str;
+
+    /// The model to begin anew with when this one is out of order
+    /// ([`Error::is_outage`]), if there is one. It must see nothing that this one
+    /// said.
+    fn fallback(&self) -> Option<&dyn Model> {
+        None
+    }
 
     /// Asks for the next turn. `spent` grows with every call made, whether or
     /// not a turn comes of it; the future never outlives `ask.deadline`.
@@ -52,6 +64,8 @@ pub trait Model: Send + Sync + 'static {
 /// One question to a model.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
+    /// On whose behalf: users take turns where there are more calls than may be.
+    pub user: &'a Uid,
     /// Everything said so far.
     pub conversation: &'a Conversation,
     /// The functions it may call, or `None` for all that were declared. It must

@@ -24,7 +24,11 @@ type Answers = dyn Fn(View) -> BoxFuture<'static, Result<Turn, Error>> + Send + 
 
 /// A model whose answers come from a function. It keeps deadlines as the real
 /// one does, and charges 1,000 prompt tokens and 10 output tokens a call.
-pub struct Scripted(Box<Answers>);
+pub struct Scripted {
+    answers: Box<Answers>,
+    fallback: Option<Box<Scripted>>,
+    name: &'static str,
+}
 
 impl Scripted {
     /// Asks `answers` each time.
@@ -32,13 +36,29 @@ impl Scripted {
     where
         A: Future<Output = Result<Turn, Error>> + Send + 'static,
     {
-        Self(Box::new(move |view| answers(view).boxed()))
+        Self {
+            answers: Box::new(move |view| answers(view).boxed()),
+            fallback: None,
+            name: "scripted",
+        }
+    }
+
+    /// The same, with this one to begin anew with, called "fallback".
+    #[must_use]
+    pub fn with_fallback(mut self, mut fallback: Self) -> Self {
+        fallback.name = "fallback";
+        self.fallback = Some(Box::new(fallback));
+        self
     }
 }
 
 impl Model for Scripted {
     fn name(&self) -> &str {
-        "scripted"
+        self.name
+    }
+
+    fn fallback(&self) -> Option<&dyn Model> {
+        self.fallback.as_deref().map(|model| model as &dyn Model)
     }
 
     fn generate<'a>(
@@ -57,12 +77,15 @@ impl Model for Scripted {
         async move {
             let started = Instant::now();
             spent.calls += 1;
-            let answer = timeout_at(ask.deadline, (self.0)(view)).await;
+            let answer = timeout_at(ask.deadline, (self.answers)(view)).await;
             spent.time += started.elapsed();
             spent.usage.prompt += 1_000;
             spent.usage.output += 10;
-            spent.model_answered = "scripted-1".to_owned();
-            answer.unwrap_or(Err(Error::Timeout))
+            let answer = answer.unwrap_or(Err(Error::Timeout));
+            if answer.is_ok() {
+                spent.model_answered = format!("{}-1", self.name);
+            }
+            answer
         }
         .boxed()
     }

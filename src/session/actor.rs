@@ -115,6 +115,7 @@ impl Session {
             background: None,
             frames: Frames::new(
                 options.frames_at_once,
+                caller.principal.uid.clone(),
                 tools.clone(),
                 pending.clone(),
                 errand,

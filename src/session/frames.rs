@@ -11,7 +11,7 @@ use tracing::{Instrument, Span};
 
 use super::Tools;
 use crate::analysis::Background;
-use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome};
+use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, Uid};
 use crate::telemetry::{Metrics, frame_span, span_failed};
 use crate::tools::{Desk, Errand, Pending};
 
@@ -23,6 +23,7 @@ pub(super) struct Frames {
     running: HashMap<FrameId, Running>,
     waiting: Option<Waiting>,
     limit: usize,
+    user: Uid,
     tools: Tools,
     pending: Pending,
     errands: mpsc::Sender<Box<Errand>>,
@@ -42,6 +43,7 @@ struct Waiting {
 impl Frames {
     pub(super) fn new(
         limit: usize,
+        user: Uid,
         tools: Tools,
         pending: Pending,
         errands: mpsc::Sender<Box<Errand>>,
@@ -51,6 +53,7 @@ impl Frames {
             running: HashMap::new(),
             waiting: None,
             limit,
+            user,
             tools,
             pending,
             errands,
@@ -189,9 +192,11 @@ impl Frames {
             metrics.clone(),
         );
         let span = frame_span(&id);
+        let user = self.user.clone();
         let analysis = async move {
             let _in_flight = InFlight::new(metrics);
-            let result = analyst.analyse(frame, &background, &desk, accepted).await;
+            let analysis = analyst.analyse(&user, frame, &background, &desk, accepted);
+            let result = analysis.await;
             if let Err(fault) = &result {
                 span_failed(&Span::current(), fault.code.as_str());
             }

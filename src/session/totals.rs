@@ -75,6 +75,7 @@ impl Totals {
                     FrameFaultCode::Cancelled => FrameResult::Cancelled,
                     FrameFaultCode::GeminiError => FrameResult::GeminiError,
                     FrameFaultCode::RateLimited => FrameResult::RateLimited,
+                    FrameFaultCode::Overloaded => FrameResult::Overloaded,
                     FrameFaultCode::FrameTimeout => FrameResult::Timeout,
                     FrameFaultCode::GoingAway => FrameResult::GoingAway,
                     FrameFaultCode::Internal => FrameResult::Internal,

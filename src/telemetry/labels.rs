@@ -86,6 +86,8 @@ label! {
         GeminiError = "gemini_error",
         /// The model's quota is used up.
         RateLimited = "rate_limited",
+        /// The server had more to do than it may.
+        Overloaded = "overloaded",
         /// Its deadline passed.
         Timeout = "timeout",
         /// The server is shutting down.

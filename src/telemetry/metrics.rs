@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::before_model::BeforeModel;
 use super::labels::{
     AuthResult, FrameResult, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel, ToolResult,
 };
@@ -55,8 +56,8 @@ struct TokenLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CostLabels {
-    model: Arc<str>,
+pub(super) struct ModelLabel {
+    pub(super) model: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,10 +78,10 @@ struct AuthLabels {
 
 /// A handle to the metrics of one server, cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     registry: Registry,
     sessions: Gauge,
     session_ends: Family<EndLabels, Counter>,
@@ -91,8 +92,9 @@ struct Inner {
     duplicate_frames: Counter,
     refused_events: Counter,
     model_calls: Family<ModelLabels, Counter>,
+    pub(super) before_model: BeforeModel,
     tokens: Family<TokenLabels, Counter>,
-    cost: Family<CostLabels, Counter<f64, AtomicU64>>,
+    cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
     discarded_tool_results: Counter,
     auth: Family<AuthLabels, Counter>,
@@ -153,6 +155,7 @@ impl Metrics {
                 "Calls to the model, retries included, by HTTP status or fault",
                 Family::default(),
             ),
+            before_model: BeforeModel::new(r),
             tokens: put(
                 r,
                 "model_tokens",
@@ -293,7 +296,7 @@ impl Metrics {
         let model = model.clone();
         self.0
             .cost
-            .get_or_create(&CostLabels { model })
+            .get_or_create(&ModelLabel { model })
             .inc_by(cost_micro_usd / 1e6);
     }
 
@@ -364,7 +367,7 @@ impl Default for Metrics {
     }
 }
 
-fn put<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+pub(super) fn put<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
 where
     M: prometheus_client::registry::Metric + Clone,
 {
@@ -372,7 +375,12 @@ where
     metric
 }
 
-fn put_seconds(registry: &mut Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+pub(super) fn put_seconds(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    buckets: &[f64],
+) -> Histogram {
     let metric = Histogram::new(buckets.iter().copied());
     registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
     metric

@@ -1,11 +1,13 @@
 //! What operators see: metrics, spans and the log.
 
+mod before_model;
 mod labels;
 mod log;
 mod metrics;
 mod spans;
 mod traces;
 
+pub use before_model::CircuitState;
 pub use labels::{
     AuthResult, FrameResult, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel, ToolResult,
 };

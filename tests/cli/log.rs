@@ -33,7 +33,7 @@ const JPEG: &[u8] = include_bytes!("../../examples/frames/new-request.jpg");
 /// misbehave.
 pub(crate) struct Outside {
     issuer: LocalIssuer,
-    model: StandIn,
+    pub(crate) model: StandIn,
     keys_url: String,
     base_url: String,
     _servers: JoinSet<()>,

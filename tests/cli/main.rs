@@ -10,6 +10,7 @@ mod demo;
 mod desk;
 mod dev;
 mod log;
+mod outage;
 mod process;
 mod serve;
 mod settings;

@@ -8,10 +8,11 @@ const KEY: &str = "AIza-a-key-that-nobody-may-see";
 const ACCOUNT: &str = r#"{"project_id": "from-account", "private_key": "MIIE-nobody-may-see"}"#;
 
 /// Every setting and its default; empty if it has none.
-const SETTINGS: [(&str, &str); 46] = [
+const SETTINGS: &[(&str, &str)] = &[
     ("GEMINI_API_KEY", ""),
     ("GOOGLE_API_KEY", ""),
     ("GEMINI_MODEL", "gemini-3.5-flash-lite"),
+    ("GEMINI_FALLBACK_MODEL", ""),
     (
         "GOOGLE_GEMINI_BASE_URL",
         "https://generativelanguage.googleapis.com",
@@ -30,6 +31,10 @@ const SETTINGS: [(&str, &str); 46] = [
         "gemini-3.5-flash-lite=0.30/2.50/0.03,gemini-3.8-flash=0.75/3.75/0.075",
     ),
     ("MODEL_TIMEOUT", "30s"),
+    ("MODEL_CALLS_AT_ONCE", "400"),
+    ("MODEL_CIRCUIT_FAILURES", "5"),
+    ("MODEL_CIRCUIT_WINDOW", "60s"),
+    ("MODEL_CIRCUIT_OPEN", "30s"),
     ("TOOL_TIMEOUT", "10s"),
     ("FRAME_TIMEOUT", "60s"),
     ("MAX_MODEL_ITERATIONS", "5"),
@@ -113,6 +118,7 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
     let wrong = [
         ("GEMINI_API_KEY", "a key-with-a-blank"),
         ("GEMINI_MODEL", "../../files"),
+        ("GEMINI_FALLBACK_MODEL", "a model"),
         (
             "GOOGLE_GEMINI_BASE_URL",
             "generativelanguage.googleapis.com",
@@ -124,6 +130,10 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
         ("GEMINI_MAX_OUTPUT_TOKENS", "-1"),
         ("GEMINI_PRICES", "cheap"),
         ("MODEL_TIMEOUT", "30"),
+        ("MODEL_CALLS_AT_ONCE", "0"),
+        ("MODEL_CIRCUIT_FAILURES", "-1"),
+        ("MODEL_CIRCUIT_WINDOW", "1h"),
+        ("MODEL_CIRCUIT_OPEN", "0s"),
         ("TOOL_TIMEOUT", "1ms"),
         ("FRAME_TIMEOUT", "soon"),
         ("MAX_MODEL_ITERATIONS", "1"),

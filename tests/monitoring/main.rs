@@ -42,6 +42,7 @@ fn page() -> String {
         metrics.model_call(&model, code, Duration::from_secs(1));
     }
     metrics.model_billed(&model, Usage::default(), 1.0);
+    metrics.circuit_made(&model);
     metrics.render()
 }
 

@@ -77,17 +77,19 @@ up; everything else is a fault, and this is its part:
 sum(rate(proactive_model_calls_total{code!~"200|429|cancelled"}[10m])) / sum(rate(proactive_model_calls_total[10m]))
 ```
 
-A model that answers but is slow shows in panel "A model call" before frames end as `timeout`.
+A model that answers but is slow shows in panel "A model call" before frames end as `timeout`. One that keeps failing is not
+asked for a while (panel "Model out of order"): its frames end at once as `gemini_error`, or are answered by
+`GEMINI_FALLBACK_MODEL`, whose calls are counted under its own name.
 
 ## The metrics
 
-A histogram has `_bucket`, `_sum` and `_count`. Counters begin at 0, but for those with a `model`: they appear with the first
-call.
+A histogram has `_bucket`, `_sum` and `_count`. Counters begin at 0, but for those of calls to a `model` that were made: they
+appear with the first.
 
 "#;
 
 /// Of each metric: what is counted, and what it answers.
-const ANSWERS: [(&str, &str, &str); 19] = [
+const ANSWERS: &[(&str, &str, &str)] = &[
     (
         "proactive_sessions",
         "sessions",
@@ -136,6 +138,26 @@ const ANSWERS: [(&str, &str, &str); 19] = [
         "Is the model healthy, and who is throttled? Each HTTP call counts, so more than one per frame.",
     ),
     (
+        "proactive_model_calls_waiting",
+        "calls",
+        "Is the server at its limit, `MODEL_CALLS_AT_ONCE`? Each is a frame that waits.",
+    ),
+    (
+        "proactive_model_calls_refused_total",
+        "calls",
+        "Of how many frames was the model not asked because it keeps failing? A fallback may have been.",
+    ),
+    (
+        "proactive_model_circuit",
+        "state",
+        "Is the model asked at all? Its server decides by its own calls, each for itself.",
+    ),
+    (
+        "proactive_model_circuit_opened_total",
+        "times",
+        "How often was it out of order? A try that fails is not counted again.",
+    ),
+    (
         "proactive_model_tokens_total",
         "tokens",
         "What is the cost made of? Only of calls that were billed.",
@@ -169,6 +191,11 @@ const ANSWERS: [(&str, &str, &str); 19] = [
         "proactive_model_seconds",
         "seconds",
         "Is the model slow? One call, without the pauses between two.",
+    ),
+    (
+        "proactive_model_wait_seconds",
+        "seconds",
+        "Do frames wait for each other's calls? Calls that began at once are not in it.",
     ),
     (
         "proactive_tool_seconds",
@@ -331,7 +358,7 @@ fn paper() -> String {
         "| metric | type, unit | labels | what it is, what it answers | watched by |\n|---|---|---|---|---|\n",
     );
     let mut labels = String::from(
-        "\n## The labels\n\n`model` is the model's name as `GEMINI_MODEL` has it, the same for the life of a server; `le` is a bucket's upper bound.\n",
+        "\n## The labels\n\n`model` is a model's name as `GEMINI_MODEL` or `GEMINI_FALLBACK_MODEL` has it, the same for the life of a server; `le` is a bucket's upper bound.\n",
     );
     for metric in shown() {
         let Shown {

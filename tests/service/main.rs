@@ -8,8 +8,10 @@ mod support;
 
 mod auth;
 mod bad_input;
+mod crowd;
 mod doors;
 mod ending;
 mod model;
+mod outage;
 mod resume;
 mod session;

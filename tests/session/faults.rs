@@ -10,9 +10,11 @@ use super::support::{Core, context, nothing, shows, turn};
 
 #[tokio::test(start_paused = true)]
 async fn a18_a_failure_of_the_model_is_told_with_its_code_and_its_real_prospect() {
-    use FrameFaultCode::{GeminiError, RateLimited};
+    use FrameFaultCode::{GeminiError, Overloaded, RateLimited};
     let word = || "SAFETY".to_owned();
+    let retry_after = Duration::from_secs(30);
     let table = [
+        (Error::Overloaded { retry_after }, Overloaded, true),
         (Error::RateLimited { retry_after: None }, RateLimited, true),
         (Error::DailyQuota, RateLimited, false),
         (Error::Unavailable { status: 503 }, GeminiError, true),

@@ -6,6 +6,7 @@ mod deadlines;
 mod decisions;
 mod drain;
 mod ending;
+mod fallback;
 mod faults;
 mod frames;
 mod giving_up;

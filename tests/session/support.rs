@@ -71,6 +71,15 @@ impl Core {
         self
     }
 
+    /// The model that is set has this one to begin anew with.
+    pub(crate) fn fallback<F>(mut self, answers: impl Fn(View) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Said> + Send + 'static,
+    {
+        self.model = self.model.with_fallback(Scripted::new(answers));
+        self
+    }
+
     /// The model says these turns to every frame, one after the other.
     pub(crate) fn turns<const N: usize>(self, turns: [Said; N]) -> Self {
         self.model(move |view| {
