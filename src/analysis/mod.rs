@@ -21,7 +21,7 @@ use crate::tools::Desk;
 use crate::world::World;
 
 use budget::Budget;
-use turns::Deliberation;
+use turns::{Deliberation, Searches};
 
 /// Limits of one frame's analysis. They nest: a search and a model call each
 /// fit into the frame, and are shortened by what is left of it.
@@ -116,7 +116,8 @@ impl Analyst {
         );
         // The conversation has it now; a frame may be in flight for long.
         frame.ocr = ScreenText::default();
-        let deliberation = Deliberation::new(&*inner.model, desk, budget, conversation, &frame);
+        let searches = Searches::new(desk, &inner.metrics);
+        let deliberation = Deliberation::new(&*inner.model, searches, budget, conversation, &frame);
         let result = timeout_at(budget.deadline(), deliberation.decide()).await;
         inner.metrics.frame_took(budget.since_accepted());
         let (outcome, waited) = result.map_err(|_| out_of_time())?;

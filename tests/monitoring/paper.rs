@@ -86,7 +86,7 @@ call.
 "#;
 
 /// Of each metric: what is counted, and what it answers.
-const ANSWERS: [(&str, &str, &str); 17] = [
+const ANSWERS: [(&str, &str, &str); 18] = [
     (
         "proactive_sessions",
         "sessions",
@@ -141,6 +141,11 @@ const ANSWERS: [(&str, &str, &str); 17] = [
         "proactive_discarded_tool_results_total",
         "results",
         "Do answers come too late, or twice?",
+    ),
+    (
+        "proactive_repeated_searches_total",
+        "searches",
+        "Does the model go round in circles? No desktop is asked for these.",
     ),
     (
         "proactive_stream_auth_total",

@@ -11,5 +11,6 @@ mod frames;
 mod giving_up;
 mod greeting;
 mod races;
+mod repeats;
 mod searches;
 mod support;
