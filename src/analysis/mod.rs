@@ -5,6 +5,7 @@ mod budget;
 mod decision;
 mod functions;
 mod instruction;
+mod neutral;
 mod prompt;
 mod title;
 mod turns;

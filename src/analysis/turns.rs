@@ -15,6 +15,7 @@ use tracing::Instrument;
 use super::budget::Budget;
 use super::decision::Arguments;
 use super::functions::{Function, TERMINAL};
+use super::neutral::{Lines, for_people};
 use super::{out_of_time, title};
 use crate::domain::{Bill, Decision, Frame, FrameFault, FrameFaultCode, Outcome};
 use crate::gemini::{Answer, Ask, Call, Conversation, Error, Model, Spent, Turn};
@@ -234,17 +235,18 @@ impl<'a> Deliberation<'a> {
         }
     }
 
-    fn app(&self) -> &str {
-        match self.frame.app.as_str() {
-            "" => "an unnamed application",
-            app => app,
+    fn app(&self) -> String {
+        match for_people(&self.frame.app, Lines::One).trim() {
+            "" => "an unnamed application".to_owned(),
+            app => app.to_owned(),
         }
     }
 
     fn summary(&self) -> String {
-        match self.frame.window.as_str() {
-            "" => format!("The screen shows {}.", self.app()),
-            window => format!("The screen shows {}: {window}.", self.app()),
+        let app = self.app();
+        match for_people(&self.frame.window, Lines::One).trim() {
+            "" => format!("The screen shows {app}."),
+            window => format!("The screen shows {app}: {window}."),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::analysis::decision::Arguments;
 use crate::analysis::functions::Function;
-use crate::analysis::prompt::{Lines, neutral};
+use crate::analysis::neutral::{Lines, for_model};
 use crate::domain::{Hit, MatchType, SearchKind, TaskStatus, clip};
 use crate::gemini::{Answer, Call};
 use crate::telemetry::Metrics;
@@ -115,7 +115,6 @@ impl<'a> Searches<'a> {
         queries: &mut Vec<(SearchKind, String)>,
     ) -> Result<Plan, String> {
         let query = Arguments(&call.args).text("query", QUERY_CHARS);
-        let query = neutral(&query, Lines::One).trim().to_owned();
         if query.is_empty() {
             return Ok(Plan::Refused("The query is empty."));
         }
@@ -185,7 +184,7 @@ fn answer(
         Ok(hits) => Ok(Ok(Found::new(&hits))),
         Err(Miss::Failed(why)) => {
             let why = clip(&why, REASON_CHARS);
-            let why = neutral(&why, Lines::One);
+            let why = for_model(&why, Lines::One);
             Ok(Err(format!(
                 "The search failed, so nothing is known of similar tasks: {why}"
             )))
@@ -265,7 +264,7 @@ fn hit(hit: &Hit) -> ShownHit {
         None => "unknown",
     };
     ShownHit {
-        description: neutral(&clip(&hit.description, HIT_CHARS), Lines::One).into_owned(),
+        description: for_model(&clip(&hit.description, HIT_CHARS), Lines::One).into_owned(),
         match_type,
         score: hit.score,
         similarity: (hit.similarity * 1000.0).round() / 1000.0,
