@@ -11,11 +11,16 @@
 //! | relevance_score | 100; fractions are rounded, and less than 1 is 1 |
 //! | tags | none; a text is split at commas |
 //! | any other text | empty; numbers and booleans are taken as written |
+//!
+//! A text may be copied from a hostile screen and is going to be shown to people:
+//! it is made one line (a description keeps its own), without control, direction
+//! or invisible characters.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::neutral::{Lines, for_people};
 use crate::domain::{Category, Priority, Subcategory, Task, clip};
 
 const DEFAULT_SCORE: i32 = 100;
@@ -34,11 +39,11 @@ impl Arguments<'_> {
         let source_app = self.text("source_app", TITLE_CHARS);
         Task {
             title: self.text("title", TITLE_CHARS),
-            description: self.text("description", TEXT_CHARS),
+            description: self.lines("description", TEXT_CHARS, Lines::Kept),
             priority: Priority::read(&self.text("priority", TAG_CHARS)),
             tags: self.tags(),
             source_app: if source_app.is_empty() {
-                app.to_owned()
+                for_people(app, Lines::One).into_owned()
             } else {
                 source_app
             },
@@ -53,14 +58,19 @@ impl Arguments<'_> {
         }
     }
 
-    /// A text, trimmed and clipped.
+    /// A text of one line, trimmed and clipped, and nothing in it that people
+    /// cannot see.
     pub(super) fn text(&self, name: &str, limit: usize) -> String {
+        self.lines(name, limit, Lines::One)
+    }
+
+    fn lines(&self, name: &str, limit: usize, lines: Lines) -> String {
         let text = match self.0.get(name) {
             Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
             Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string().into(),
             _ => Cow::Borrowed(""),
         };
-        clip(text.trim(), limit).into_owned()
+        visible(&text, limit, lines)
     }
 
     /// A text of the usual length.
@@ -90,13 +100,17 @@ impl Arguments<'_> {
         };
         let words = words
             .into_iter()
-            .map(str::trim)
+            .map(|word| visible(word, TAG_CHARS, Lines::One))
             .filter(|word| !word.is_empty());
-        words
-            .take(MAX_TAGS)
-            .map(|word| clip(word, TAG_CHARS).into_owned())
-            .collect()
+        words.take(MAX_TAGS).collect()
     }
+}
+
+/// What people can see of a text, up to that many characters.
+fn visible(text: &str, limit: usize, lines: Lines) -> String {
+    // Clipped first: what is dropped behind the limit costs nothing.
+    let text = clip(text.trim(), limit);
+    for_people(&text, lines).trim().to_owned()
 }
 
 #[cfg(test)]

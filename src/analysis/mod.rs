@@ -5,6 +5,7 @@ mod budget;
 mod decision;
 mod functions;
 mod instruction;
+mod neutral;
 mod prompt;
 mod title;
 mod turns;
@@ -24,7 +25,7 @@ use crate::tools::Desk;
 use crate::world::World;
 
 use budget::Budget;
-use turns::Deliberation;
+use turns::{Deliberation, Searches};
 
 /// Limits of one frame's analysis. They nest: a search and a model call each
 /// fit into the frame, and are shortened by what is left of it.
@@ -123,8 +124,9 @@ impl Analyst {
         );
         // The conversation has it now; a frame may be in flight for long.
         frame.ocr = ScreenText::default();
+        let searches = Searches::new(desk, &inner.metrics);
         let deliberation =
-            Deliberation::new(&*inner.model, desk, user, &budget, conversation, &frame);
+            Deliberation::new(&*inner.model, user, searches, &budget, conversation, &frame);
         let mut deciding = pin!(deliberation.decide());
         let mut deadline = budget.deadline();
         let result = loop {

@@ -5,46 +5,34 @@
 //! without the results, so the model is shown them and decides again. In the
 //! last turn only a decision is allowed, and a search in it is ignored.
 
+mod searches;
+
 use std::time::Duration;
 
-use futures::future::join_all;
-use serde::Serialize;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::budget::Budget;
 use super::decision::Arguments;
 use super::functions::{Function, TERMINAL};
-use super::prompt::{Lines, neutral};
+use super::neutral::{Lines, for_people};
 use super::{out_of_time, title};
-use crate::domain::{
-    Bill, Decision, Frame, FrameFault, FrameFaultCode, Hit, MatchType, Outcome, SearchKind,
-    TaskStatus, Uid, clip,
-};
+use crate::domain::{Bill, Decision, Frame, FrameFault, FrameFaultCode, Outcome, Uid};
 use crate::gemini::{Answer, Ask, Call, Conversation, Error, Model, Spent, Turn};
 use crate::telemetry::model_turn_span;
-use crate::tools::{Desk, Miss};
 
-/// Searches of one turn that go to the desktop; further ones are refused.
-const SEARCHES_PER_TURN: usize = 4;
-const QUERY_CHARS: usize = 512;
-/// Results of one search that the model is shown.
-const HITS: usize = 20;
-const HIT_CHARS: usize = 300;
-const REASON_CHARS: usize = 200;
+pub(super) use searches::Searches;
 
 /// One frame's loop.
 pub(super) struct Deliberation<'a> {
     model: &'a dyn Model,
-    desk: &'a Desk,
     user: &'a Uid,
+    searches: Searches<'a>,
     budget: &'a Budget,
     conversation: Conversation,
     frame: &'a Frame,
     spent: Spent,
     tool_time: Duration,
-    /// A search of this frame succeeded, so a task may be proposed.
-    searched: bool,
 }
 
 /// How a frame ends.
@@ -63,22 +51,21 @@ enum Step {
 impl<'a> Deliberation<'a> {
     pub(super) fn new(
         model: &'a dyn Model,
-        desk: &'a Desk,
         user: &'a Uid,
+        searches: Searches<'a>,
         budget: &'a Budget,
         conversation: Conversation,
         frame: &'a Frame,
     ) -> Self {
         Self {
             model,
-            desk,
             user,
+            searches,
             budget,
             conversation,
             frame,
             spent: Spent::default(),
             tool_time: Duration::ZERO,
-            searched: false,
         }
     }
 
@@ -157,7 +144,7 @@ impl<'a> Deliberation<'a> {
         );
         self.model = fallback;
         self.conversation.begin_anew();
-        self.searched = false;
+        self.searches.begin_anew();
         self.spent.model_answered.clear();
         true
     }
@@ -225,7 +212,7 @@ impl<'a> Deliberation<'a> {
     }
 
     fn task(&self, arguments: &Arguments<'_>) -> Result<Decision, &'static str> {
-        if !self.searched {
+        if !self.searches.have_succeeded() {
             return Err(
                 "No search of this screen has succeeded, so nothing is known of similar tasks. \
                  Search first; if that is not possible, do not propose a task.",
@@ -252,79 +239,19 @@ impl<'a> Deliberation<'a> {
         calls.iter().enumerate().map(answer).collect()
     }
 
-    /// Carries out the searches of a turn, all at once.
     async fn search(&mut self, calls: &[Call], asked: &[Option<Function>]) -> Step {
         let started = Instant::now();
         let deadline = self.budget.for_search();
         if deadline <= started {
             return Step::End(self.nothing("The frame's time was over before it could search."));
         }
-        let mut searches = 0;
-        let results = calls.iter().zip(asked).map(|(call, function)| {
-            let kind = match function {
-                Some(Function::Search(kind)) => Ok(*kind),
-                Some(_) => Err("Decide after you have seen the results of your searches."),
-                None => Err("There is no such function."),
-            };
-            let kind = kind.and_then(|kind| {
-                searches += 1;
-                let within = searches <= SEARCHES_PER_TURN;
-                within
-                    .then_some(kind)
-                    .ok_or("Too many searches in one turn; at most four.")
-            });
-            self.answer(call, kind, deadline)
-        });
-        let results = join_all(results).await;
+        let answers = self.searches.carry_out(calls, asked, deadline).await;
         self.tool_time += started.elapsed();
         self.budget
             .give_back(Instant::now().saturating_duration_since(deadline));
-        let mut answers = Vec::with_capacity(results.len());
-        for result in results {
-            match result {
-                Ok((answer, found)) => {
-                    self.searched |= found;
-                    answers.push(answer);
-                }
-                Err(reason) => return Step::End(self.nothing(reason)),
-            }
-        }
-        Step::Answer(answers)
-    }
-
-    /// The answer to one call, and whether it is a search that succeeded; or
-    /// the reason why the frame ends.
-    async fn answer(
-        &self,
-        call: &Call,
-        kind: Result<SearchKind, &'static str>,
-        deadline: Instant,
-    ) -> Result<(Answer, bool), String> {
-        let kind = match kind {
-            Ok(kind) => kind,
-            Err(why) => return Ok((Answer::error(call, why), false)),
-        };
-        let query = Arguments(&call.args).text("query", QUERY_CHARS);
-        let query = neutral(&query, Lines::One).trim().to_owned();
-        if query.is_empty() {
-            return Ok((Answer::error(call, "The query is empty."), false));
-        }
-        let name = kind.function_name();
-        match self.desk.search(kind, query, deadline).await {
-            Ok(hits) => Ok((Answer::output(call, shown(&hits)), true)),
-            Err(Miss::Failed(why)) => {
-                let why = clip(&why, REASON_CHARS);
-                let why = neutral(&why, Lines::One);
-                let told =
-                    format!("The search failed, so nothing is known of similar tasks: {why}");
-                Ok((Answer::error(call, &told), false))
-            }
-            Err(Miss::TimedOut) => Err(format!(
-                "The desktop did not answer {name} before its deadline."
-            )),
-            Err(Miss::Gone) => Err(format!(
-                "The client closed its side of the stream, so nobody could answer {name}."
-            )),
+        match answers {
+            Ok(answers) => Step::Answer(answers),
+            Err(reason) => Step::End(self.nothing(reason)),
         }
     }
 
@@ -346,17 +273,18 @@ impl<'a> Deliberation<'a> {
         }
     }
 
-    fn app(&self) -> &str {
-        match self.frame.app.as_str() {
-            "" => "an unnamed application",
-            app => app,
+    fn app(&self) -> String {
+        match for_people(&self.frame.app, Lines::One).trim() {
+            "" => "an unnamed application".to_owned(),
+            app => app.to_owned(),
         }
     }
 
     fn summary(&self) -> String {
-        match self.frame.window.as_str() {
-            "" => format!("The screen shows {}.", self.app()),
-            window => format!("The screen shows {}: {window}.", self.app()),
+        let app = self.app();
+        match for_people(&self.frame.window, Lines::One).trim() {
+            "" => format!("The screen shows {app}."),
+            window => format!("The screen shows {app}: {window}."),
         }
     }
 
@@ -385,61 +313,6 @@ fn reason(arguments: &Arguments<'_>) -> String {
         "The model gave no reason.".to_owned()
     } else {
         reason
-    }
-}
-
-/// Search results as the model sees them.
-#[derive(Serialize)]
-struct Shown {
-    count: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-    results: Vec<ShownHit>,
-}
-
-#[derive(Serialize)]
-struct ShownHit {
-    description: String,
-    match_type: &'static str,
-    score: Option<i32>,
-    similarity: f64,
-    status: &'static str,
-    task_id: i64,
-}
-
-fn shown(hits: &[Hit]) -> Shown {
-    let note = if hits.is_empty() {
-        Some("Nothing similar was found among the user's tasks.".to_owned())
-    } else {
-        (hits.len() > HITS).then(|| format!("The {HITS} best are shown."))
-    };
-    Shown {
-        count: hits.len(),
-        note,
-        results: hits.iter().take(HITS).map(hit).collect(),
-    }
-}
-
-fn hit(hit: &Hit) -> ShownHit {
-    let status = match hit.status {
-        Some(TaskStatus::Active) => "active",
-        Some(TaskStatus::Completed) => "completed",
-        Some(TaskStatus::Deleted) => "deleted",
-        None => "unknown",
-    };
-    let match_type = match hit.match_type {
-        Some(MatchType::Vector) => "meaning",
-        Some(MatchType::FullText) => "words",
-        Some(MatchType::Both) => "meaning and words",
-        None => "unknown",
-    };
-    ShownHit {
-        description: neutral(&clip(&hit.description, HIT_CHARS), Lines::One).into_owned(),
-        match_type,
-        score: hit.score,
-        similarity: (hit.similarity * 1000.0).round() / 1000.0,
-        status,
-        task_id: hit.task_id,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::Error;
+use super::{Error, google_error};
 use crate::domain::Usage;
 
 /// Finish reasons that are final for the frame: a filter spoke.
@@ -39,6 +39,18 @@ impl Turn {
     /// The turn as JSON, byte for byte as it came.
     pub(super) fn content(&self) -> &str {
         self.content.get()
+    }
+
+    /// The turn that an HTTP answer of that status holds. For scripted models that
+    /// answer in Google's JSON.
+    ///
+    /// # Errors
+    /// What the client makes of it, were it not for the retries.
+    pub fn of_response(status: u16, body: &[u8]) -> Result<Self, Error> {
+        match status {
+            200 => read(body).verdict,
+            _ => Err(google_error::classify(status, body, None)),
+        }
     }
 
     /// A turn made of calls, as a model would write it. For scripted models.

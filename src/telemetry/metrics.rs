@@ -97,6 +97,7 @@ pub(super) struct Inner {
     cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
     discarded_tool_results: Counter,
+    repeated_searches: Counter,
     auth: Family<AuthLabels, Counter>,
     keys_usable: Gauge,
     model_seconds: Histogram,
@@ -178,6 +179,12 @@ impl Metrics {
                 r,
                 "discarded_tool_results",
                 "Tool results that nobody waited for",
+                Counter::default(),
+            ),
+            repeated_searches: put(
+                r,
+                "repeated_searches",
+                "Searches that the model repeated, answered from memory",
                 Counter::default(),
             ),
             auth: put(
@@ -312,6 +319,11 @@ impl Metrics {
     /// A tool result came that nobody waited for.
     pub fn tool_result_discarded(&self) {
         self.0.discarded_tool_results.inc();
+    }
+
+    /// The model asked for a search again and was answered from memory.
+    pub fn search_repeated(&self) {
+        self.0.repeated_searches.inc();
     }
 
     /// The token of a new stream was judged.

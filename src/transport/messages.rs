@@ -35,7 +35,7 @@ impl RawBody {
 }
 
 /// What the client says, in order. Ends when the client closes its side.
-pub(super) fn inputs(body: Body, max_message: usize) -> impl Stream<Item = Input> {
+pub fn inputs(body: Body, max_message: usize) -> impl Stream<Item = Input> {
     let reader = Reader {
         body: Some(body),
         chunk: Bytes::new(),

@@ -178,6 +178,11 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         "Do answers come too late, or twice?",
     ),
     (
+        "proactive_repeated_searches_total",
+        "searches",
+        "Does the model go round in circles? No desktop is asked for these.",
+    ),
+    (
         "proactive_stream_auth_total",
         "streams",
         "Can users sign in? A wrong project, expired tokens and attacks show here.",

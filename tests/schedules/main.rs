@@ -96,7 +96,12 @@ fn everything_occurred(pages: &[String]) {
     let ends = ends.map(|word| format!("sessions_ended_total{{end=\"{word}\"}}"));
     let tools = ["answered", "failed", "timeout", "gone", "cancelled"];
     let tools = tools.map(|word| format!("tool=\"search_similar\",result=\"{word}\"}}"));
-    let others = ["duplicate_frames_total", "discarded_tool_results_total"].map(str::to_owned);
+    let others = [
+        "duplicate_frames_total",
+        "discarded_tool_results_total",
+        "repeated_searches_total",
+    ];
+    let others = others.map(str::to_owned);
     for what in frames.chain(ends).chain(tools).chain(others) {
         let lines = pages.iter().flat_map(|page| page.lines());
         let found: Vec<_> = lines

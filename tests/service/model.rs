@@ -277,8 +277,8 @@ async fn a17_no_call_an_unknown_function_and_no_decision_are_no_task_found_with_
     assert!(reason(told(&app, [Move::empty()]).await).contains("no function"));
     let unknown = Move::call("format_disk", json!({}));
     assert!(reason(told(&app, [unknown]).await).contains("unknown function"));
-    let search = || Move::call("search_similar", json!({ "query": "x" }));
-    let forever = [(); 5].map(|()| search());
+    let search = |query| Move::call("search_similar", json!({ "query": query }));
+    let forever = [1, 2, 3, 4, 5].map(search);
     assert!(reason(told(&app, forever).await).contains("no decision within 5"));
     let last = app.model.recorded().pop().unwrap();
     let body: serde_json::Value = serde_json::from_slice(&last.body).unwrap();

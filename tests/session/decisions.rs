@@ -132,7 +132,7 @@ async fn a17_an_unknown_function_ends_with_that_reason() {
 async fn a17_the_last_iteration_allows_decisions_only_and_without_one_the_frame_ends_with_that_reason()
  {
     let mut desk = Core::new()
-        .model(|_| async { turn([similar("lease")]) })
+        .model(|view| async move { turn([similar(&format!("lease {}", view.turns))]) })
         .greeted()
         .await;
     desk.frame("f").await;
@@ -155,7 +155,7 @@ async fn a17_a_decision_in_the_last_iteration_counts_whatever_stands_beside_it()
         .model(|view| async move {
             match view.turns {
                 4 => turn([similar("again"), call("fly", &json!({})), extract()]),
-                _ => turn([similar("lease")]),
+                turns => turn([similar(&format!("lease {turns}"))]),
             }
         })
         .greeted()

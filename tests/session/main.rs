@@ -12,6 +12,7 @@ mod frames;
 mod giving_up;
 mod greeting;
 mod races;
+mod repeats;
 mod resume;
 mod searches;
 mod support;

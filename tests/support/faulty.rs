@@ -128,7 +128,16 @@ fn search(dice: &mut SmallRng) -> Call {
     let name = ["search_similar", "search_keywords"].choose(dice);
     let mut call = call(name.expect("not empty"));
     if dice.random_bool(0.95) {
-        call.args.insert("query".to_owned(), json!("signed lease"));
+        // Few, so that they repeat.
+        let queries = [
+            "signed lease",
+            "Signed  Lease",
+            "Berlin",
+            "office",
+            "tenant",
+        ];
+        let query = queries.choose(dice).expect("not empty");
+        call.args.insert("query".to_owned(), json!(query));
     }
     call
 }

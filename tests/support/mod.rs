@@ -72,6 +72,7 @@ pub struct TestApp {
     settings: Settings,
     options: stand_in::Options,
     tweak: Box<dyn FnOnce(&mut Config)>,
+    world: World,
 }
 
 /// A server that runs, and the model behind it.
@@ -90,7 +91,14 @@ impl TestApp {
             settings: Settings::defaults(),
             options,
             tweak: Box::new(|_| ()),
+            world: World::real(),
         }
+    }
+
+    /// Gives it another clock and other chance.
+    pub fn world(mut self, world: World) -> Self {
+        self.world = world;
+        self
     }
 
     /// Changes settings as an operator would.
@@ -114,8 +122,8 @@ impl TestApp {
     pub async fn start(self) -> App {
         let mut config = self.settings.embedded().check().unwrap();
         (self.tweak)(&mut config);
-        let model = StandIn::new(self.options, World::real());
-        let service = Embedded::start(config, Some(model.clone()), World::real())
+        let model = StandIn::new(self.options, self.world.clone());
+        let service = Embedded::start(config, Some(model.clone()), self.world)
             .await
             .unwrap();
         timeout(PATIENCE, service.ready()).await.unwrap();
