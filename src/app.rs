@@ -15,7 +15,7 @@ use crate::analysis::Analyst;
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::gemini;
-use crate::session::{Stop, Tools};
+use crate::session::{Quota, Stop, Tools};
 use crate::telemetry::Metrics;
 use crate::transport::admin::{self, Admin};
 use crate::transport::grpc::{self, Door};
@@ -114,6 +114,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             world.clone(),
             metrics.clone(),
         ),
+        quota: Quota::new(config.limits, world.clone(), metrics.clone()),
         world,
         metrics: metrics.clone(),
     };

@@ -42,16 +42,19 @@ impl Settings {
             &self.drain_grace,
             Duration::ZERO..=10 * MINUTE,
         );
+        let limits = self.limits(w);
         let config = Config {
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
                 tls: self.tls(w),
                 keepalive: grpc::KEEPALIVE,
+                max_connections: self.max_connections(w, limits.sessions),
             },
             admin: SocketAddr::new(bind, admin_port),
             gemini: self.gemini(w),
             auth: self.auth(w),
             session: self.session(w, drain_grace),
+            limits,
             analysis: self.analysis(w),
             drain_grace,
         };

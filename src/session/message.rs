@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
+use super::NoRoom;
 use crate::domain::{
     Context, Frame, FrameFault, FrameId, Outcome, RequestId, SearchKind, SessionId,
 };
@@ -108,6 +109,8 @@ pub enum RefusalCode {
     InvalidFrame,
     /// The message is over the limit.
     MessageTooLarge,
+    /// There is no room for the message now; if it is a frame, that ends it.
+    Overloaded(NoRoom),
 }
 
 impl RefusalCode {
@@ -117,6 +120,7 @@ impl RefusalCode {
             Self::InvalidEvent => "INVALID_EVENT",
             Self::InvalidFrame => "INVALID_FRAME",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::Overloaded(_) => "OVERLOADED",
         }
     }
 }

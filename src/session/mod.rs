@@ -6,6 +6,7 @@ mod actor;
 mod frames;
 mod message;
 mod outbox;
+mod quota;
 mod totals;
 
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub use actor::Session;
 pub use message::{
     ClientMessage, GoAway, Hello, Input, Ready, Refusal, RefusalCode, ServerMessage, Version,
 };
+
+pub use quota::{Account, Full, Held, Limits, NoRoom, Quota, Seat};
 
 /// Messages that wait for a slow transport before the session holds them
 /// itself.
@@ -72,6 +75,8 @@ pub struct Tools {
     pub world: World,
     /// Where it is counted.
     pub metrics: Metrics,
+    /// What may be open and under way.
+    pub quota: Quota,
 }
 
 /// Whose session it is and where from.
@@ -79,6 +84,8 @@ pub struct Tools {
 pub struct Caller {
     /// Verified when the stream opened.
     pub principal: Principal,
+    /// Its session, among those that may be open.
+    pub seat: Seat,
     /// What the client calls its device, its platform and its version; for the
     /// log only, each may be empty.
     pub device: String,

@@ -3,14 +3,16 @@
 mod labels;
 mod log;
 mod metrics;
+mod seldom;
 mod spans;
 mod traces;
 
 pub use labels::{
-    AuthResult, FrameResult, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
+    AuthResult, FrameResult, Limit, ModelCode, SessionEnd, TokenKind, ToolLabel, ToolResult,
 };
 pub use log::{EnvFilter, LogFormat, init};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
+pub use seldom::Seldom;
 pub use spans::{
     frame_span, model_answered, model_turn_span, session_span, span_failed, tool_call_span,
 };

@@ -29,7 +29,7 @@ use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
-use crate::session::{self, Caller, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
+use crate::session::{self, Caller, Full, OUTBOUND_QUEUE, ServerMessage, Session, Stop};
 use crate::telemetry::{SessionEnd, TraceContext};
 
 /// A name in the health service that is SERVING from the first to the last
@@ -70,6 +70,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Usually [`KEEPALIVE`].
     pub keepalive: Keepalive,
+    /// More are closed as they come.
+    pub max_connections: usize,
 }
 
 /// How dead peers are found.
@@ -79,8 +81,9 @@ pub struct Keepalive {
     pub interval: Duration,
     /// A peer that has not answered a ping after this long is dead.
     pub timeout: Duration,
-    /// A connection whose peer has said nothing by then is closed. Later, before
-    /// there can be pings, it may be silent a little longer than they allow.
+    /// A connection whose peer has said nothing by then is closed, and so is one
+    /// whose TLS handshake takes longer. Later, before there can be pings, it may
+    /// be silent a little longer than they allow.
     pub first_byte: Duration,
 }
 
@@ -111,7 +114,7 @@ impl Tls {
     /// What cannot be used, without a byte of it.
     pub fn new(certificates: String, key: SecretString) -> Result<Self, &'static str> {
         let tls = Self { certificates, key };
-        match Server::builder().tls_config(tls.config()) {
+        match Server::builder().tls_config(tls.config(KEEPALIVE)) {
             Ok(_) => Ok(tls),
             Err(_) => {
                 Err("the certificate chain and the key are not PEM, or do not belong together")
@@ -119,9 +122,11 @@ impl Tls {
         }
     }
 
-    fn config(&self) -> ServerTlsConfig {
+    fn config(&self, keepalive: Keepalive) -> ServerTlsConfig {
         let identity = Identity::from_pem(&self.certificates, self.key.expose_secret());
-        ServerTlsConfig::new().identity(identity)
+        ServerTlsConfig::new()
+            .identity(identity)
+            .timeout(keepalive.first_byte)
     }
 }
 
@@ -154,21 +159,20 @@ pub async fn serve(
     let stopped = door.stop.soft.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
-    let guard = Guard::new(door.verifier.clone(), door.tools.metrics.clone());
+    let metrics = door.tools.metrics.clone();
+    let guard = Guard::new(door.verifier.clone(), metrics.clone());
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
     let mut server = server(options.keepalive);
     if let Some(tls) = options.tls {
-        server = server.tls_config(tls.config())?;
+        server = server.tls_config(tls.config(options.keepalive))?;
     }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
     };
-    let listener = Attentive {
-        listener,
-        patience: options.keepalive.patience(),
-    };
+    let patience = options.keepalive.patience();
+    let listener = Attentive::new(listener, patience, options.max_connections, metrics);
     let connections = stream::unfold(listener, |mut listener| async {
         let (connection, _) = listener.accept().await;
         Some((Ok::<_, Infallible>(connection), listener))
@@ -258,8 +262,11 @@ impl ProactiveAi for Door {
         let (Some(principal), Some(body)) = (principal, body) else {
             return Err(Status::internal("The server let a stream in unverified."));
         };
+        let seat = self.tools.quota.open(&principal.uid).map_err(full)?;
+        let account = seat.account();
         let caller = Caller {
             principal,
+            seat,
             device,
             platform,
             app_version,
@@ -274,7 +281,7 @@ impl ProactiveAi for Door {
             to_client,
         );
         let (ended, end) = oneshot::channel();
-        let running = session.run(messages::inputs(body, MAX_MESSAGE).boxed());
+        let running = session.run(messages::inputs(body, MAX_MESSAGE, account).boxed());
         self.sessions.spawn(running.map(|end| {
             // Nobody listens if the client is gone.
             let _ = ended.send(end);
@@ -308,6 +315,13 @@ fn farewell(end: Option<SessionEnd>) -> Vec<Result<ServerEvent, Status>> {
             let message = "The session failed; open a new one.";
             vec![Ok(outbound::crashed()), Err(Status::internal(message))]
         }
+    }
+}
+
+fn full(full: Full) -> Status {
+    match full {
+        Full::User(_) => Status::resource_exhausted(full.to_string()),
+        Full::Server => Status::unavailable(full.to_string()),
     }
 }
 

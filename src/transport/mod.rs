@@ -9,4 +9,5 @@ mod messages;
 mod outbound;
 pub mod proto;
 mod silence;
+mod skim;
 mod weigh;

@@ -9,7 +9,7 @@ use super::proto::server_event::Event;
 use crate::domain::{
     Bill, Decision, FrameFault, FrameId, Outcome, Priority, SearchKind, Task, Usage,
 };
-use crate::session::{GoAway, Ready, Refusal, ServerMessage, Version};
+use crate::session::{GoAway, Ready, Refusal, RefusalCode, ServerMessage, Version};
 use crate::telemetry::TraceContext;
 use crate::tools::SearchRequest;
 
@@ -236,8 +236,8 @@ fn refused(refusal: Refusal) -> proto::ServerError {
     proto::ServerError {
         code: code.as_str().to_owned(),
         message,
-        // The same bytes would be refused again.
-        retryable: false,
+        // Else the same bytes would be refused again.
+        retryable: matches!(code, RefusalCode::Overloaded(_)),
         frame_id: frame.map(|id| id.to_string()).unwrap_or_default(),
         request_id: String::new(),
         retry_after_ms: 0,

@@ -8,7 +8,7 @@ const KEY: &str = "AIza-a-key-that-nobody-may-see";
 const ACCOUNT: &str = r#"{"project_id": "from-account", "private_key": "MIIE-nobody-may-see"}"#;
 
 /// Every setting and its default; empty if it has none.
-const SETTINGS: [(&str, &str); 41] = [
+const SETTINGS: [(&str, &str); 47] = [
     ("GEMINI_API_KEY", ""),
     ("GOOGLE_API_KEY", ""),
     ("GEMINI_MODEL", "gemini-3.5-flash-lite"),
@@ -36,6 +36,12 @@ const SETTINGS: [(&str, &str); 41] = [
     ("FRAMES_PER_SESSION", "2"),
     ("HEARTBEAT_INTERVAL", "20s"),
     ("SLOW_CLIENT_TIMEOUT", "10s"),
+    ("MAX_SESSIONS_PER_USER", "20"),
+    ("FRAMES_PER_MINUTE", "300"),
+    ("MAX_BYTES_IN_FLIGHT_PER_USER", "32MiB"),
+    ("MAX_SESSIONS", "10000"),
+    ("MEMORY_CEILING", ""),
+    ("MAX_CONNECTIONS", ""),
     ("DRAIN_GRACE", "25s"),
     ("FIREBASE_PROJECT_ID", ""),
     ("GOOGLE_CLOUD_PROJECT", ""),
@@ -125,6 +131,12 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
         ("FRAMES_PER_SESSION", "0"),
         ("HEARTBEAT_INTERVAL", "1h"),
         ("SLOW_CLIENT_TIMEOUT", "0s"),
+        ("MAX_SESSIONS_PER_USER", "0"),
+        ("FRAMES_PER_MINUTE", "many"),
+        ("MAX_BYTES_IN_FLIGHT_PER_USER", "1 KiB"),
+        ("MAX_SESSIONS", "0"),
+        ("MEMORY_CEILING", "32"),
+        ("MAX_CONNECTIONS", "0"),
         ("DRAIN_GRACE", "-25s"),
         ("SERVICE_ACCOUNT_JSON", "{private_key: nobody-may-see}"),
         ("FIREBASE_KEYS_URL", "ftp://example.com"),
@@ -299,7 +311,15 @@ fn help_names_every_variable_unit_and_default_and_no_secret() {
             let default = format!("[default: {default}]");
             assert!(setting.contains(&default), "{setting}");
         }
-        let measured = ["<DURATION>", "<TOKENS>", "<TURNS>", "<FRAMES>"];
+        let measured = [
+            "<DURATION>",
+            "<TOKENS>",
+            "<TURNS>",
+            "<FRAMES>",
+            "<SESSIONS>",
+            "<SIZE>",
+            "<CONNECTIONS>",
+        ];
         if measured.iter().any(|unit| setting.contains(unit)) {
             assert!(
                 setting.contains(" to ") && setting.contains('('),

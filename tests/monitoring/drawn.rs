@@ -83,6 +83,7 @@ async fn every_panel_has_something_to_show_of_a_server_that_is_well() {
         "Frames in flight",
         "Frames sent twice, events refused, results discarded",
         "Frames that failed, last hour",
+        "Refused, by limit",
     ];
     assert_eq!(at_zero, BTreeSet::from(nothing_happened));
 }

@@ -14,7 +14,8 @@ use futures::Stream;
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Context, Frame, FrameId, Hit, Principal, ScreenText, Uid};
 use proactive::session::{
-    Caller, ClientMessage, Hello, Input, Refusal, RefusalCode, ServerMessage, Session, Stop, Tools,
+    Caller, ClientMessage, Hello, Input, Limits, Quota, Refusal, RefusalCode, ServerMessage,
+    Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::tools::Pending;
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(130);
 /// What all schedules of a thread share.
 pub(crate) struct House {
     tools: Tools,
-    caller: Caller,
+    principal: Principal,
 }
 
 impl House {
@@ -55,19 +56,15 @@ impl House {
             expires_at: now,
             plan: None,
         };
+        let quota = Quota::new(Limits::default(), world.clone(), metrics.clone());
         Self {
             tools: Tools {
                 analyst,
                 world,
                 metrics,
+                quota,
             },
-            caller: Caller {
-                principal,
-                device: String::new(),
-                platform: String::new(),
-                app_version: String::new(),
-                trace: None,
-            },
+            principal,
         }
     }
 
@@ -93,7 +90,11 @@ impl House {
             return Err(wrong);
         }
         let page = self.metrics();
-        for gauge in ["proactive_sessions", "proactive_frames_in_flight"] {
+        for gauge in [
+            "proactive_sessions",
+            "proactive_frames_in_flight",
+            "proactive_accounted_bytes",
+        ] {
             if !page.contains(&format!("\n{gauge} 0\n")) {
                 return Err(format!("{gauge} is not back to 0"));
             }
@@ -104,14 +105,24 @@ impl House {
     async fn stage(&self, seed: u64, plan: Plan, trace: Option<&mut String>) -> Option<String> {
         let stop = Stop::default();
         let (to_client, from_server) = mpsc::channel(plan.queue);
-        let tools = self.tools.clone();
-        let session = Session::new(
-            self.caller.clone(),
-            plan.options,
-            tools,
-            stop.clone(),
-            to_client,
+        let mut tools = self.tools.clone();
+        tools.quota = Quota::new(
+            Limits::default(),
+            tools.world.clone(),
+            tools.metrics.clone(),
         );
+        let caller = Caller {
+            principal: self.principal.clone(),
+            seat: tools
+                .quota
+                .open(&self.principal.uid)
+                .expect("there is room"),
+            device: String::new(),
+            platform: String::new(),
+            app_version: String::new(),
+            trace: None,
+        };
+        let session = Session::new(caller, plan.options, tools, stop.clone(), to_client);
         let pending = session.pending();
         let start = Instant::now();
         let mut stage = Stage {

@@ -10,5 +10,6 @@ mod auth;
 mod bad_input;
 mod doors;
 mod ending;
+mod limits;
 mod model;
 mod session;

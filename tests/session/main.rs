@@ -10,6 +10,7 @@ mod faults;
 mod frames;
 mod giving_up;
 mod greeting;
+mod quota;
 mod races;
 mod searches;
 mod support;

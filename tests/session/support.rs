@@ -11,8 +11,8 @@ use proactive::domain::{
 };
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    self, Caller, ClientMessage, Hello, Input, OUTBOUND_QUEUE, Ready, ServerMessage, Session, Stop,
-    Tools, Version,
+    self, Caller, ClientMessage, Hello, Input, Limits, OUTBOUND_QUEUE, Quota, Ready, ServerMessage,
+    Session, Stop, Tools, Version,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::tools::{Answer, Pending, SearchRequest};
@@ -38,6 +38,9 @@ pub(crate) struct Core {
     pub(crate) options: session::Options,
     /// May be changed before the start.
     pub(crate) analysis: analysis::Options,
+    /// Shared with others, if there is one.
+    pub(crate) quota: Option<Quota>,
+    pub(crate) uid: &'static str,
 }
 
 impl Core {
@@ -48,6 +51,8 @@ impl Core {
             views: Arc::default(),
             options: session::Options::default(),
             analysis: analysis::Options::default(),
+            quota: None,
+            uid: "somebody",
         }
     }
 
@@ -104,17 +109,24 @@ impl Core {
             world.clone(),
             metrics.clone(),
         );
+        let quota = self
+            .quota
+            .unwrap_or_else(|| Quota::new(Limits::default(), world.clone(), metrics.clone()));
+        let uid = Uid::new(self.uid);
+        let seat = quota.open(&uid).expect("there is room");
         let tools = Tools {
             analyst,
+            quota,
             world,
             metrics: metrics.clone(),
         };
         let caller = Caller {
             principal: Principal {
-                uid: Uid::new("somebody"),
+                uid,
                 expires_at: now,
                 plan: None,
             },
+            seat,
             device: "desk".into(),
             platform: String::new(),
             app_version: String::new(),
