@@ -129,3 +129,37 @@ where
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderMap;
+    use tonic::Code;
+
+    use super::*;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn only_so_many_streams_wait_until_their_tokens_can_be_judged() {
+        let options = auth::Options {
+            project_id: "p".to_owned(),
+            keys_url: auth::DEFAULT_KEYS_URL.to_owned(),
+            emulator: true,
+            clock_skew: Duration::ZERO,
+            max_stale: Duration::ZERO,
+        };
+        let verifier = Verifier::new(options, reqwest::Client::new(), World::real());
+        let metrics = Metrics::new();
+        let guard = Guard::new(verifier, metrics.clone());
+        let judged = async || guard.admit(&HeaderMap::new()).await.unwrap_err();
+        let waiting = guard.unjudged.acquire_many(MOST_UNJUDGED as u32).await;
+        let status = judged().await;
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.message().ends_with("try again later."), "{status}");
+        let page = metrics.render();
+        assert!(page.contains("proactive_limits_met_total{limit=\"unjudged\"} 1\n"));
+        drop(waiting);
+        assert_eq!(judged().await.code(), Code::Unauthenticated);
+    }
+}
