@@ -22,7 +22,12 @@ const MOST: u64 = 1 << 40;
 impl Settings {
     pub(super) fn limits(&self, wrong: &mut Vec<String>) -> session::Limits {
         let w = wrong;
-        let frames = number(w, "FRAMES_PER_MINUTE", &self.frames_per_minute, 1..=60_000);
+        let frames = number(
+            w,
+            "FRAMES_PER_MINUTE",
+            &self.frames_per_minute,
+            1..=1_000_000,
+        );
         let bytes_per_user = bytes(
             w,
             "MAX_BYTES_IN_FLIGHT_PER_USER",

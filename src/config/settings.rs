@@ -224,7 +224,7 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub max_sessions_per_user: String,
-    /// Frames of one user in a minute, in all sessions (1 to 60000), and as many at once;
+    /// Frames of one user in a minute, in all sessions (1 to 1000000), and as many at once;
     /// those beyond end as RATE_LIMITED with the time to wait.
     #[arg(
         long,

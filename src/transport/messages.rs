@@ -30,8 +30,10 @@ const PREFIX: usize = 5;
 /// A stream may hold so much of a message that is not counted: a hello, or the
 /// answer to a search, is not refused for want of room unless it is very long.
 const FREE: usize = 32 << 10;
-/// More is counted in steps of so much.
-const STEP: usize = 128 << 10;
+/// More is counted, and given memory, in steps of so much: a screenshot in one.
+/// Memory for all of a message that has hardly begun would cost nothing as long
+/// as it is fresh, but is real where the allocator has used it before.
+const STEP: usize = 512 << 10;
 /// A message that is counted must be whole after so long: a frame of 10 MiB
 /// comes at 1.4 Mbit/s.
 const ARRIVAL: Duration = Duration::from_secs(60);
@@ -179,12 +181,17 @@ impl Reader {
                     counted,
                 } => {
                     let piece = self.chunk.len().min(*left);
-                    if let Err(full) = count(&self.account, counted, bytes.len() + piece) {
+                    let (size, whole) = (bytes.len() + piece, bytes.len() + *left);
+                    if let Err(full) = count(&self.account, counted, size, whole) {
                         let mut skim = Box::<Skim>::default();
                         skim.read(bytes);
                         let left = *left;
                         self.state = State::PassBy { left, skim, full };
                         continue;
+                    }
+                    if size > bytes.capacity() {
+                        let room = counted.as_ref().map_or(size, |it| it.held.bytes());
+                        bytes.reserve(room - bytes.len());
                     }
                     let piece = self.chunk.split_to(piece);
                     bytes.extend_from_slice(&piece);
@@ -255,11 +262,16 @@ impl Reader {
 }
 
 /// Counts a message of which so many bytes have arrived.
-fn count(account: &Account, counted: &mut Option<Counted>, size: usize) -> Result<(), NoRoom> {
+fn count(
+    account: &Account,
+    counted: &mut Option<Counted>,
+    size: usize,
+    whole: usize,
+) -> Result<(), NoRoom> {
     if size <= FREE {
         return Ok(());
     }
-    let size = size.next_multiple_of(STEP);
+    let size = size.next_multiple_of(STEP).min(whole);
     match counted {
         Some(Counted { held, .. }) if held.bytes() >= size => {}
         Some(Counted { held, .. }) => held.grow(size - held.bytes())?,
@@ -287,7 +299,7 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     match unusable {
         Some(refusal) => State::Skip { left, refusal },
         None => State::Message {
-            bytes: BytesMut::with_capacity(left),
+            bytes: BytesMut::with_capacity(left.min(FREE)),
             left,
             counted: None,
         },

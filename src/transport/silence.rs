@@ -21,6 +21,8 @@ use crate::telemetry::{Limit, Metrics, Seldom};
 
 /// Between two lines of the log about connections too many.
 const LINES: Duration = Duration::from_secs(10);
+/// After the operating system has refused to accept a connection.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a connection may say nothing.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +65,13 @@ impl Attentive {
     /// instead of trying elsewhere.
     async fn welcome(&mut self) -> (TcpStream, SocketAddr, Place) {
         loop {
-            let (stream, address) = Listener::accept(&mut self.listener).await;
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.not_accepted(&error).await;
+                    continue;
+                }
+            };
             if let Ok(permit) = self.places.clone().try_acquire_owned() {
                 let place = Place {
                     _permit: permit,
@@ -76,6 +84,20 @@ impl Attentive {
                 tracing::warn!(others, "a connection was closed: there are MAX_CONNECTIONS");
             }
         }
+    }
+
+    /// A connection that ended while it waited concerns nobody. What else the
+    /// operating system refuses, such as one file too many, it refuses again until
+    /// something has changed: asked at once, it would take a whole core.
+    async fn not_accepted(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        if let ConnectionAborted | ConnectionRefused | ConnectionReset = error.kind() {
+            return;
+        }
+        if let Some(others) = self.lines.line() {
+            tracing::error!(%error, others, "no connection can be accepted; trying again every second");
+        }
+        sleep(PAUSE).await;
     }
 }
 
@@ -117,8 +139,6 @@ impl Listener for Attentive {
     type Io = Heard;
     type Addr = SocketAddr;
 
-    /// Waits a second out when the operating system refuses, such as when the
-    /// process has too many files open, as axum does.
     async fn accept(&mut self) -> (Heard, SocketAddr) {
         let (stream, address, place) = self.welcome().await;
         // Answers are small and must not wait for more; without it they are
