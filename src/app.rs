@@ -15,7 +15,7 @@ use crate::analysis::Analyst;
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::gemini;
-use crate::session::{Lobby, Stop, Tools};
+use crate::session::{Lobby, Quota, Stop, Tools};
 use crate::telemetry::Metrics;
 use crate::transport::admin::{self, Admin};
 use crate::transport::grpc::{self, Door};
@@ -119,6 +119,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             world.clone(),
             metrics.clone(),
         ),
+        quota: Quota::new(config.limits, world.clone(), metrics.clone()),
         world,
         metrics: metrics.clone(),
     };

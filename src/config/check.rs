@@ -54,13 +54,16 @@ impl Settings {
             drain_spread: drain_spread.min(drain_grace / 2),
             ..self.session(w)
         };
+        let limits = self.limits(w);
         let config = Config {
+            limits,
             analysis: self.analysis(w, session.resume_grace),
             session,
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
                 tls: self.tls(w),
                 keepalive: grpc::KEEPALIVE,
+                max_connections: self.max_connections(w, limits.sessions),
             },
             admin: SocketAddr::new(bind, admin_port),
             gemini: self.gemini(w),

@@ -2,6 +2,8 @@
 //! as a whole before anything binds. The only part that reads the environment.
 
 mod check;
+mod limits;
+mod machine;
 mod model;
 mod project;
 mod settings;
@@ -37,6 +39,8 @@ pub struct Config {
     pub auth: auth::Options,
     /// Each session.
     pub session: session::Options,
+    /// Users, and everybody together.
+    pub limits: session::Limits,
     /// Each frame.
     pub analysis: analysis::Options,
     /// How long accepted frames may take to finish after the order to stop.

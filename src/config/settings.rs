@@ -304,6 +304,66 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub resume_grace: String,
+    /// Sessions of one user at once (1 to 1000000); a stream beyond them is refused with
+    /// RESOURCE_EXHAUSTED.
+    #[arg(
+        long,
+        env = "MAX_SESSIONS_PER_USER",
+        default_value = "20",
+        value_name = "SESSIONS",
+        help_heading = "Limits"
+    )]
+    pub max_sessions_per_user: String,
+    /// Frames of one user in a minute, in all sessions (1 to 1000000), and as many at once;
+    /// those beyond end as RATE_LIMITED with the time to wait.
+    #[arg(
+        long,
+        env = "FRAMES_PER_MINUTE",
+        default_value = "300",
+        value_name = "FRAMES",
+        help_heading = "Limits"
+    )]
+    pub frames_per_minute: String,
+    /// What one user's messages and frames under way may hold in memory (24 MiB to 1 TiB);
+    /// frames beyond end as OVERLOADED.
+    #[arg(
+        long,
+        env = "MAX_BYTES_IN_FLIGHT_PER_USER",
+        default_value = "32MiB",
+        value_name = "SIZE",
+        help_heading = "Limits"
+    )]
+    pub max_bytes_in_flight_per_user: String,
+    /// Sessions of all users at once (1 to 1000000); a stream beyond them is refused with
+    /// UNAVAILABLE.
+    #[arg(
+        long,
+        env = "MAX_SESSIONS",
+        default_value = "10000",
+        value_name = "SESSIONS",
+        help_heading = "Limits"
+    )]
+    pub max_sessions: String,
+    /// What all sessions, messages and frames under way may hold in memory (32 MiB to
+    /// 1 TiB); frames beyond end as OVERLOADED. Without it, half of what the process's
+    /// control group may have; 1 GiB if that has no limit.
+    #[arg(
+        long,
+        env = "MEMORY_CEILING",
+        value_name = "SIZE",
+        help_heading = "Limits"
+    )]
+    pub memory_ceiling: Option<String>,
+    /// Connections at once (1 to 1000000); those beyond are closed at once. Without it, a tenth
+    /// and 100 more than MAX_SESSIONS, but at most three quarters of the files that the process
+    /// may have open.
+    #[arg(
+        long,
+        env = "MAX_CONNECTIONS",
+        value_name = "CONNECTIONS",
+        help_heading = "Limits"
+    )]
+    pub max_connections: Option<String>,
     /// How long accepted frames may take to finish after SIGTERM (0s to 10m);
     /// a few seconds less than Kubernetes' grace period.
     #[arg(

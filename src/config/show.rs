@@ -22,6 +22,7 @@ impl Config {
             gemini,
             auth,
             session,
+            limits,
             analysis,
             drain_grace,
         } = self;
@@ -100,6 +101,12 @@ impl Config {
         line("STREAM_MAX_AGE", &span(session.max_age));
         line("TOKEN_LEEWAY", &span(session.token_leeway));
         line("RESUME_GRACE", &span(session.resume_grace));
+        line("MAX_SESSIONS_PER_USER", &limits.sessions_per_user);
+        line("FRAMES_PER_MINUTE", &limits.frames_per_minute);
+        line("MAX_BYTES_IN_FLIGHT_PER_USER", &size(limits.bytes_per_user));
+        line("MAX_SESSIONS", &limits.sessions);
+        line("MEMORY_CEILING", &size(limits.bytes));
+        line("MAX_CONNECTIONS", &grpc.max_connections);
         line("DRAIN_GRACE", &span(*drain_grace));
         line("DRAIN_SPREAD", &span(session.drain_spread));
         line("FIREBASE_PROJECT_ID", &auth.project_id);
@@ -120,6 +127,17 @@ impl Config {
         line("FIREBASE_KEYS_MAX_STALE", &span(auth.max_stale));
         page
     }
+}
+
+/// In the largest unit that leaves nothing over.
+fn size(bytes: usize) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = units
+        .iter()
+        .find(|(bits, _)| bytes.is_multiple_of(1 << bits));
+    whole.map_or(format!("{bytes}B"), |(bits, unit)| {
+        format!("{}{unit}", bytes >> bits)
+    })
 }
 
 /// A key, or the signature of a signed URL, stands in the query.

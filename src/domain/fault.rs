@@ -57,7 +57,9 @@ pub enum FrameFaultCode {
     GeminiError,
     /// The model's quota is used up for now.
     RateLimited,
-    /// The server has more to do than it may: send the frame again later.
+    /// The user sends too many frames. Clients know one code for both.
+    Throttled,
+    /// The server, or the user, has too much under way.
     Overloaded,
     /// The frame's deadline passed.
     FrameTimeout,
@@ -76,7 +78,7 @@ impl FrameFaultCode {
             Self::Superseded => "SUPERSEDED",
             Self::Cancelled => "CANCELLED",
             Self::GeminiError => "GEMINI_ERROR",
-            Self::RateLimited => "RATE_LIMITED",
+            Self::RateLimited | Self::Throttled => "RATE_LIMITED",
             Self::Overloaded => "OVERLOADED",
             Self::FrameTimeout => "FRAME_TIMEOUT",
             Self::GoingAway => "GOING_AWAY",

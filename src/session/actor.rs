@@ -328,7 +328,12 @@ impl Session {
             let fault = FrameFault::new(FrameFaultCode::NoContext, message, true);
             return self.answer(id, Err(fault));
         };
-        if let Some(older) = self.frames.admit(frame, background) {
+        let Some(line) = &self.line else { return };
+        let held = match line.seat.admit(&frame) {
+            Ok(held) => held,
+            Err(fault) => return self.answer(id, Err(fault)),
+        };
+        if let Some(older) = self.frames.admit(frame, background, held) {
             let message = "A newer frame took this one's place in the queue.";
             let fault = FrameFault::new(FrameFaultCode::Superseded, message, true);
             self.answer(older, Err(fault));
@@ -404,6 +409,12 @@ impl Session {
                 // Telling it would be a second answer to the frame in flight.
                 tracing::debug!("an unusable frame has the id of one in flight; it is ignored");
                 return;
+            }
+            if let RefusalCode::Overloaded(full) = refusal.code
+                && let Some(line) = &self.line
+            {
+                let fault = line.seat.overloaded(full);
+                return self.answer(id.clone(), Err(fault));
             }
             if refusal.code == RefusalCode::InvalidFrame {
                 self.tools.metrics.frame_ended(FrameResult::Invalid);

@@ -9,7 +9,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::Tools;
+use super::{Held, Tools};
 use crate::analysis::Background;
 use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, Uid};
 use crate::telemetry::{Metrics, frame_span, span_failed};
@@ -38,6 +38,7 @@ struct Waiting {
     frame: Frame,
     background: Arc<Background>,
     accepted: Instant,
+    held: Held,
 }
 
 impl Frames {
@@ -90,11 +91,17 @@ impl Frames {
 
     /// Takes a frame that is not contained yet. The one it pushes out of the
     /// waiting place is returned: the caller must answer it.
-    pub(super) fn admit(&mut self, frame: Frame, background: Arc<Background>) -> Option<FrameId> {
+    pub(super) fn admit(
+        &mut self,
+        frame: Frame,
+        background: Arc<Background>,
+        held: Held,
+    ) -> Option<FrameId> {
         let frame = Waiting {
             frame,
             background,
             accepted: Instant::now(),
+            held,
         };
         let pushed_out = self.waiting.replace(frame);
         self.start_waiting();
@@ -174,6 +181,7 @@ impl Frames {
             frame,
             background,
             accepted,
+            held,
         }) = self.waiting.take()
         else {
             return;
@@ -183,6 +191,7 @@ impl Frames {
             analyst,
             world,
             metrics,
+            ..
         } = self.tools.clone();
         let desk = Desk::new(
             id.clone(),
@@ -194,7 +203,7 @@ impl Frames {
         let span = frame_span(&id);
         let user = self.user.clone();
         let analysis = async move {
-            let _in_flight = InFlight::new(metrics);
+            let _in_flight = (InFlight::new(metrics), held);
             let analysis = analyst.analyse(&user, frame, &background, &desk, accepted);
             let result = analysis.await;
             if let Err(fault) = &result {

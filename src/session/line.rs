@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::outbox::{Flush, Outbox};
 use super::timers::{Due, Timers};
-use super::{Caller, Input, Options, ServerMessage};
+use super::{Caller, Input, Options, Seat, ServerMessage};
 use crate::world::World;
 
 /// What the client says, in order; it ends when the client closes its side.
@@ -66,6 +66,9 @@ pub(super) struct Line {
     pub(super) inputs: Inputs,
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
+    /// Its place among what the user, and everybody, may have open. Given back with
+    /// the stream, so that whoever comes back to the session finds one.
+    pub(super) seat: Seat,
     ended: oneshot::Sender<StreamEnd>,
     /// The client has closed its side.
     pub(super) half_closed: bool,
@@ -94,6 +97,7 @@ impl Line {
                 life,
                 options.go_away_notice.min(life / 4),
             ),
+            seat: caller.seat,
             ended,
             half_closed: false,
         }

@@ -13,7 +13,8 @@ use tracing::Instrument;
 
 use super::absences::{Absences, Place};
 use super::{
-    ClientMessage, Connection, Hello, Input, Options, Resume, Session, Stop, StreamEnd, Tools,
+    ClientMessage, Connection, Hello, Input, Options, Quota, Resume, Session, Stop, StreamEnd,
+    Tools,
 };
 use crate::domain::{ResumeSecret, SessionId, Uid};
 use crate::telemetry::{Metrics, SessionReturn};
@@ -175,6 +176,11 @@ impl Lobby {
             calls,
             place: None,
         }
+    }
+
+    /// What may be open and under way here.
+    pub fn quota(&self) -> &Quota {
+        &self.0.tools.quota
     }
 
     pub(super) fn options(&self) -> &Options {

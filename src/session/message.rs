@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
+use super::NoRoom;
 use crate::domain::{
     Context, Frame, FrameFault, FrameId, Outcome, RequestId, ResumeSecret, SearchKind, SessionId,
 };
@@ -132,6 +133,8 @@ pub enum RefusalCode {
     InvalidFrame,
     /// The message is over the limit.
     MessageTooLarge,
+    /// There is no room for the message now; if it is a frame, that ends it.
+    Overloaded(NoRoom),
 }
 
 impl RefusalCode {
@@ -141,6 +144,7 @@ impl RefusalCode {
             Self::InvalidEvent => "INVALID_EVENT",
             Self::InvalidFrame => "INVALID_FRAME",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::Overloaded(_) => "OVERLOADED",
         }
     }
 }

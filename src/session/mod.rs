@@ -10,6 +10,7 @@ mod line;
 mod lobby;
 mod message;
 mod outbox;
+mod quota;
 mod timers;
 mod totals;
 
@@ -29,6 +30,8 @@ pub use message::{
     ClientMessage, FrameAnswer, GoAway, Hello, Input, Ready, Refusal, RefusalCode, Resumable,
     Resume, Resumed, ServerMessage, Version,
 };
+
+pub use quota::{Account, Full, Held, Limits, NoRoom, Quota, Seat};
 
 /// Messages that wait for a slow transport before the session holds them
 /// itself.
@@ -127,6 +130,8 @@ pub struct Tools {
     pub world: World,
     /// Where it is counted.
     pub metrics: Metrics,
+    /// What may be open and under way.
+    pub quota: Quota,
 }
 
 /// Whose session it is and where from.
@@ -134,6 +139,8 @@ pub struct Tools {
 pub struct Caller {
     /// Verified when the stream opened.
     pub principal: Principal,
+    /// Its session, among those that may be open.
+    pub seat: Seat,
     /// What the client calls its device, its platform and its version; for the
     /// log only, each may be empty.
     pub device: String,

@@ -75,6 +75,7 @@ impl Totals {
                     FrameFaultCode::Cancelled => FrameResult::Cancelled,
                     FrameFaultCode::GeminiError => FrameResult::GeminiError,
                     FrameFaultCode::RateLimited => FrameResult::RateLimited,
+                    FrameFaultCode::Throttled => FrameResult::Throttled,
                     FrameFaultCode::Overloaded => FrameResult::Overloaded,
                     FrameFaultCode::FrameTimeout => FrameResult::Timeout,
                     FrameFaultCode::GoingAway => FrameResult::GoingAway,

@@ -86,7 +86,9 @@ label! {
         GeminiError = "gemini_error",
         /// The model's quota is used up.
         RateLimited = "rate_limited",
-        /// The server had more to do than it may.
+        /// The user's frames per minute are used up.
+        Throttled = "throttled",
+        /// The user, or all together, had too much under way.
         Overloaded = "overloaded",
         /// Its deadline passed.
         Timeout = "timeout",
@@ -148,6 +150,26 @@ label! {
         Refused = "refused",
         /// The public keys cannot be had.
         Unavailable = "unavailable",
+    }
+}
+
+label! {
+    /// A limit that was met, so that something was refused.
+    Limit {
+        /// A stream: `MAX_SESSIONS_PER_USER`.
+        UserSessions = "user_sessions",
+        /// A stream: `MAX_SESSIONS`.
+        Sessions = "sessions",
+        /// A frame: `FRAMES_PER_MINUTE`.
+        UserFrames = "user_frames",
+        /// A frame or another event: `MAX_BYTES_IN_FLIGHT_PER_USER`.
+        UserBytes = "user_bytes",
+        /// A frame or another event: `MEMORY_CEILING`.
+        Memory = "memory",
+        /// A connection: `MAX_CONNECTIONS`.
+        Connections = "connections",
+        /// A stream: too many wait until their token can be judged.
+        Unjudged = "unjudged",
     }
 }
 

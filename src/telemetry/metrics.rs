@@ -15,7 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::before_model::BeforeModel;
 use super::labels::{
-    AuthResult, FrameResult, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel, ToolResult,
+    AuthResult, FrameResult, Limit, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel,
+    ToolResult,
 };
 use crate::domain::Usage;
 
@@ -76,6 +77,11 @@ struct AuthLabels {
     result: AuthResult,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: Limit,
+}
+
 /// A handle to the metrics of one server, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics(pub(super) Arc<Inner>);
@@ -100,6 +106,10 @@ pub(super) struct Inner {
     repeated_searches: Counter,
     auth: Family<AuthLabels, Counter>,
     keys_usable: Gauge,
+    limits: Family<LimitLabels, Counter>,
+    connections: Gauge,
+    memory: Gauge,
+    memory_ceiling: Gauge,
     model_seconds: Histogram,
     tool_seconds: Histogram,
     frame_seconds: Histogram,
@@ -198,6 +208,28 @@ impl Metrics {
                 "keys_usable",
                 "1 while tokens can be judged, 0 while the public keys cannot be had",
                 Gauge::default(),
+            ),
+            limits: put(
+                r,
+                "limits_met",
+                "Streams, frames, events and connections refused, by limit",
+                Family::default(),
+            ),
+            connections: put(
+                r,
+                "connections",
+                "Connections open now, on both ports",
+                Gauge::default(),
+            ),
+            memory: put_bytes(
+                r,
+                "accounted",
+                "What sessions, messages and frames under way take of MEMORY_CEILING now",
+            ),
+            memory_ceiling: put_bytes(
+                r,
+                "accounted_most",
+                "MEMORY_CEILING: at so many, new frames are refused",
             ),
             model_seconds: put_seconds(r, "model", "Time of one model call", &WAIT_BUCKETS),
             tool_seconds: put_seconds(r, "tool", "Time of one search on a desktop", &WAIT_BUCKETS),
@@ -336,6 +368,36 @@ impl Metrics {
         self.0.keys_usable.set(usable.into());
     }
 
+    /// A limit was met, and something refused for it.
+    pub fn limit_met(&self, limit: Limit) {
+        self.0.limits.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// A connection was taken.
+    pub fn connection_opened(&self) {
+        self.0.connections.inc();
+    }
+
+    /// A connection is over.
+    pub fn connection_closed(&self) {
+        self.0.connections.dec();
+    }
+
+    /// How much memory may be taken.
+    pub fn memory_ceiling(&self, bytes: usize) {
+        self.0.memory_ceiling.set(whole(bytes));
+    }
+
+    /// Something took memory.
+    pub fn memory_taken(&self, bytes: usize) {
+        self.0.memory.inc_by(whole(bytes));
+    }
+
+    /// Something gave memory back.
+    pub fn memory_given_back(&self, bytes: usize) {
+        self.0.memory.dec_by(whole(bytes));
+    }
+
     /// A frame's analysis is over, this long after the frame was accepted.
     pub fn frame_took(&self, time: Duration) {
         self.0.frame_seconds.observe(time.as_secs_f64());
@@ -364,6 +426,9 @@ impl Inner {
         }
         for &result in AuthResult::ALL {
             let _ = self.auth.get_or_create(&AuthLabels { result });
+        }
+        for &limit in Limit::ALL {
+            let _ = self.limits.get_or_create(&LimitLabels { limit });
         }
         for &tool in ToolLabel::ALL {
             for &result in ToolResult::ALL {
@@ -396,6 +461,16 @@ pub(super) fn put_seconds(
     let metric = Histogram::new(buckets.iter().copied());
     registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
     metric
+}
+
+fn put_bytes(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let metric = Gauge::default();
+    registry.register_with_unit(name, help, Unit::Bytes, metric.clone());
+    metric
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ const PATIENCE: Patience = Patience {
     next: Duration::from_secs(75),
 };
 
+/// Probes and collectors are few.
+const MAX_CONNECTIONS: usize = 256;
+
 /// What the pages show.
 #[derive(Clone)]
 pub struct Admin {
@@ -42,11 +45,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(admin);
-    let listener = Attentive {
-        listener,
-        patience: PATIENCE,
-    };
+        .with_state(admin.clone());
+    let listener = Attentive::new(listener, PATIENCE, MAX_CONNECTIONS, admin.metrics);
     axum::serve(listener, pages)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

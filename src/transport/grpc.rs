@@ -28,7 +28,7 @@ use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
-use crate::session::{Caller, Connection, Lobby, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
+use crate::session::{Caller, Connection, Full, Lobby, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
 use crate::telemetry::{Metrics, TraceContext};
 
 /// A name in the health service that is SERVING from the first to the last
@@ -69,6 +69,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Usually [`KEEPALIVE`].
     pub keepalive: Keepalive,
+    /// More are closed as they come.
+    pub max_connections: usize,
 }
 
 /// How dead peers are found.
@@ -78,8 +80,9 @@ pub struct Keepalive {
     pub interval: Duration,
     /// A peer that has not answered a ping after this long is dead.
     pub timeout: Duration,
-    /// A connection whose peer has said nothing by then is closed. Later, before
-    /// there can be pings, it may be silent a little longer than they allow.
+    /// A connection whose peer has said nothing by then is closed, and so is one
+    /// whose TLS handshake takes longer. Later, before there can be pings, it may
+    /// be silent a little longer than they allow.
     pub first_byte: Duration,
 }
 
@@ -110,7 +113,7 @@ impl Tls {
     /// What cannot be used, without a byte of it.
     pub fn new(certificates: String, key: SecretString) -> Result<Self, &'static str> {
         let tls = Self { certificates, key };
-        match Server::builder().tls_config(tls.config()) {
+        match Server::builder().tls_config(tls.config(KEEPALIVE)) {
             Ok(_) => Ok(tls),
             Err(_) => {
                 Err("the certificate chain and the key are not PEM, or do not belong together")
@@ -118,9 +121,11 @@ impl Tls {
         }
     }
 
-    fn config(&self) -> ServerTlsConfig {
+    fn config(&self, keepalive: Keepalive) -> ServerTlsConfig {
         let identity = Identity::from_pem(&self.certificates, self.key.expose_secret());
-        ServerTlsConfig::new().identity(identity)
+        ServerTlsConfig::new()
+            .identity(identity)
+            .timeout(keepalive.first_byte)
     }
 }
 
@@ -151,21 +156,20 @@ pub async fn serve(
     let stopped = door.stopping.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
-    let guard = Guard::new(door.verifier.clone(), door.metrics.clone());
+    let metrics = door.metrics.clone();
+    let guard = Guard::new(door.verifier.clone(), metrics.clone());
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
     let mut server = server(options.keepalive);
     if let Some(tls) = options.tls {
-        server = server.tls_config(tls.config())?;
+        server = server.tls_config(tls.config(options.keepalive))?;
     }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
     };
-    let listener = Attentive {
-        listener,
-        patience: options.keepalive.patience(),
-    };
+    let patience = options.keepalive.patience();
+    let listener = Attentive::new(listener, patience, options.max_connections, metrics);
     let connections = stream::unfold(listener, |mut listener| async {
         let (connection, _) = listener.accept().await;
         Some((Ok::<_, Infallible>(connection), listener))
@@ -255,8 +259,11 @@ impl ProactiveAi for Door {
         let (Some(principal), Some(body)) = (principal, body) else {
             return Err(Status::internal("The server let a stream in unverified."));
         };
+        let seat = self.lobby.quota().open(&principal.uid).map_err(full)?;
+        let account = seat.account();
         let caller = Caller {
             principal,
+            seat,
             device,
             platform,
             app_version,
@@ -266,7 +273,7 @@ impl ProactiveAi for Door {
         let (ended, end) = oneshot::channel();
         self.lobby.open(Connection {
             caller,
-            inputs: messages::inputs(body, MAX_MESSAGE).boxed(),
+            inputs: messages::inputs(body, MAX_MESSAGE, account).boxed(),
             to_client,
             ended,
         });
@@ -316,6 +323,13 @@ fn farewell(end: Option<StreamEnd>) -> Vec<Result<ServerEvent, Status>> {
         }
     };
     vec![Err(status)]
+}
+
+fn full(full: Full) -> Status {
+    match full {
+        Full::User(_) => Status::resource_exhausted(full.to_string()),
+        Full::Server => Status::unavailable(full.to_string()),
+    }
 }
 
 fn shutting_down() -> Status {

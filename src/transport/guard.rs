@@ -1,11 +1,14 @@
 //! Before a stream opens: its token is verified, once, and its body set aside
 //! for the session to read.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
+use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -13,7 +16,14 @@ use tower::{Layer, Service};
 use super::messages::RawBody;
 use crate::auth::{self, Verifier};
 use crate::domain::Principal;
-use crate::telemetry::{AuthResult, Metrics};
+use crate::telemetry::{AuthResult, Limit, Metrics, Seldom};
+
+/// Streams that may wait at once until their token can be judged: a token names
+/// its key, and for one that is not known the keys are fetched. Nobody is known
+/// by then, and each may have its window of data in our memory.
+const MOST_UNJUDGED: usize = 256;
+/// Between two lines of the log about streams that were refused.
+const LINES: Duration = Duration::from_secs(10);
 
 /// Puts the [`Principal`] and the [`RawBody`] into the request's extensions, or
 /// answers the request with a status.
@@ -21,14 +31,28 @@ use crate::telemetry::{AuthResult, Metrics};
 pub(super) struct Guard {
     verifier: Verifier,
     metrics: Metrics,
+    unjudged: Arc<Semaphore>,
+    lines: Arc<[Seldom; 2]>,
 }
 
 impl Guard {
     pub(super) fn new(verifier: Verifier, metrics: Metrics) -> Self {
-        Self { verifier, metrics }
+        Self {
+            verifier,
+            metrics,
+            unjudged: Arc::new(Semaphore::new(MOST_UNJUDGED)),
+            lines: Arc::new([Seldom::new(LINES), Seldom::new(LINES)]),
+        }
     }
 
     async fn admit(&self, headers: &http::HeaderMap) -> Result<Principal, Status> {
+        let Ok(_place) = self.unjudged.try_acquire() else {
+            self.metrics.limit_met(Limit::Unjudged);
+            self.metrics.stream_auth(AuthResult::Unavailable);
+            let message = "Too many streams wait for their token to be judged; try again later.";
+            return Err(Status::unavailable(message));
+        };
+        let [bad, unavailable] = &*self.lines;
         let verdict = match auth::bearer(headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok())) {
             Ok(token) => self.verifier.verify(token).await,
             Err(error) => Err(error),
@@ -39,11 +63,16 @@ impl Guard {
                 let sentence = error.to_string();
                 if error.is_unavailable() {
                     self.metrics.stream_auth(AuthResult::Unavailable);
-                    tracing::warn!(%error, "a stream was refused");
+                    if let Some(others) = unavailable.line() {
+                        tracing::warn!(%error, others, "a stream was refused");
+                    }
                     Status::unavailable(sentence)
                 } else {
                     self.metrics.stream_auth(AuthResult::Refused);
-                    tracing::debug!(%error, "a stream was refused");
+                    match bad.line() {
+                        Some(others) => tracing::info!(%error, others, "a stream was refused"),
+                        None => tracing::debug!(%error, "a stream was refused"),
+                    }
                     Status::unauthenticated(sentence)
                 }
             })
@@ -98,5 +127,39 @@ where
                 .await
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderMap;
+    use tonic::Code;
+
+    use super::*;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn only_so_many_streams_wait_until_their_tokens_can_be_judged() {
+        let options = auth::Options {
+            project_id: "p".to_owned(),
+            keys_url: auth::DEFAULT_KEYS_URL.to_owned(),
+            emulator: true,
+            clock_skew: Duration::ZERO,
+            max_stale: Duration::ZERO,
+        };
+        let verifier = Verifier::new(options, reqwest::Client::new(), World::real());
+        let metrics = Metrics::new();
+        let guard = Guard::new(verifier, metrics.clone());
+        let judged = async || guard.admit(&HeaderMap::new()).await.unwrap_err();
+        let waiting = guard.unjudged.acquire_many(MOST_UNJUDGED as u32).await;
+        let status = judged().await;
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.message().ends_with("try again later."), "{status}");
+        let page = metrics.render();
+        assert!(page.contains("proactive_limits_met_total{limit=\"unjudged\"} 1\n"));
+        drop(waiting);
+        assert_eq!(judged().await.code(), Code::Unauthenticated);
     }
 }

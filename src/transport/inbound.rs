@@ -33,7 +33,7 @@ use crate::domain::{
 use crate::session::{ClientMessage, Hello, Input, Refusal, RefusalCode, Resume, Version};
 use crate::tools::Answer;
 
-const FRAME_ID_BYTES: usize = 256;
+pub(super) const FRAME_ID_BYTES: usize = 256;
 const APP_CHARS: usize = 200;
 const WINDOW_CHARS: usize = 500;
 const OCR_CHARS: usize = 20_000;
@@ -46,10 +46,22 @@ const SLOWEST_BEAT: Duration = Duration::from_secs(300);
 
 /// Reads one encoded ClientEvent.
 pub(super) fn input(message: Bytes) -> Input {
-    match decode(message).and_then(client_message) {
+    let size = message.len();
+    match decode(message).and_then(|event| client_message(alone(event, size))) {
         Ok(message) => Input::Message(message),
         Err(refusal) => Input::Refused(refusal),
     }
+}
+
+/// The JPEG is a part of the message, and keeps all of it: it gets memory of its
+/// own where that is most of what is kept.
+fn alone(mut event: Event, size: usize) -> Event {
+    if let Event::FrameEvent(frame) = &mut event
+        && frame.jpeg_bytes.len() < size / 2
+    {
+        frame.jpeg_bytes = Bytes::copy_from_slice(&frame.jpeg_bytes);
+    }
+    event
 }
 
 fn decode(message: Bytes) -> Result<Event, Refusal> {
@@ -148,10 +160,7 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         return Err(refused(id, &message, context));
     }
     let named = !screenshot_id.is_empty();
-    let id = match named {
-        true => FrameId::new(screenshot_id),
-        false => FrameId::new(frame_number.to_string()),
-    };
+    let id = frame_id(screenshot_id, frame_number);
     let image = match jpeg_bytes.is_empty() {
         true => None,
         false => match Image::jpeg(jpeg_bytes) {
@@ -177,6 +186,14 @@ fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
 
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
+}
+
+/// A frame's name in every event about it.
+pub(super) fn frame_id(screenshot_id: String, frame_number: i64) -> FrameId {
+    match screenshot_id.is_empty() {
+        true => FrameId::new(frame_number.to_string()),
+        false => FrameId::new(screenshot_id),
+    }
 }
 
 fn context(version: &str, tasks: proto::SessionContext) -> Box<Context> {

@@ -5,20 +5,38 @@
 //! cannot be parsed, and keeps a buffer as large as the largest message until
 //! the stream ends. Here such a message costs only itself, and an idle stream
 //! holds nothing.
+//!
+//! A message of more than [`FREE`] is counted as it arrives, among its user's
+//! bytes under way and everybody's, and for as long as the JPEG in it is kept.
+//! Where there is no room it is not waited for, which could wait for ever: the
+//! rest is read and forgotten, and its client told.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, stream};
 use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 
 use super::inbound;
-use crate::session::{Input, Refusal, RefusalCode};
+use super::skim::Skim;
+use crate::session::{Account, Held, Input, NoRoom, Refusal, RefusalCode};
 
 /// Of a gRPC message: one byte of flags, four of length.
 const PREFIX: usize = 5;
+/// A stream may hold so much of a message that is not counted: a hello, or the
+/// answer to a search, is not refused for want of room unless it is very long.
+const FREE: usize = 32 << 10;
+/// More is counted, and given memory, in steps of so much: a screenshot in one.
+/// Memory for all of a message that has hardly begun would cost nothing as long
+/// as it is fresh, but is real where the allocator has used it before.
+const STEP: usize = 512 << 10;
+/// A message that is counted must be whole after so long: a frame of 10 MiB
+/// comes at 1.4 Mbit/s.
+const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// The body of a request, on its way around tonic's reader. Taken once.
 #[derive(Clone)]
@@ -35,12 +53,13 @@ impl RawBody {
 }
 
 /// What the client says, in order. Ends when the client closes its side.
-pub fn inputs(body: Body, max_message: usize) -> impl Stream<Item = Input> {
+pub fn inputs(body: Body, max_message: usize, account: Account) -> impl Stream<Item = Input> {
     let reader = Reader {
         body: Some(body),
         chunk: Bytes::new(),
         state: State::default(),
         max_message,
+        account,
     };
     stream::unfold(reader, |mut reader| async move {
         Some((reader.next().await?, reader))
@@ -54,6 +73,7 @@ struct Reader {
     chunk: Bytes,
     state: State,
     max_message: usize,
+    account: Account,
 }
 
 enum State {
@@ -64,12 +84,37 @@ enum State {
     Message {
         bytes: BytesMut,
         left: usize,
+        counted: Option<Counted>,
+    },
+    /// A message for which there is no room.
+    PassBy {
+        left: usize,
+        skim: Box<Skim>,
+        full: NoRoom,
     },
     /// A message that cannot be used.
     Skip {
         left: usize,
         refusal: Refusal,
     },
+}
+
+/// What is held for a message that is not small.
+struct Counted {
+    held: Held,
+    whole_by: Instant,
+}
+
+/// A message that is counted until the last piece of it is dropped.
+struct Message {
+    bytes: BytesMut,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Default for State {
@@ -87,16 +132,27 @@ impl Reader {
             if let Some(input) = self.advance() {
                 return Some(input);
             }
-            match self.body.as_mut()?.frame().await {
+            let whole_by = self.whole_by();
+            let frame = self.body.as_mut()?.frame();
+            let frame = match whole_by {
+                None => Ok(frame.await),
+                Some(time) => timeout_at(time, frame).await,
+            };
+            match frame {
                 // Trailers carry nothing for us.
-                Some(Ok(frame)) => self.chunk = frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => {
+                Ok(Some(Ok(frame))) => self.chunk = frame.into_data().unwrap_or_default(),
+                Ok(Some(Err(_))) => {
                     self.body = None;
                     return Some(Input::Lost);
                 }
-                None => {
+                Ok(None) => {
                     self.body = None;
-                    return self.cut_off();
+                    return self.cut_off("The stream ended in the middle of an event.");
+                }
+                Err(_) => {
+                    self.body = None;
+                    return self
+                        .cut_off("The event took too long to arrive; nothing more is read.");
                 }
             }
         }
@@ -115,16 +171,56 @@ impl Reader {
                     }
                     self.state = begin(*bytes, self.max_message);
                 }
-                State::Message { bytes, left } => {
-                    let piece = self.chunk.split_to(self.chunk.len().min(*left));
+                State::Message {
+                    bytes,
+                    left,
+                    counted,
+                } => {
+                    let piece = self.chunk.len().min(*left);
+                    let (size, whole) = (bytes.len() + piece, bytes.len() + *left);
+                    if let Err(full) = count(&self.account, counted, size, whole) {
+                        let mut skim = Box::<Skim>::default();
+                        skim.read(bytes);
+                        let left = *left;
+                        self.state = State::PassBy { left, skim, full };
+                        continue;
+                    }
+                    if size > bytes.capacity() {
+                        let room = counted.as_ref().map_or(size, |it| it.held.bytes());
+                        bytes.reserve(room - bytes.len());
+                    }
+                    let piece = self.chunk.split_to(piece);
                     bytes.extend_from_slice(&piece);
                     *left -= piece.len();
                     if *left > 0 {
                         return None;
                     }
-                    let message = mem::take(bytes).freeze();
+                    let bytes = mem::take(bytes);
+                    let message = match counted.take() {
+                        None => bytes.freeze(),
+                        Some(Counted { held: _held, .. }) => {
+                            Bytes::from_owner(Message { bytes, _held })
+                        }
+                    };
                     self.state = State::default();
                     return Some(inbound::input(message));
+                }
+                State::PassBy { left, skim, full } => {
+                    let piece = self.chunk.split_to(self.chunk.len().min(*left));
+                    skim.read(&piece);
+                    *left -= piece.len();
+                    if *left > 0 {
+                        return None;
+                    }
+                    let (full, skim) = (*full, mem::take(skim));
+                    self.state = State::default();
+                    return Some(Input::Refused(Refusal {
+                        frame: skim.frame(),
+                        ..refusal(
+                            RefusalCode::Overloaded(full),
+                            format!("{full}; send the event again later."),
+                        )
+                    }));
                 }
                 State::Skip { left, refusal } => {
                     let count = self.chunk.len().min(*left);
@@ -142,15 +238,47 @@ impl Reader {
     }
 
     /// What to say of a message that the end of the stream cut off.
-    fn cut_off(&mut self) -> Option<Input> {
+    fn cut_off(&mut self, why: &str) -> Option<Input> {
         match mem::take(&mut self.state) {
             State::Prefix { seen: 0, .. } => None,
             _ => Some(Input::Refused(refusal(
                 RefusalCode::InvalidEvent,
-                "The stream ended in the middle of an event.".to_owned(),
+                why.to_owned(),
             ))),
         }
     }
+
+    /// When the message under way must be whole, if it is counted.
+    fn whole_by(&self) -> Option<Instant> {
+        match &self.state {
+            State::Message { counted, .. } => counted.as_ref().map(|counted| counted.whole_by),
+            _ => None,
+        }
+    }
+}
+
+/// Counts a message of which so many bytes have arrived.
+fn count(
+    account: &Account,
+    counted: &mut Option<Counted>,
+    size: usize,
+    whole: usize,
+) -> Result<(), NoRoom> {
+    if size <= FREE {
+        return Ok(());
+    }
+    let size = size.next_multiple_of(STEP).min(whole);
+    match counted {
+        Some(Counted { held, .. }) if held.bytes() >= size => {}
+        Some(Counted { held, .. }) => held.grow(size - held.bytes())?,
+        None => {
+            *counted = Some(Counted {
+                held: account.hold(size)?,
+                whole_by: Instant::now() + ARRIVAL,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
@@ -167,8 +295,9 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     match unusable {
         Some(refusal) => State::Skip { left, refusal },
         None => State::Message {
-            bytes: BytesMut::with_capacity(left),
+            bytes: BytesMut::with_capacity(left.min(FREE)),
             left,
+            counted: None,
         },
     }
 }
@@ -183,88 +312,4 @@ fn refusal(code: RefusalCode, message: String) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::StreamExt;
-    use http_body::Frame;
-    use http_body_util::StreamBody;
-    use prost::Message;
-    use tonic::Status;
-
-    use super::*;
-    use crate::session::ClientMessage;
-    use crate::transport::proto::{ClientEvent, FrameEvent, Heartbeat, client_event::Event};
-
-    fn framed(message: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(message.len()).unwrap();
-        [&[0][..], &length.to_be_bytes(), message].concat()
-    }
-
-    fn frame(id: &str) -> Vec<u8> {
-        let frame = FrameEvent {
-            screenshot_id: id.into(),
-            ..FrameEvent::default()
-        };
-        framed(
-            &ClientEvent {
-                event: Some(Event::FrameEvent(frame)),
-            }
-            .encode_to_vec(),
-        )
-    }
-
-    /// The kinds of inputs that come out when the bytes arrive in pieces.
-    async fn read(bytes: &[u8], piece: usize, broken: bool) -> Vec<String> {
-        let chunks: Vec<_> = bytes
-            .chunks(piece)
-            .map(|c| Ok(Frame::data(Bytes::copy_from_slice(c))))
-            .collect();
-        let end = broken.then(|| Err(Status::cancelled("")));
-        let body = Body::new(StreamBody::new(stream::iter(chunks.into_iter().chain(end))));
-        let kinds = inputs(body, 1_000).map(|input| match input {
-            Input::Message(ClientMessage::Frame(frame)) => frame.id.to_string(),
-            Input::Message(ClientMessage::Heartbeat) => "heartbeat".into(),
-            Input::Message(_) => "other".into(),
-            Input::Refused(refusal) => refusal.code.as_str().into(),
-            Input::Lost => "lost".into(),
-        });
-        kinds.collect().await
-    }
-
-    #[tokio::test]
-    async fn a_bad_or_oversize_message_costs_only_itself() {
-        let beat = Event::Heartbeat(Heartbeat::default());
-        let bytes = [
-            frame("one"),
-            framed(b"\xff\xff\xff"),
-            framed(&[7; 1_001]),
-            framed(b""),
-            [&[1, 0, 0, 0, 2][..], b"gz"].concat(),
-            framed(&ClientEvent { event: Some(beat) }.encode_to_vec()),
-            frame("two"),
-        ]
-        .concat();
-        let expected = [
-            "one",
-            "INVALID_EVENT",
-            "MESSAGE_TOO_LARGE",
-            "INVALID_EVENT",
-            "INVALID_EVENT",
-            "heartbeat",
-            "two",
-        ];
-        for piece in [1, 3, 5, 64, 100_000] {
-            assert_eq!(
-                read(&bytes, piece, false).await,
-                expected,
-                "in pieces of {piece}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_broken_connection_is_told_apart_from_a_closed_side() {
-        assert_eq!(read(&frame("a"), 4, true).await, ["a", "lost"]);
-        assert_eq!(read(&frame("a")[..9], 4, false).await, ["INVALID_EVENT"]);
-        assert!(read(&[], 1, false).await.is_empty());
-    }
-}
+mod tests;

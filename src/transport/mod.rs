@@ -11,4 +11,5 @@ pub mod messages;
 mod outbound;
 pub mod proto;
 mod silence;
+mod skim;
 mod weigh;

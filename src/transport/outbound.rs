@@ -11,7 +11,7 @@ use crate::domain::{
     Bill, Decision, FrameFault, FrameId, Outcome, Priority, SearchKind, Task, Usage,
 };
 use crate::session::{
-    FrameAnswer, GoAway, Ready, Refusal, Resumable, Resumed, ServerMessage, Version,
+    FrameAnswer, GoAway, Ready, Refusal, RefusalCode, Resumable, Resumed, ServerMessage, Version,
 };
 use crate::telemetry::TraceContext;
 use crate::tools::SearchRequest;
@@ -281,8 +281,8 @@ fn refused(refusal: Refusal) -> proto::ServerError {
     proto::ServerError {
         code: code.as_str().to_owned(),
         message,
-        // The same bytes would be refused again.
-        retryable: false,
+        // Else the same bytes would be refused again.
+        retryable: matches!(code, RefusalCode::Overloaded(_)),
         frame_id: frame.map(|id| id.to_string()).unwrap_or_default(),
         request_id: String::new(),
         retry_after_ms: 0,

@@ -1,18 +1,28 @@
 //! Connections on which nothing is heard are given up, whatever they wait for:
-//! a TLS handshake, HTTP/2's preface, the rest of a request.
+//! a TLS handshake, HTTP/2's preface, the rest of a request. And there are only
+//! so many, so that descriptors do not run out.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::telemetry::{Limit, Metrics, Seldom};
+
+/// Between two lines of the log about connections too many.
+const LINES: Duration = Duration::from_secs(10);
+/// After the operating system has refused to accept a connection.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a connection may say nothing.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +35,93 @@ pub(super) struct Patience {
 
 /// A listener whose connections fail when patience is over.
 pub(super) struct Attentive {
-    pub(super) listener: TcpListener,
-    pub(super) patience: Patience,
+    listener: TcpListener,
+    patience: Patience,
+    places: Arc<Semaphore>,
+    metrics: Metrics,
+    lines: Seldom,
+}
+
+impl Attentive {
+    /// Takes at most `most` connections at once.
+    pub(super) fn new(
+        listener: TcpListener,
+        patience: Patience,
+        most: usize,
+        metrics: Metrics,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self {
+            listener,
+            patience,
+            places,
+            metrics,
+            lines: Seldom::new(LINES),
+        }
+    }
+
+    /// The next connection for which there is a place. Others are closed at
+    /// once: left unanswered, their clients and balancers would wait here
+    /// instead of trying elsewhere.
+    async fn welcome(&mut self) -> (TcpStream, SocketAddr, Place) {
+        loop {
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.not_accepted(&error).await;
+                    continue;
+                }
+            };
+            if let Ok(permit) = self.places.clone().try_acquire_owned() {
+                let place = Place {
+                    _permit: permit,
+                    _counted: Counted::new(self.metrics.clone()),
+                };
+                return (stream, address, place);
+            }
+            self.metrics.limit_met(Limit::Connections);
+            if let Some(others) = self.lines.line() {
+                tracing::warn!(others, "a connection was closed: there are MAX_CONNECTIONS");
+            }
+        }
+    }
+
+    /// A connection that ended while it waited concerns nobody. What else the
+    /// operating system refuses, such as one file too many, it refuses again until
+    /// something has changed: asked at once, it would take a whole core.
+    async fn not_accepted(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        if let ConnectionAborted | ConnectionRefused | ConnectionReset = error.kind() {
+            return;
+        }
+        if let Some(others) = self.lines.line() {
+            tracing::error!(%error, others, "no connection can be accepted; trying again every second");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// One of the connections that may be open; its place is free before it is said
+/// to be.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// Counts a connection for as long as it is open.
+struct Counted(Metrics);
+
+impl Counted {
+    fn new(metrics: Metrics) -> Self {
+        metrics.connection_opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
 }
 
 /// A connection that fails when patience is over.
@@ -37,16 +132,15 @@ pub(super) struct Heard {
     timer: Pin<Box<Sleep>>,
     /// When it really is: put off by every byte, which must cost nothing.
     until: Instant,
+    _place: Place,
 }
 
 impl Listener for Attentive {
     type Io = Heard;
     type Addr = SocketAddr;
 
-    /// Waits out what the operating system refuses, such as a connection too
-    /// many, as axum does.
     async fn accept(&mut self) -> (Heard, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let (stream, address, place) = self.welcome().await;
         // Answers are small and must not wait for more; without it they are
         // late, not wrong.
         let _ = stream.set_nodelay(true);
@@ -56,6 +150,7 @@ impl Listener for Attentive {
             next: self.patience.next,
             until: timer.deadline(),
             timer,
+            _place: place,
         };
         (heard, address)
     }
@@ -144,10 +239,7 @@ mod tests {
     async fn connected(tasks: &mut JoinSet<()>) -> (TcpStream, Instant) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = Attentive {
-            listener,
-            patience: PATIENCE,
-        };
+        let listener = Attentive::new(listener, PATIENCE, 2, Metrics::new());
         tasks.spawn(async move {
             let pages = Router::new().route("/", get(async || "page"));
             axum::serve(listener, pages).await.unwrap();

@@ -1,13 +1,19 @@
 //! `proactive serve` from its start to its end.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
+use proactive::transport::grpc::ALIVE;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{OutcomeKind, ToolCallRequest};
+use tokio::time::timeout;
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::process::{Running, proactive, run};
-use crate::support::{Desk, connect, unsigned_token};
+use crate::support::{Desk, PATIENCE, connect, unsigned_token};
 
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
 pub(crate) const PROJECT: &str = "demo-test";
@@ -32,7 +38,11 @@ impl Server {
     /// Starts it on free ports, with these variables on top.
     pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
         let environment = [&BASIS[..], environment].concat();
-        let mut process = Running::start(proactive(&["serve"], &environment));
+        Self::of(proactive(&["serve"], &environment))
+    }
+
+    fn of(command: Command) -> Self {
+        let mut process = Running::start(command);
         let line = process.logged("serving");
         Self {
             grpc: field(&line, "grpc"),
@@ -70,6 +80,30 @@ async fn gone_a_server_that_cannot_start() {
     assert_eq!(ended.stdout, "", "the log is on standard error");
     let first = ended.stderr.lines().next().unwrap();
     assert!(first.contains("serving"), "{first}");
+}
+
+#[tokio::test]
+async fn a_server_that_may_open_no_more_files_says_so_and_goes_on_when_it_may() {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 64 && exec \"$0\" serve"])
+        .arg(env!("CARGO_BIN_EXE_proactive"))
+        .env_clear()
+        .envs(BASIS)
+        .env("MAX_CONNECTIONS", "64");
+    let mut server = Server::of(command);
+    let connections: Vec<_> = (0..80)
+        .map(|_| TcpStream::connect(&server.grpc).unwrap())
+        .collect();
+    server.process.logged("no connection can be accepted");
+    drop(connections);
+    let channel = connect(&format!("http://{}", server.grpc)).await;
+    let mut health = HealthClient::new(channel);
+    let request = HealthCheckRequest {
+        service: ALIVE.to_owned(),
+    };
+    let told = timeout(PATIENCE, health.check(request)).await.unwrap();
+    assert_eq!(told.unwrap().into_inner().status(), ServingStatus::Serving);
 }
 
 #[test]

@@ -45,6 +45,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("STREAM_MAX_AGE", "2h"),
     ("TOKEN_LEEWAY", "5m"),
     ("RESUME_GRACE", "30s"),
+    ("MAX_SESSIONS_PER_USER", "20"),
+    ("FRAMES_PER_MINUTE", "300"),
+    ("MAX_BYTES_IN_FLIGHT_PER_USER", "32MiB"),
+    ("MAX_SESSIONS", "10000"),
+    ("MEMORY_CEILING", ""),
+    ("MAX_CONNECTIONS", ""),
     ("DRAIN_GRACE", "25s"),
     ("DRAIN_SPREAD", "5s"),
     ("FIREBASE_PROJECT_ID", ""),
@@ -144,6 +150,12 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
         ("STREAM_MAX_AGE", "30s"),
         ("TOKEN_LEEWAY", "2h"),
         ("RESUME_GRACE", "1h"),
+        ("MAX_SESSIONS_PER_USER", "0"),
+        ("FRAMES_PER_MINUTE", "many"),
+        ("MAX_BYTES_IN_FLIGHT_PER_USER", "1 KiB"),
+        ("MAX_SESSIONS", "0"),
+        ("MEMORY_CEILING", "32"),
+        ("MAX_CONNECTIONS", "0"),
         ("DRAIN_GRACE", "-25s"),
         ("DRAIN_SPREAD", "1h"),
         ("SERVICE_ACCOUNT_JSON", "{private_key: nobody-may-see}"),
@@ -319,7 +331,15 @@ fn help_names_every_variable_unit_and_default_and_no_secret() {
             let default = format!("[default: {default}]");
             assert!(setting.contains(&default), "{setting}");
         }
-        let measured = ["<DURATION>", "<TOKENS>", "<TURNS>", "<FRAMES>"];
+        let measured = [
+            "<DURATION>",
+            "<TOKENS>",
+            "<TURNS>",
+            "<FRAMES>",
+            "<SESSIONS>",
+            "<SIZE>",
+            "<CONNECTIONS>",
+        ];
         if measured.iter().any(|unit| setting.contains(unit)) {
             assert!(
                 setting.contains(" to ") && setting.contains('('),

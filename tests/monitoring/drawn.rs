@@ -86,6 +86,7 @@ async fn every_panel_has_something_to_show_of_a_server_that_is_well() {
         "Frames sent twice, events refused, results discarded",
         "Frames that failed, last hour",
         "Model out of order",
+        "Refused, by limit",
     ];
     assert_eq!(at_zero, BTreeSet::from(nothing_happened));
 }

@@ -95,7 +95,7 @@ fn every_metric_and_label_value_that_is_watched_exists() {
     assert!(selectors.len() > 60, "{}", selectors.len());
     for (name, selector) in selectors {
         assert!(series.contains(name), "the server has no {name}");
-        for label in ["result", "end"] {
+        for label in ["result", "end", "limit"] {
             for value in asked(selector, label) {
                 let labelled = format!("{label}=\"{value}\"");
                 let mut lines = page.lines().filter(|line| line.starts_with(name));

@@ -8,8 +8,8 @@ use std::fs;
 use std::time::Duration;
 
 use proactive::telemetry::{
-    AuthResult, FrameResult, Metrics, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel,
-    ToolResult,
+    AuthResult, FrameResult, Limit, Metrics, ModelCode, SessionEnd, SessionReturn, TokenKind,
+    ToolLabel, ToolResult,
 };
 
 use crate::dashboard::{dashboard, panels};
@@ -64,9 +64,10 @@ sum(rate(proactive_model_calls_total{code="429"}[10m])) / sum(rate(proactive_mod
 ```
 
 A call that is refused is made again if the frame's time allows; users notice the frames that end as `rate_limited`. Whom it
-met: the lines "the model's server refused a call" with `status=429`. The server itself throttles a desktop in two ways: of
-frames that would wait the older is `superseded` (panel "Frames by result"), and a session whose client does not read ends as
-`slow_client` (panel "Sessions ended, by reason").
+met: the lines "the model's server refused a call" with `status=429`. The server itself throttles a desktop: of frames that
+would wait the older is `superseded`, those beyond `FRAMES_PER_MINUTE` are `throttled`, and those for which there is no room
+`overloaded` (panel "Frames by result"); a session whose client does not read ends as `slow_client` (panel "Sessions ended, by
+reason"). Panel "Refused, by limit" says which limit of [operations.md](operations.md#limits) it was.
 
 ### Is the model healthy?
 
@@ -191,6 +192,26 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         "proactive_keys_usable",
         "1 or 0",
         "Can tokens be judged at all? At 0 the server is not ready.",
+    ),
+    (
+        "proactive_limits_met_total",
+        "refusals",
+        "Does a limit keep honest users out, or a flood? Who met it is in the log: \"a limit was met\".",
+    ),
+    (
+        "proactive_connections",
+        "connections",
+        "Do balancers and clients leave connections behind?",
+    ),
+    (
+        "proactive_accounted_bytes",
+        "bytes",
+        "How full is the server's memory? What idle connections and the allocator hold is not in it.",
+    ),
+    (
+        "proactive_accounted_most_bytes",
+        "bytes",
+        "The same for the life of a server.",
     ),
     (
         "proactive_model_seconds",
@@ -350,6 +371,7 @@ fn values(metric: &str, label: &str) -> Vec<(String, String)> {
         ("proactive_tool_calls_total", "tool") => all!(ToolLabel),
         ("proactive_tool_calls_total", "result") => all!(ToolResult),
         ("proactive_stream_auth_total", "result") => all!(AuthResult),
+        ("proactive_limits_met_total", "limit") => all!(Limit),
         ("proactive_model_calls_total", "code") => CODES
             .iter()
             .map(|(code, meaning)| (written(*code), (*meaning).to_owned()))

@@ -14,8 +14,8 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{Context, Frame, FrameId, Hit, Principal, ScreenText, Uid};
 use proactive::gemini::Scripted;
 use proactive::session::{
-    Caller, ClientMessage, Connection, Hello, Input, Lobby, Refusal, RefusalCode, ServerMessage,
-    Session, Stop, Tools,
+    Caller, ClientMessage, Connection, Hello, Input, Limits, Lobby, Quota, Refusal, RefusalCode,
+    ServerMessage, Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::tools::Pending;
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(130);
 /// What all schedules of a thread share.
 pub(crate) struct House {
     tools: Tools,
-    caller: Caller,
+    principal: Principal,
 }
 
 impl House {
@@ -57,19 +57,15 @@ impl House {
             expires_at: now + SignedDuration::from_hours(1),
             plan: None,
         };
+        let quota = Quota::new(Limits::default(), world.clone(), metrics.clone());
         Self {
             tools: Tools {
                 analyst,
                 world,
                 metrics,
+                quota,
             },
-            caller: Caller {
-                principal,
-                device: String::new(),
-                platform: String::new(),
-                app_version: String::new(),
-                trace: None,
-            },
+            principal,
         }
     }
 
@@ -95,7 +91,11 @@ impl House {
             return Err(wrong);
         }
         let page = self.metrics();
-        for gauge in ["proactive_sessions", "proactive_frames_in_flight"] {
+        for gauge in [
+            "proactive_sessions",
+            "proactive_frames_in_flight",
+            "proactive_accounted_bytes",
+        ] {
             if !page.contains(&format!("\n{gauge} 0\n")) {
                 return Err(format!("{gauge} is not back to 0"));
             }
@@ -106,9 +106,25 @@ impl House {
     async fn stage(&self, seed: u64, plan: Plan, trace: Option<&mut String>) -> Option<String> {
         let stop = Stop::default();
         let (to_client, from_server) = mpsc::channel(plan.queue);
-        let running = TaskTracker::new();
-        let lobby = Lobby::new(plan.options, self.tools.clone(), stop.clone(), running);
-        let session = Session::new(&self.caller, &lobby);
+        let mut tools = self.tools.clone();
+        tools.quota = Quota::new(
+            Limits::default(),
+            tools.world.clone(),
+            tools.metrics.clone(),
+        );
+        let caller = Caller {
+            principal: self.principal.clone(),
+            seat: tools
+                .quota
+                .open(&self.principal.uid)
+                .expect("there is room"),
+            device: String::new(),
+            platform: String::new(),
+            app_version: String::new(),
+            trace: None,
+        };
+        let lobby = Lobby::new(plan.options, tools, stop.clone(), TaskTracker::new());
+        let session = Session::new(&caller, &lobby);
         let pending = session.pending();
         let start = Instant::now();
         let mut stage = Stage {
@@ -131,7 +147,7 @@ impl House {
         let stage = Arc::new(Mutex::new(stage));
         let (ended, _) = oneshot::channel();
         let connection = Connection {
-            caller: self.caller.clone(),
+            caller,
             inputs: Box::pin(Mouth(stage.clone())),
             to_client,
             ended,

@@ -188,6 +188,29 @@ async fn a22_a_peer_without_calls_is_pinged_and_one_that_is_dead_is_dropped() {
     assert!(pings >= 1);
 }
 
+#[tokio::test]
+async fn a_tls_handshake_that_is_not_over_in_time_is_given_up() {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
+    let tls = Tls::new(certificate, key.into()).unwrap();
+    // Silence alone may last.
+    let patient = Keepalive {
+        interval: 100 * PATIENCE,
+        timeout: PATIENCE,
+        first_byte: Duration::from_millis(200),
+    };
+    let app = TestApp::new()
+        .tweak(move |config| {
+            config.grpc.keepalive = patient;
+            config.grpc.tls = Some(tls);
+        })
+        .start()
+        .await;
+    let mut halting = TcpStream::connect(app.service.grpc_addr()).await.unwrap();
+    halting.write_all(b"\x16\x03\x01").await.unwrap();
+    hangs_up(&mut halting).await;
+}
+
 /// Ends when the server has hung up; without it the test fails.
 async fn hangs_up(stream: &mut TcpStream) {
     let mut said = Vec::new();

@@ -11,6 +11,7 @@ mod bad_input;
 mod crowd;
 mod doors;
 mod ending;
+mod limits;
 mod model;
 mod outage;
 mod resume;

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use proactive::stand_in::{Call, KEY_ECHO, Move};
-use proactive::transport::proto::OutcomeKind;
 use proactive::transport::proto::server_event::Event;
+use proactive::transport::proto::{OutcomeKind, ServerEvent};
+use prost::Message;
 use serde_json::json;
 
 use crate::support::{App, Desk, TestApp};
@@ -347,6 +348,27 @@ async fn a20_a_sloppy_task_gets_the_documented_defaults() {
         ("Huddle", "other")
     );
     assert_eq!(task.inferred_deadline, "");
+}
+
+#[tokio::test]
+async fn however_much_the_model_says_an_answer_has_at_most_30_kb() {
+    let app = app().await;
+    // As many bytes to a character as there can be.
+    let giant = "𝕏".repeat(3_000);
+    let giant = json!({
+        "title": format!("Send the signed lease to the Berlin office {giant}"), "description": giant,
+        "tags": vec![&giant; 50], "source_app": giant, "inferred_deadline": giant,
+        "source_category": giant, "source_subcategory": giant, "context_summary": giant,
+        "current_activity": giant,
+    });
+    let search = Move::call("search_similar", json!({ "query": "x" }));
+    let extract = Move::call("extract_task", giant);
+    let outcome = told(&app, [search, extract]).await;
+    let size = ServerEvent {
+        event: Some(outcome),
+    }
+    .encoded_len();
+    assert!((15_000..30_000).contains(&size), "{size} bytes");
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use proactive::domain::{
 };
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    self, Caller, Connection, Input, Lobby, OUTBOUND_QUEUE, Session, Stop, Tools, Version,
+    self, Caller, Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools,
+    Version,
 };
 use proactive::telemetry::Metrics;
 use proactive::tools::Pending;
@@ -42,6 +43,9 @@ pub(crate) struct Core {
     pub(crate) options: session::Options,
     /// May be changed before the start.
     pub(crate) analysis: analysis::Options,
+    /// Shared with others, if there is one.
+    pub(crate) quota: Option<Quota>,
+    pub(crate) uid: &'static str,
 }
 
 impl Core {
@@ -52,6 +56,8 @@ impl Core {
             views: Arc::default(),
             options: session::Options::default(),
             analysis: analysis::Options::default(),
+            quota: None,
+            uid: "somebody",
         }
     }
 
@@ -122,7 +128,9 @@ impl Core {
     fn tools(self, metrics: &Metrics) -> Tools {
         let world = World::fixed(now(), 7);
         let model = Arc::new(self.model);
+        let all = || Quota::new(Limits::default(), world.clone(), metrics.clone());
         Tools {
+            quota: self.quota.unwrap_or_else(all),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,
             metrics: metrics.clone(),
@@ -135,12 +143,13 @@ impl Core {
         S: Stream<Item = Input> + Send + 'static,
     {
         let (metrics, options, views) = (Metrics::new(), self.options, self.views.clone());
+        let uid = self.uid;
         let tools = self.tools(&metrics);
         let stop = Stop::default();
         let lobby = Lobby::new(options, tools, stop.clone(), TaskTracker::new());
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
         let (ended, _) = oneshot::channel();
-        let caller = caller("somebody");
+        let caller = caller(uid, &lobby);
         let session = Session::new(&caller, &lobby);
         let pending = session.pending();
         let connection = Connection {
@@ -194,7 +203,7 @@ impl House {
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
         let (ended, end) = oneshot::channel();
         self.lobby.open(Connection {
-            caller: caller(uid),
+            caller: caller(uid, &self.lobby),
             inputs: Box::pin(ReceiverStream::new(inputs)),
             to_client,
             ended,
@@ -232,10 +241,12 @@ fn now() -> Timestamp {
 }
 
 /// A user's desktop, with a token for the next hour.
-pub(crate) fn caller(uid: &str) -> Caller {
+pub(crate) fn caller(uid: &str, lobby: &Lobby) -> Caller {
+    let uid = Uid::new(uid);
     Caller {
+        seat: lobby.quota().open(&uid).expect("there is room"),
         principal: Principal {
-            uid: Uid::new(uid),
+            uid,
             expires_at: now() + SignedDuration::from_hours(1),
             plan: None,
         },

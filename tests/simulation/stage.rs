@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Principal, Uid};
 use proactive::gemini::{Scripted, View};
-use proactive::session::{Caller, Lobby, Options, Stop, Tools, Version};
+use proactive::session::{Caller, Limits, Lobby, Options, Quota, Stop, Tools, Version};
 use proactive::telemetry::Metrics;
 use proactive::world::World;
 use rand::rngs::SmallRng;
@@ -71,7 +71,12 @@ pub(crate) fn play(seed: u64, trace: Option<&mut String>) -> Result<Metrics, Str
         *trace = lock(written).clone();
     }
     let page = stage.tools.metrics.render();
-    for gauge in ["sessions", "sessions_away", "frames_in_flight"] {
+    for gauge in [
+        "sessions",
+        "sessions_away",
+        "frames_in_flight",
+        "accounted_bytes",
+    ] {
         if !page.contains(&format!("\nproactive_{gauge} 0\n")) {
             stage.blame(&format!("{gauge} is not back to 0"));
         }
@@ -91,6 +96,7 @@ impl Stage {
         let analysis = analysis::Options::default();
         let tools = Tools {
             analyst: Analyst::new(analysis, model, world.clone(), metrics.clone()),
+            quota: Quota::new(Limits::default(), world.clone(), metrics.clone()),
             world,
             metrics,
         };
@@ -203,7 +209,7 @@ impl Stage {
         let server = self.server();
         network::connect(
             &server.lobby,
-            caller(uid),
+            caller(uid, &server.lobby),
             dice,
             server.killed,
             &self.cables,
@@ -247,10 +253,12 @@ fn own_frame_only(text: &str) {
     );
 }
 
-fn caller(uid: &str) -> Caller {
+fn caller(uid: &str, lobby: &Lobby) -> Caller {
+    let uid = Uid::new(uid);
     Caller {
+        seat: lobby.quota().open(&uid).expect("there is room"),
         principal: Principal {
-            uid: Uid::new(uid),
+            uid,
             expires_at: now() + SignedDuration::from_hours(1),
             plan: None,
         },

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use proactive::domain::FrameId;
-use proactive::session::{ClientMessage, Input, RefusalCode, ServerMessage};
-use proactive::telemetry::SessionEnd;
+use proactive::domain::{FrameId, Uid};
+use proactive::session::{ClientMessage, Input, Limits, Quota, RefusalCode, ServerMessage};
+use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::transport::messages::inputs;
 use proactive::transport::proto::client_event::Event;
 use proactive::transport::proto::{ActiveTask, ClientEvent, ClientHello, SessionContext};
@@ -22,7 +22,7 @@ use serde_json::json;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::house::{call, play};
+use super::house::{call, play, world};
 use super::pieces;
 
 const EVENTS: usize = 24;
@@ -53,7 +53,10 @@ pub(crate) fn run(data: &[u8]) {
     });
     let heard = Arc::new(Mutex::new(BTreeMap::new()));
     let hearing = heard.clone();
-    let inputs = Box::pin(inputs(Body::new(StreamBody::new(body)), MOST_BYTES));
+    let quota = Quota::new(Limits::default(), world(), Metrics::new());
+    let seat = quota.open(&Uid::new("somebody")).expect("there is room");
+    let body = Body::new(StreamBody::new(body));
+    let inputs = Box::pin(inputs(body, MOST_BYTES, seat.account()));
     let inputs = inputs.inspect(move |input| {
         if let Some(frame) = frame_of(input) {
             *hearing

@@ -10,7 +10,8 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{Decision, FrameFaultCode, Principal, Uid};
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    Caller, Connection, Input, Lobby, OUTBOUND_QUEUE, Options, ServerMessage, Session, Stop, Tools,
+    Caller, Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage,
+    Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::world::World;
@@ -52,7 +53,7 @@ impl House {
 }
 
 /// The same for every input, so that an input always does the same.
-fn world() -> World {
+pub(crate) fn world() -> World {
     World::fixed("2026-11-21T10:00:00Z".parse().expect("a time"), 1)
 }
 
@@ -106,11 +107,14 @@ async fn session(
     let tools = Tools {
         analyst: house.analyst.clone(),
         world: world.clone(),
+        quota: Quota::new(Limits::default(), world.clone(), house.metrics.clone()),
         metrics: house.metrics.clone(),
     };
+    let uid = Uid::new("somebody");
     let caller = Caller {
+        seat: tools.quota.open(&uid).expect("there is room"),
         principal: Principal {
-            uid: Uid::new("somebody"),
+            uid,
             expires_at: world.now() + SignedDuration::from_hours(1),
             plan: None,
         },
