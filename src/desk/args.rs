@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::address::{Unfit, UnfitRoots};
-use super::client::{Client, Frames, Place};
+use super::client::{Client, Door, Frames, Place};
 use super::output::Output;
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};
@@ -267,16 +268,19 @@ impl Plan {
         let unread = out.unread();
         let mut reporter = Reporter::new(out, style, shots.backlog());
         let mut client = Client {
-            dial: async || address.dial(&roots, limit).await,
-            tokens: self.tokens,
+            door: Rc::new(Door {
+                dial: async || address.dial(&roots, limit).await,
+                tokens: self.tokens,
+                patience,
+            }),
             store: self.store,
             frames: Frames::new(shots, self.place, world.clone()),
             tells_tasks: self.tells_tasks,
-            patience,
             world,
             backoff: Backoff::default(),
             refusals: 0,
             tokenless: 0,
+            session: None,
         };
         let mut stop = pin!(stop);
         let (ended, stopped) = tokio::select! {

@@ -15,6 +15,7 @@ use super::*;
 use crate::desk::fake::{InMemory, Peer, Script, boxed, outcome};
 use crate::desk::shots::{Given, Shots};
 use crate::desk::tasks::TaskFile;
+use crate::desk::{Patience, TokenSource};
 use crate::transport::proto::server_event::Event;
 use crate::transport::proto::{
     AnalysisOutcome, ExtractedTask, FrameEvent, GoAway, OutcomeKind, ServerError,
@@ -37,16 +38,19 @@ fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
     let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
     let shots = Shots::given(texts.iter().map(given).collect());
     Client {
-        dial,
-        tokens,
+        door: Rc::new(Door {
+            dial,
+            tokens,
+            patience: Patience::default(),
+        }),
         store: Store::load(TaskFile::default()).unwrap(),
         frames: Frames::new(shots, Place::default(), world.clone()),
         tells_tasks: false,
-        patience: Patience::default(),
         world,
         backoff,
         refusals: 0,
         tokenless: 0,
+        session: None,
     }
 }
 

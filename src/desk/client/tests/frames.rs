@@ -1,5 +1,7 @@
 //! What becomes of each frame.
 
+use std::cell::Cell;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -185,11 +187,11 @@ async fn a_network_that_is_away_for_everything_is_no_fault_of_a_frame() {
         (30, "sent lost lost lost ready failed"),
     ] {
         let server = InMemory::serve((0..cuts).map(|_| cut()).chain([obliging()]));
-        let mut dials = 0;
+        let dials = Cell::new(0);
         let dial = async || {
-            dials += 1;
+            dials.set(dials.get() + 1);
             // After each session nobody is there for a while.
-            match dials % 3 {
+            match dials.get() % 3 {
                 1 => Ok(server.dial().await),
                 _ => Err(Error::Connect {
                     address: "desk.example.com:443".into(),
