@@ -3,7 +3,7 @@
 
 use futures::future::OptionFuture;
 use jiff::tz::TimeZone;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::transport::Channel;
 
 use super::Client;
@@ -58,11 +58,14 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
         self.session = None;
         self.admit(&mut link, ready, observe);
         let left = self.hold(&mut link, observe).await;
-        if let Ok(Left::Done) = left {
+        match left {
             // All is answered, whatever the server says to the goodbye.
-            let _ = link.close().await;
-        } else {
-            self.session = link.session().take();
+            Ok(Left::Done) => drop(link.close().await),
+            // So it is here: the server may hear of it while nobody waits.
+            Ok(Left::Until(then)) if link.is_settled() => {
+                drop(timeout_at(then, link.close()).await);
+            }
+            _ => self.session = link.session().take(),
         }
         left
     }
@@ -95,6 +98,9 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                     self.drop_old(&mut old);
                 }
             }
+            if self.frames.held.is_empty() && self.frames.shots.are_exhausted() {
+                return Ok(Left::Done);
+            }
             match &mut leave {
                 Some(leave) if next.is_none() && leave.is_over(self.frames.held.is_any_sent()) => {
                     return match leave.fatal.take() {
@@ -114,12 +120,13 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                         }
                     }
                 }
-                None => self.send_due(link, observe).await?,
+                None => {
+                    if self.send_due(link, observe).await? {
+                        continue;
+                    }
+                }
             }
             let frames = &mut self.frames;
-            if frames.held.is_empty() && frames.shots.are_exhausted() {
-                return Ok(Left::Done);
-            }
             let send = frames.held.next_due().filter(|_| leave.is_none());
             let overdue = frames.held.oldest_sent().map(|sent| sent + longest);
             let turn = leave.as_ref().filter(|_| next.is_none()).map(Leave::turn);
@@ -320,13 +327,15 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
         Ok(self.frames.settle(ending, observe))
     }
 
-    /// Sends the frames that are to be sent by now.
+    /// Sends the frames that are to be sent by now. Whether one ended by that, which is
+    /// yet to be kept.
     async fn send_due(
         &mut self,
         link: &mut Link,
         observe: &mut impl FnMut(Step),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let held = &mut self.frames.held;
+        let mut is_any_ended = false;
         while let Some(screen) = held.due().cloned() {
             let id = screen.id.clone();
             match link.send_frame(screen, &mut self.store, observe).await {
@@ -337,11 +346,12 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                         ..told(&id, "MESSAGE_TOO_LARGE", &error)
                     };
                     held.end(&id, Verdict::Failed(error));
+                    is_any_ended = true;
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(is_any_ended)
     }
 }
 
