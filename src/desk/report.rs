@@ -10,13 +10,15 @@ use super::output::Output;
 use super::shots::Backlog;
 use super::words::{Colour, counted, dollars, paint, plain};
 use super::{Step, Sum, json};
-use crate::transport::proto::ServerError;
+use crate::transport::proto::{Resumed, ServerError, SessionReady};
 
 /// Columns of a line, on any terminal.
 const WIDE: usize = 78;
 
 /// A frame that waits for so long is worth a word on a terminal.
 const LONG: Duration = Duration::from_secs(60);
+/// One that waits because the server wishes it, for so long.
+const ASKED_LONG: Duration = Duration::from_secs(5);
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +85,18 @@ impl Reporter {
             Style::Live { colour } => lasting(step, self.file_of(step), colour),
         };
         match step {
-            Step::Ready(_) => self.connection = "connected".to_owned(),
-            Step::GoingAway(_) => self.connection = "the server goes away".to_owned(),
+            Step::Ready(ready) => {
+                self.connection = "connected".to_owned();
+                let known = ready.resumed.iter();
+                known.for_each(|known| self.resume(known));
+            }
+            Step::GoingAway(go_away) => {
+                let what = match go_away.resumable {
+                    true => "changing streams",
+                    false => "the server goes away",
+                };
+                self.connection = what.to_owned();
+            }
             Step::Lost { again, .. } => {
                 let frames = self.frames.values_mut();
                 let under_way = frames.filter(|frame| frame.state == State::UnderWay);
@@ -114,6 +126,18 @@ impl Reporter {
             _ => {}
         }
         self.show(lines);
+    }
+
+    /// The server still has what it knows of: that was not lost with the stream.
+    fn resume(&mut self, known: &Resumed) {
+        let ids = known.frames_in_flight.iter().chain(&known.frames_answered);
+        for id in ids {
+            if let Some(frame) = self.frames.get_mut(id)
+                && frame.state == State::Waiting
+            {
+                frame.state = State::UnderWay;
+            }
+        }
     }
 
     /// What the frame of a step was made of, if that is known.
@@ -220,11 +244,28 @@ fn lasting(step: &Step, file: Option<&str>, colour: bool) -> String {
             ("task", Colour::Green, format!("{id}: {title}{from}"))
         }
         Step::Failed(error) => ("no decision", Colour::Red, what(error)),
-        Step::Postponed { error, again, .. } if *again >= LONG => {
+        Step::Postponed { error, again, .. }
+            if *again >= LONG || error.retry_after_ms > 0 && *again >= ASKED_LONG =>
+        {
             let again = format_duration(Duration::from_secs(again.as_secs()));
-            let what = format!("{} Again in {again}.", what(error));
+            let wish = match error.retry_after_ms {
+                ..=0 => "",
+                _ => ", as the server asks",
+            };
+            let what = format!("{} Again in {again}{wish}.", what(error));
             ("later", Colour::Yellow, what)
         }
+        Step::Ready(SessionReady {
+            resumed: Some(resumed),
+            ..
+        }) => {
+            let text = match resumed.frames_in_flight.len() {
+                0 => "the session goes on".to_owned(),
+                count => format!("the session goes on, {} under way", counted(count, "frame")),
+            };
+            ("resumed", Colour::Green, text)
+        }
+        Step::GoingAway(go_away) => ("go away", Colour::Yellow, go_away.reason.clone()),
         Step::Skipped { file, why } => ("skipped", Colour::Yellow, format!("{file}: {why}")),
         Step::StoreHeld => ("waiting", Colour::Yellow, json::HELD.to_owned()),
         Step::Lost { why, .. } => ("no session", Colour::Yellow, why.clone()),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::desk::fake::outcome;
-use crate::transport::proto::{ExtractedTask, OutcomeKind, SessionReady};
+use crate::transport::proto::{ExtractedTask, GoAway, OutcomeKind, Resumed, SessionReady};
 
 fn error(frame_id: &str) -> ServerError {
     ServerError {
@@ -169,6 +169,125 @@ async fn each_frame_is_counted_once_whatever_becomes_of_it() {
     );
     let later = "later        a.jpg: GEMINI_ERROR: The operator has to look at it. Again in 5m 1s.";
     assert!(told.contains(later), "{told}");
+}
+
+#[tokio::test]
+async fn people_see_that_a_session_is_resumed_and_how_the_server_leaves_and_what_it_asks_for() {
+    let go_away = |resumable| {
+        Step::GoingAway(GoAway {
+            reason: "It is time.".into(),
+            resumable,
+            ..GoAway::default()
+        })
+    };
+    let resumed = |in_flight: &[&str], answered: &[&str]| {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        Step::Ready(SessionReady {
+            resumed: Some(Resumed {
+                frames_in_flight: ids(in_flight),
+                frames_answered: ids(answered),
+            }),
+            ..SessionReady::default()
+        })
+    };
+    let asked = |again| Step::Postponed {
+        error: ServerError {
+            retry_after_ms: 1,
+            ..error("f")
+        },
+        again: Duration::from_secs(again),
+        aside: false,
+    };
+    let steps = [
+        sent("f", "a.jpg"),
+        sent("g", "b.jpg"),
+        sent("h", "c.jpg"),
+        Step::Lost {
+            why: "gone".into(),
+            again: Duration::from_secs(1),
+        },
+        resumed(&["f"], &["g", "old"]),
+        go_away(true),
+        resumed(&[], &[]),
+        go_away(false),
+        asked(4),
+        asked(5),
+    ];
+    let reader = Reader::default();
+    let out = Output::new(reader.clone()).unwrap();
+    let style = Style::Live { colour: false };
+    let mut reporter = Reporter::new(out, style, Backlog::default());
+    steps.iter().for_each(|step| reporter.step(step));
+    reporter.finish().1.finish().await.unwrap();
+    let told = reader.text();
+    let states = told.split("\r\x1b[K").skip(6);
+    let states: Vec<_> = states
+        .map(|state| state.split(" answered").next().unwrap())
+        .collect();
+    assert_eq!(
+        states,
+        [
+            "resumed      the session goes on, 1 frame under way\n\
+             connected: 1 waiting, 2 under way, 0",
+            "go away      It is time.\n\
+             changing streams: 1 waiting, 2 under way, 0",
+            "resumed      the session goes on\n\
+             connected: 1 waiting, 2 under way, 0",
+            "go away      It is time.\n\
+             the server goes away: 1 waiting, 2 under way, 0",
+            "the server goes away: 1 waiting, 1 under way, 1 later, 0",
+            "later        a.jpg: GEMINI_ERROR: The operator has to look at it. \
+             Again in 5s, as the server asks.\n\
+             the server goes away: 1 waiting, 1 under way, 1 later, 0",
+            "done: 1 waiting, 1 under way, 1 later, 0",
+        ]
+    );
+}
+
+#[test]
+fn programs_read_what_is_new_by_the_contracts_names_and_no_secret() {
+    let read = |step: &Step| -> serde_json::Value {
+        let line = json::line(step);
+        assert!(!line.contains("s3cret"), "{line}");
+        serde_json::from_str(&line).unwrap()
+    };
+    let ready = read(&Step::Ready(SessionReady {
+        resume_secret: "s3cret".into(),
+        resume_within_ms: 30_000,
+        resumed: Some(Resumed {
+            frames_in_flight: vec!["f".into()],
+            frames_answered: vec!["g".into()],
+        }),
+        ..SessionReady::default()
+    }));
+    assert_eq!(ready["resume_within_ms"], 30_000);
+    assert_eq!(ready["resumed"]["frames_in_flight"][0], "f");
+    assert_eq!(ready["resumed"]["frames_answered"][0], "g");
+    assert!(
+        read(&Step::Ready(SessionReady::default()))
+            .get("resumed")
+            .is_none()
+    );
+    let go_away = GoAway {
+        resumable: true,
+        ..GoAway::default()
+    };
+    assert_eq!(read(&Step::GoingAway(go_away))["resumable"], true);
+    let error = || ServerError {
+        retry_after_ms: 34_000,
+        answer_number: 7,
+        ..error("f")
+    };
+    assert_eq!(read(&Step::Failed(error()))["answer_number"], 7);
+    let postponed = read(&Step::Postponed {
+        error: error(),
+        again: Duration::from_secs(35),
+        aside: false,
+    });
+    assert_eq!(
+        (&postponed["retry_after_ms"], &postponed["delay_ms"]),
+        (&34_000.into(), &35_000.into())
+    );
 }
 
 #[tokio::test]
