@@ -254,7 +254,7 @@ impl Link {
             return Ok(());
         };
         session.are_kept(but);
-        if let Some(answer_number) = session.to_confirm() {
+        if let Some(answer_number) = session.next_to_confirm() {
             let ack = client_event::Event::Ack(Ack { answer_number });
             self.line.send(event(ack)).await?;
         }

@@ -89,7 +89,7 @@ impl Resumable {
     }
 
     /// The number up to which the server is yet to be told that all answers are kept.
-    pub(super) fn to_confirm(&mut self) -> Option<i64> {
+    pub(super) fn next_to_confirm(&mut self) -> Option<i64> {
         let kept = self.kept();
         (kept > self.confirmed).then(|| {
             self.confirmed = kept;
@@ -138,14 +138,17 @@ mod tests {
         assert!(session.is_new(&answer("a", 1)) && session.is_new(&answer("b", 2)));
         // Both wait, and then one of them.
         session.are_kept(|_| true);
-        assert_eq!(session.to_confirm(), None);
+        assert_eq!(session.next_to_confirm(), None);
         let resume = session.resume(|frame_id| frame_id == "a");
-        assert_eq!((session.to_confirm(), resume.answers_received), (None, 0));
+        assert_eq!(
+            (session.next_to_confirm(), resume.answers_received),
+            (None, 0)
+        );
         assert!(!session.is_all_confirmed());
         let resume = session.resume(|_| false);
         assert_eq!(resume.answers_received, 2);
-        assert_eq!(session.to_confirm(), Some(2));
-        assert_eq!(session.to_confirm(), None);
+        assert_eq!(session.next_to_confirm(), Some(2));
+        assert_eq!(session.next_to_confirm(), None);
         assert!(session.is_all_confirmed());
     }
 
@@ -154,13 +157,13 @@ mod tests {
         let mut session = Resumable::of(&mut ready()).unwrap();
         assert!(session.is_new(&answer("a", 1)) && !session.is_new(&answer("a", 1)));
         session.are_kept(|_| true);
-        assert_eq!(session.to_confirm(), None);
+        assert_eq!(session.next_to_confirm(), None);
         session.are_kept(|_| false);
-        assert_eq!(session.to_confirm(), Some(1));
+        assert_eq!(session.next_to_confirm(), Some(1));
         assert!(!session.is_new(&answer("a", 1)));
-        assert_eq!(session.to_confirm(), Some(1));
+        assert_eq!(session.next_to_confirm(), Some(1));
         session.taken_up(None);
-        assert_eq!(session.to_confirm(), Some(1));
+        assert_eq!(session.next_to_confirm(), Some(1));
         assert!(
             session.is_new(&answer("a", 0)),
             "an answer without a number"
