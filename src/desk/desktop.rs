@@ -139,7 +139,7 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     ///
     /// # Errors
     /// [`Error::Refused`] if the server does not let it begin; any but
-    /// [`Error::Connect`], [`Error::NoToken`], [`Error::Ended`] and
+    /// [`Error::Connect`], [`Error::NoToken`], [`Error::Disowned`], [`Error::Ended`] and
     /// [`Error::TooLarge`].
     pub async fn open(
         channel: Channel,
@@ -165,8 +165,10 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     /// Shows the server one frame, serves it until the frame has ended, and keeps that.
     ///
     /// # Errors
-    /// As [`Link::send_frame`] and [`Link::hear`], [`Error::TooSlow`] if the frame is
-    /// not answered in time, and [`Error::Store`] if its end cannot be kept.
+    /// [`Error::TooLarge`], after which the session goes on. After any other it is of no
+    /// more use: [`Error::Ended`], [`Error::Closed`], [`Error::TooSlow`] if nothing came
+    /// for as long as three heartbeats or the frame is not answered in time, and
+    /// [`Error::Store`] if its end cannot be kept.
     pub async fn show(&mut self, screen: Screen) -> Result<Verdict, Error> {
         let Self {
             link,

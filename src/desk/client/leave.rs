@@ -50,6 +50,11 @@ impl Leave {
         }
     }
 
+    /// Whether the next stream is to be opened now.
+    pub(super) fn is_next_due(&self) -> bool {
+        self.overlaps && self.open_next <= Instant::now()
+    }
+
     /// Whether the stream is of no more use.
     pub(super) fn is_over(&self, is_any_sent: bool) -> bool {
         let is_idle = !self.overlaps && !is_any_sent;

@@ -89,15 +89,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
             }
             self.frames.keep(&mut self.store, observe)?;
             self.attend(link).await?;
-            if let Some(one) = &mut old {
-                self.attend(&mut one.link).await?;
-                if one.link.is_settled() {
-                    one.link.finish();
-                }
-                if one.ended_by <= Instant::now() {
-                    self.drop_old(&mut old);
-                }
-            }
+            self.attend_old(&mut old).await;
             if self.frames.held.is_empty() && self.frames.shots.are_exhausted() {
                 return Ok(Left::Done);
             }
@@ -108,18 +100,17 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                         None => Ok(Left::Until(leave.open_next)),
                     };
                 }
-                Some(leave) => {
-                    if next.is_none() && leave.overlaps && leave.open_next <= Instant::now() {
-                        let door = self.door.clone();
-                        match self.greeting(link.session()) {
-                            Ok(greeting) => {
-                                let opening = async move { door.open(greeting, drop).await };
-                                next = Some(Box::pin(opening));
-                            }
-                            Err(error) => self.put_off(error, leave),
+                Some(leave) if next.is_none() && leave.is_next_due() => {
+                    let door = self.door.clone();
+                    match self.greeting(link.session()) {
+                        Ok(greeting) => {
+                            let opening = async move { door.open(greeting, drop).await };
+                            next = Some(Box::pin(opening));
                         }
+                        Err(error) => self.put_off(error, leave),
                     }
                 }
+                Some(_) => {}
                 None => {
                     if self.send_due(link, observe).await? {
                         continue;
@@ -164,8 +155,10 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                 }
                 Wake::HeardOld(Ok(Event::GoAway(_))) => {}
                 Wake::HeardOld(Ok(event)) => {
-                    if let Some(old) = &mut old {
-                        self.deal(event, &mut old.link, observe).await?;
+                    if let Some(one) = &mut old
+                        && self.deal(event, &mut one.link, observe).await.is_err()
+                    {
+                        self.drop_old(&mut old);
                     }
                 }
                 Wake::HeardOld(Err(_)) => self.drop_old(&mut old),
@@ -182,6 +175,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                     // It ends as soon as the next one has taken its session up.
                     (Some(next), _) => {
                         let result = next.await;
+                        self.drop_old(&mut old);
                         self.frames.held.turn_back_sent();
                         let other = self.tried(result, link.session())?;
                         self.change(link, other, None, observe);
@@ -303,6 +297,18 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
         let old = old.take();
         for frame_id in old.iter().flat_map(|old| old.link.unanswered()) {
             self.frames.held.turn_back(frame_id);
+        }
+    }
+
+    /// Says on a stream that was left what is to be said, until it is of no more use.
+    async fn attend_old(&mut self, old: &mut Option<Old>) {
+        let Some(one) = old else { return };
+        let attended = self.attend(&mut one.link).await;
+        if one.link.is_settled() {
+            one.link.finish();
+        }
+        if attended.is_err() || one.ended_by <= Instant::now() {
+            self.drop_old(old);
         }
     }
 
