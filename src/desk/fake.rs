@@ -155,7 +155,9 @@ impl ProactiveAi for Fake {
             return Err(Status::unauthenticated("The token is not valid."));
         }
         let (answers, stream) = mpsc::channel(8);
-        let script = self.scripts.lock().unwrap().pop_front().unwrap();
+        let script = self.scripts.lock().unwrap().pop_front();
+        // A desktop that reconnects without end ends over this.
+        let script = script.ok_or_else(|| Status::failed_precondition("The script is over."))?;
         let peer = Peer {
             header,
             events: request.into_inner(),
