@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::address::{Unfit, UnfitRoots};
-use super::client::{Client, Frames, Place};
+use super::client::{Client, Door, Frames, Place};
 use super::output::Output;
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};
@@ -41,9 +42,13 @@ that is watched without end is not at the mercy of the next run: what was tried 
 aside for an hour and then longer, five times, and if the model refuses everything, as it does \
 with a wrong key, each try waits for five minutes.
 
-Without a terminal, each step is a line of JSON: session_ready, frame, tool_call_request, \
+When the connection breaks, the desk comes back to its session, so that frames under way go on; \
+the session is known in memory only, and its secret is never printed.
+
+Without a terminal, each step is a line of JSON: session_ready (resumed: what the server still \
+has), frame, tool_call_request, \
 tool_result, outcome (a decision; kept_as is the task's id in the store), error (no decision), \
-retry (sent again after delay_ms), skipped, store_held (another program holds the store: answers \
+retry (sent again after delay_ms; the server asked for retry_after_ms), skipped, store_held (another program holds the store: answers \
 wait), warning, cancel_tool_request, go_away, disconnected (the next try after \
 reconnect_delay_ms), left_out (so many lines that nobody read in time: the desk waits for no \
 reader), done (the sum, last).
@@ -267,16 +272,19 @@ impl Plan {
         let unread = out.unread();
         let mut reporter = Reporter::new(out, style, shots.backlog());
         let mut client = Client {
-            dial: async || address.dial(&roots, limit).await,
-            tokens: self.tokens,
+            door: Rc::new(Door {
+                dial: async || address.dial(&roots, limit).await,
+                tokens: self.tokens,
+                patience,
+            }),
             store: self.store,
             frames: Frames::new(shots, self.place, world.clone()),
             tells_tasks: self.tells_tasks,
-            patience,
             world,
             backoff: Backoff::default(),
             refusals: 0,
             tokenless: 0,
+            session: None,
         };
         let mut stop = pin!(stop);
         let (ended, stopped) = tokio::select! {

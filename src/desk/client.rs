@@ -1,18 +1,23 @@
 //! A desktop that stays: it connects, and connects again without end, until every
 //! frame has its answer or an error says that trying again is of no use.
 
+mod door;
 mod frames;
+mod leave;
 mod lock;
 mod session;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::{Backoff, Error, Patience, Step, Store, TokenSource, store};
+use super::desktop::Resumable;
+use super::{Backoff, Error, Step, Store, store};
 use crate::world::World;
+pub(super) use door::Door;
 pub(super) use frames::Frames;
 use session::Left;
 
@@ -30,13 +35,11 @@ pub struct Place {
 
 /// Everything a desktop that stays needs. `D` opens a connection.
 pub(super) struct Client<D> {
-    pub(super) dial: D,
-    pub(super) tokens: TokenSource,
+    pub(super) door: Rc<Door<D>>,
     pub(super) store: Store,
     pub(super) frames: Frames,
     /// Whether the server is told the tasks beforehand.
     pub(super) tells_tasks: bool,
-    pub(super) patience: Patience,
     pub(super) world: World,
     /// Of connections.
     pub(super) backoff: Backoff,
@@ -44,9 +47,11 @@ pub(super) struct Client<D> {
     pub(super) refusals: u32,
     /// How often in a row there was no token.
     pub(super) tokenless: u32,
+    /// The session that the next stream is to take up.
+    pub(super) session: Option<Resumable>,
 }
 
-impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
+impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
     /// Runs until every frame has ended, which is never if frames may always come.
     ///
     /// # Errors
@@ -60,7 +65,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
                     self.frames.held.suspect_sent();
                 }
                 Ok(Left::Until(_)) => self.frames.held.turn_back_sent(),
-                _ => self.frames.held.unsend_all(),
+                _ => {}
             }
             // Nobody comes back for nothing.
             if !self.frames.are_left(&mut self.store, &mut observe).await? {
@@ -120,7 +125,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
             Error::Refused(status) => match status.code() {
                 Code::Unauthenticated => {
                     self.refusals += 1;
-                    !self.tokens.is_renewed() || self.refusals > 1
+                    !self.door.tokens.is_renewed() || self.refusals > 1
                 }
                 Code::PermissionDenied
                 | Code::FailedPrecondition
@@ -137,6 +142,7 @@ impl<D: AsyncFnMut() -> Result<Channel, Error>> Client<D> {
             Error::Token | Error::Store(_) => true,
             Error::Connect { .. }
             | Error::TooLarge { .. }
+            | Error::Disowned(_)
             | Error::Closed(_)
             | Error::TooSlow { .. } => false,
         }

@@ -40,6 +40,9 @@ pub enum Error {
     /// can help.
     #[error("the server ended the session with {:?}: {}", .0.code(), said(.0.message()))]
     Refused(Box<Status>),
+    /// The session that was to be resumed is not this user's; begin a new one.
+    #[error("the session cannot be resumed: {}", said(.0.message()))]
+    Disowned(Box<Status>),
     /// The server ended the session; reconnect.
     #[error("the server ended the session with {:?}: {}", .0.code(), said(.0.message()))]
     Ended(Box<Status>),

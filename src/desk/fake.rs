@@ -22,8 +22,8 @@ use tower::service_fn;
 
 use crate::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use crate::transport::proto::{
-    AnalysisOutcome, ClientEvent, ClientHello, FrameEvent, OutcomeKind, ServerEvent, SessionReady,
-    ToolResult, client_event, server_event,
+    AnalysisOutcome, ClientEvent, ClientHello, FrameEvent, OutcomeKind, Resume, Resumed,
+    ServerEvent, SessionReady, ToolResult, client_event, server_event,
 };
 
 /// The server's side of one stream, as a script handles it.
@@ -74,9 +74,36 @@ impl Peer {
         }
     }
 
+    /// The number of the next confirmation; heartbeats may come before it.
+    pub(crate) async fn ack(&mut self) -> i64 {
+        loop {
+            match self.next().await {
+                client_event::Event::Ack(ack) => return ack.answer_number,
+                client_event::Event::Heartbeat(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     pub(crate) async fn say(&self, event: server_event::Event) {
         let event = ServerEvent { event: Some(event) };
         self.answers.send(Ok(event)).await.unwrap();
+    }
+
+    /// Begins a session that can be resumed, or takes one up again, and says what the
+    /// desktop asked for.
+    pub(crate) async fn resumable(&mut self, id: &str, resumed: Option<Resumed>) -> Resume {
+        let hello = self.hello().await;
+        self.say(server_event::Event::SessionReady(SessionReady {
+            session_id: id.into(),
+            protocol_version: "1.1".into(),
+            resume_secret: format!("s3cret of {id}"),
+            resume_within_ms: 30_000,
+            resumed,
+            ..SessionReady::default()
+        }))
+        .await;
+        hello.resume.unwrap()
     }
 
     pub(crate) async fn ready(&mut self, heartbeat_interval_ms: i64) {
@@ -128,7 +155,9 @@ impl ProactiveAi for Fake {
             return Err(Status::unauthenticated("The token is not valid."));
         }
         let (answers, stream) = mpsc::channel(8);
-        let script = self.scripts.lock().unwrap().pop_front().unwrap();
+        let script = self.scripts.lock().unwrap().pop_front();
+        // A desktop that reconnects without end ends over this.
+        let script = script.ok_or_else(|| Status::failed_precondition("The script is over."))?;
         let peer = Peer {
             header,
             events: request.into_inner(),

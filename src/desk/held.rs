@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::shots::Later;
 use super::{Backoff, Ending, Screen, Verdict};
+use crate::transport::proto::Resumed;
 use crate::world::World;
 
 /// Frames in hand at once. Servers analyse two of a session at a time, and of more
@@ -42,6 +43,8 @@ struct Frame {
     /// The last session ended while it was under way, and whether that was the
     /// network's end is yet to be seen.
     suspected: bool,
+    /// It had an answer that made it be sent again.
+    repeated: bool,
     /// When it was sent for the first time that the model refused it.
     refused: Option<Instant>,
     state: State,
@@ -95,6 +98,20 @@ impl Held {
         self.frames.iter().any(Frame::is_sent)
     }
 
+    /// Those whose answers are awaited.
+    pub(super) fn all_sent(&self) -> impl Iterator<Item = String> {
+        let sent = self.frames.iter().filter(|frame| frame.is_sent());
+        sent.map(|frame| frame.screen.id.clone())
+    }
+
+    /// Whether it has ended, which is yet to be kept.
+    pub(super) fn is_ended(&self, id: &str) -> bool {
+        let ended = |frame: &Frame| matches!(frame.state, State::Ended(_));
+        self.frames
+            .iter()
+            .any(|frame| frame.screen.id == id && ended(frame))
+    }
+
     /// Takes a frame in, to be sent at once; one that is here already is not taken
     /// twice.
     pub(super) fn add(&mut self, screen: Screen, later: Option<Later>) {
@@ -106,6 +123,7 @@ impl Held {
                 broken: 0,
                 outages: 0,
                 suspected: false,
+                repeated: false,
                 refused: None,
                 state: State::Due(Instant::now()),
             });
@@ -191,33 +209,50 @@ impl Held {
     pub(super) fn turn_back(&mut self, id: &str) {
         if let Some(frame) = self.frame(id) {
             frame.outages += 1;
+            frame.repeated = true;
             frame.state = State::Due(Instant::now());
         }
     }
 
-    /// The server went away before it answered those that were sent: all are to be sent
-    /// again, but not for ever.
+    /// The server went away before it answered those that were sent, which may happen
+    /// to them often, but not for ever.
     pub(super) fn turn_back_sent(&mut self) {
         for frame in self.frames.iter_mut().filter(|frame| frame.is_sent()) {
             frame.outages += 1;
         }
-        self.unsend_all();
     }
 
-    /// The session was left: whatever was sent is to be sent again.
+    /// The session is of no more use: whatever was sent is to be sent again.
     pub(super) fn unsend_all(&mut self) {
         for frame in self.frames.iter_mut().filter(|frame| frame.is_sent()) {
             frame.state = State::Due(Instant::now());
         }
     }
 
-    /// The session ended, perhaps over one of those that were sent: all are to be sent
-    /// again.
+    /// The stream ended, perhaps over one of those that were sent.
     pub(super) fn suspect_sent(&mut self) {
         for frame in self.frames.iter_mut().filter(|frame| frame.is_sent()) {
             frame.suspected = true;
         }
-        self.unsend_all();
+    }
+
+    /// Another stream is open. Of those that were sent, the server answers on it what it
+    /// knows of; the others are to be sent again.
+    pub(super) fn sort_out(&mut self, known: &Resumed) {
+        let now = Instant::now();
+        for frame in self.frames.iter_mut().filter(|frame| frame.is_sent()) {
+            let id = &frame.screen.id;
+            // Of one that was sent again the answer before may be meant, which is here.
+            let is_known = known.frames_in_flight.contains(id)
+                || !frame.repeated && known.frames_answered.contains(id);
+            if is_known {
+                // The stream broke, but not the session.
+                frame.outages += u32::from(std::mem::take(&mut frame.suspected));
+                frame.state = State::Sent(now);
+            } else {
+                frame.state = State::Due(now);
+            }
+        }
     }
 
     /// No session can be opened now: the last one was most likely not ended by a frame.
@@ -263,6 +298,7 @@ impl Held {
             self.remove(id);
             return Err(later);
         }
+        frame.repeated = true;
         frame.state = State::Due(Instant::now() + again);
         Ok(again)
     }

@@ -25,6 +25,9 @@ enum Line<'a> {
         max_model_iterations: i32,
         supported_tool_kinds: Vec<&'static str>,
         heartbeat_interval_ms: i64,
+        resume_within_ms: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resumed: Option<Known<'a>>,
     },
     Frame {
         frame_id: &'a str,
@@ -62,6 +65,7 @@ enum Line<'a> {
         context_summary: &'a str,
         current_activity: &'a str,
         bill: Option<Money<'a>>,
+        answer_number: i64,
     },
     /// Ends a frame.
     Error(Complaint<'a>),
@@ -73,6 +77,7 @@ enum Line<'a> {
         message: &'a str,
         frame_id: &'a str,
         delay_ms: u128,
+        retry_after_ms: i64,
     },
     Skipped {
         file: &'a str,
@@ -85,6 +90,7 @@ enum Line<'a> {
         reason: &'a str,
         time_left_ms: i64,
         reconnect_delay_ms: i64,
+        resumable: bool,
     },
     Disconnected {
         reason: &'a str,
@@ -104,6 +110,12 @@ enum Line<'a> {
         tokens: i64,
         cost_micro_usd: i64,
     },
+}
+
+#[derive(Serialize)]
+struct Known<'a> {
+    frames_in_flight: &'a [String],
+    frames_answered: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -152,6 +164,8 @@ struct Complaint<'a> {
     retryable: bool,
     frame_id: &'a str,
     request_id: &'a str,
+    retry_after_ms: i64,
+    answer_number: i64,
 }
 
 /// The step and a line feed.
@@ -167,6 +181,11 @@ pub(crate) fn line(step: &Step) -> String {
                 .map(|kind| kind.as_str_name())
                 .collect(),
             heartbeat_interval_ms: ready.heartbeat_interval_ms,
+            resume_within_ms: ready.resume_within_ms,
+            resumed: ready.resumed.as_ref().map(|resumed| Known {
+                frames_in_flight: &resumed.frames_in_flight,
+                frames_answered: &resumed.frames_answered,
+            }),
         },
         Step::FrameSent {
             frame_id,
@@ -217,6 +236,7 @@ pub(crate) fn line(step: &Step) -> String {
             context_summary: &outcome.context_summary,
             current_activity: &outcome.current_activity,
             bill: outcome.bill.as_ref().map(money),
+            answer_number: outcome.answer_number,
         },
         Step::Failed(error) => Line::Error(complaint(error)),
         Step::Postponed { error, again, .. } => Line::Retry {
@@ -224,6 +244,7 @@ pub(crate) fn line(step: &Step) -> String {
             message: &error.message,
             frame_id: &error.frame_id,
             delay_ms: again.as_millis(),
+            retry_after_ms: error.retry_after_ms,
         },
         Step::Skipped { file, why } => Line::Skipped { file, reason: why },
         Step::StoreHeld => Line::StoreHeld { reason: HELD },
@@ -232,6 +253,7 @@ pub(crate) fn line(step: &Step) -> String {
             reason: &go_away.reason,
             time_left_ms: go_away.time_left_ms,
             reconnect_delay_ms: go_away.reconnect_delay_ms,
+            resumable: go_away.resumable,
         },
         Step::Lost { why, again } => Line::Disconnected {
             reason: why,
@@ -314,5 +336,7 @@ fn complaint(error: &ServerError) -> Complaint<'_> {
         retryable: error.retryable,
         frame_id: &error.frame_id,
         request_id: &error.request_id,
+        retry_after_ms: error.retry_after_ms,
+        answer_number: error.answer_number,
     }
 }

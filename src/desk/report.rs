@@ -10,13 +10,15 @@ use super::output::Output;
 use super::shots::Backlog;
 use super::words::{Colour, counted, dollars, paint, plain};
 use super::{Step, Sum, json};
-use crate::transport::proto::ServerError;
+use crate::transport::proto::{Resumed, ServerError, SessionReady};
 
 /// Columns of a line, on any terminal.
 const WIDE: usize = 78;
 
 /// A frame that waits for so long is worth a word on a terminal.
 const LONG: Duration = Duration::from_secs(60);
+/// One that waits because the server wishes it, for so long.
+const ASKED_LONG: Duration = Duration::from_secs(5);
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +85,18 @@ impl Reporter {
             Style::Live { colour } => lasting(step, self.file_of(step), colour),
         };
         match step {
-            Step::Ready(_) => self.connection = "connected".to_owned(),
-            Step::GoingAway(_) => self.connection = "the server goes away".to_owned(),
+            Step::Ready(ready) => {
+                self.connection = "connected".to_owned();
+                let known = ready.resumed.iter();
+                known.for_each(|known| self.resume(known));
+            }
+            Step::GoingAway(go_away) => {
+                let what = match go_away.resumable {
+                    true => "changing streams",
+                    false => "the server goes away",
+                };
+                self.connection = what.to_owned();
+            }
             Step::Lost { again, .. } => {
                 let frames = self.frames.values_mut();
                 let under_way = frames.filter(|frame| frame.state == State::UnderWay);
@@ -114,6 +126,18 @@ impl Reporter {
             _ => {}
         }
         self.show(lines);
+    }
+
+    /// The server still has what it knows of: that was not lost with the stream.
+    fn resume(&mut self, known: &Resumed) {
+        let ids = known.frames_in_flight.iter().chain(&known.frames_answered);
+        for id in ids {
+            if let Some(frame) = self.frames.get_mut(id)
+                && frame.state == State::Waiting
+            {
+                frame.state = State::UnderWay;
+            }
+        }
     }
 
     /// What the frame of a step was made of, if that is known.
@@ -220,11 +244,28 @@ fn lasting(step: &Step, file: Option<&str>, colour: bool) -> String {
             ("task", Colour::Green, format!("{id}: {title}{from}"))
         }
         Step::Failed(error) => ("no decision", Colour::Red, what(error)),
-        Step::Postponed { error, again, .. } if *again >= LONG => {
+        Step::Postponed { error, again, .. }
+            if *again >= LONG || error.retry_after_ms > 0 && *again >= ASKED_LONG =>
+        {
             let again = format_duration(Duration::from_secs(again.as_secs()));
-            let what = format!("{} Again in {again}.", what(error));
+            let wish = match error.retry_after_ms {
+                ..=0 => "",
+                _ => ", as the server asks",
+            };
+            let what = format!("{} Again in {again}{wish}.", what(error));
             ("later", Colour::Yellow, what)
         }
+        Step::Ready(SessionReady {
+            resumed: Some(resumed),
+            ..
+        }) => {
+            let text = match resumed.frames_in_flight.len() {
+                0 => "the session goes on".to_owned(),
+                count => format!("the session goes on, {} under way", counted(count, "frame")),
+            };
+            ("resumed", Colour::Green, text)
+        }
+        Step::GoingAway(go_away) => ("go away", Colour::Yellow, go_away.reason.clone()),
         Step::Skipped { file, why } => ("skipped", Colour::Yellow, format!("{file}: {why}")),
         Step::StoreHeld => ("waiting", Colour::Yellow, json::HELD.to_owned()),
         Step::Lost { why, .. } => ("no session", Colour::Yellow, why.clone()),
@@ -239,250 +280,4 @@ fn labelled(label: &str, tint: Colour, text: &str, colour: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-    use crate::desk::fake::outcome;
-    use crate::transport::proto::{ExtractedTask, OutcomeKind, SessionReady};
-
-    fn error(frame_id: &str) -> ServerError {
-        ServerError {
-            code: "GEMINI_ERROR".into(),
-            message: "The operator has to look at it.".into(),
-            frame_id: frame_id.into(),
-            ..ServerError::default()
-        }
-    }
-
-    fn postponed(again: Duration) -> Step {
-        Step::Postponed {
-            error: error("f"),
-            again,
-            aside: false,
-        }
-    }
-
-    fn sent(frame_id: &str, file: &str) -> Step {
-        Step::FrameSent {
-            frame_id: frame_id.into(),
-            file: Some(file.into()),
-            app: String::new(),
-            window: String::new(),
-            jpeg: 1,
-            characters: 2,
-        }
-    }
-
-    fn steps() -> Vec<Step> {
-        let mut outcome = outcome("f", OutcomeKind::ExtractTask);
-        outcome.task = Some(ExtractedTask {
-            title: "Call\u{1b}[2J Bo".into(),
-            ..ExtractedTask::default()
-        });
-        vec![
-            Step::Ready(SessionReady::default()),
-            sent("f", "a.jpg"),
-            Step::Decided {
-                outcome: outcome.into(),
-                kept_as: Some(7),
-            },
-            postponed(Duration::from_secs(59)),
-            postponed(Duration::from_millis(300_500)),
-            Step::Lost {
-                why: "gone".into(),
-                again: Duration::from_millis(1_500),
-            },
-        ]
-    }
-
-    /// A reader that reads nothing before it is let, and remembers all.
-    #[derive(Clone, Default)]
-    struct Reader {
-        text: Arc<Mutex<Vec<u8>>>,
-        stalled: Arc<Mutex<()>>,
-    }
-
-    impl Reader {
-        fn text(&self) -> String {
-            String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    impl Write for Reader {
-        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-            drop(self.stalled.lock().unwrap());
-            self.text.lock().unwrap().write(text)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    async fn told(style: Style) -> String {
-        let reader = Reader::default();
-        let out = Output::new(reader.clone()).unwrap();
-        let mut reporter = Reporter::new(out, style, Backlog::default());
-        steps().iter().for_each(|step| reporter.step(step));
-        let (sum, out) = reporter.finish();
-        out.finish().await.unwrap();
-        assert_eq!(sum.extracted, 1);
-        reader.text()
-    }
-
-    #[tokio::test]
-    async fn people_see_one_line_kept_up_to_date_and_what_lasts_above_it() {
-        let told = told(Style::Live { colour: false }).await;
-        let states: Vec<_> = told.split("\r\x1b[K").skip(1).collect();
-        assert_eq!(
-            states,
-            [
-                "connecting: 0 waiting, 0 under way, 0 answered, 0 extracted, $0.000000",
-                "connected: 0 waiting, 0 under way, 0 answered, 0 extracted, $0.000000",
-                "connected: 0 waiting, 1 under way, 0 answered, 0 extracted, $0.000000",
-                "task         7: Call [2J Bo (a.jpg)\n\
-                 connected: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
-                "connected: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
-                "later        GEMINI_ERROR: The operator has to look at it. Again in 5m.\n\
-                 connected: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
-                "no session   gone\n\
-                 next try in 2 s: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
-                "done: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000\n",
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn each_frame_is_counted_once_whatever_becomes_of_it() {
-        let decided = |frame_id: &str| Step::Decided {
-            outcome: outcome(frame_id, OutcomeKind::NoTaskFound).into(),
-            kept_as: None,
-        };
-        let lost = Step::Lost {
-            why: "gone".into(),
-            again: Duration::ZERO,
-        };
-        let steps = [
-            sent("f", "a.jpg"),
-            sent("g", "b.jpg"),
-            postponed(Duration::from_secs(301)),
-            lost,
-            sent("g", "b.jpg"),
-            // It was never sent.
-            Step::Failed(error("too large")),
-            decided("g"),
-            sent("f", "a.jpg"),
-            Step::Postponed {
-                error: error("f"),
-                again: Duration::from_secs(3_600),
-                aside: true,
-            },
-        ];
-        let reader = Reader::default();
-        let out = Output::new(reader.clone()).unwrap();
-        let style = Style::Live { colour: false };
-        let mut reporter = Reporter::new(out, style, Backlog::default());
-        steps.iter().for_each(|step| reporter.step(step));
-        reporter.finish().1.finish().await.unwrap();
-        let told = reader.text();
-        let counts = told.split("\r\x1b[K").skip(2).map(|state| {
-            let status = state.lines().last().unwrap();
-            let (_, counts) = status.split_once(": ").unwrap();
-            counts.split(" answered").next().unwrap()
-        });
-        assert_eq!(
-            counts.collect::<Vec<_>>(),
-            [
-                "0 waiting, 1 under way, 0",
-                "0 waiting, 2 under way, 0",
-                "0 waiting, 1 under way, 1 later, 0",
-                "1 waiting, 0 under way, 1 later, 0",
-                "0 waiting, 1 under way, 1 later, 0",
-                "0 waiting, 1 under way, 1 later, 1",
-                "0 waiting, 0 under way, 1 later, 2",
-                "0 waiting, 1 under way, 2",
-                // The backlog counts what is put aside.
-                "0 waiting, 0 under way, 2",
-                "0 waiting, 0 under way, 2",
-            ]
-        );
-        let later =
-            "later        a.jpg: GEMINI_ERROR: The operator has to look at it. Again in 5m 1s.";
-        assert!(told.contains(later), "{told}");
-    }
-
-    #[tokio::test]
-    async fn programs_read_a_line_for_each_step_and_the_sum() {
-        let told = told(Style::Json).await;
-        let lines: Vec<serde_json::Value> = told
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let events: Vec<_> = lines.iter().map(|line| line["event"].as_str()).collect();
-        let wanted = [
-            "session_ready",
-            "frame",
-            "outcome",
-            "retry",
-            "retry",
-            "disconnected",
-            "done",
-        ];
-        assert_eq!(events, wanted.map(Some));
-        assert_eq!(lines[1]["file"], "a.jpg");
-        assert_eq!(lines[5]["reconnect_delay_ms"], 1_500);
-        assert_eq!(lines[6]["extracted"], 1);
-    }
-
-    #[tokio::test]
-    async fn a_reader_who_leaves_is_noticed() {
-        struct Closed;
-        impl Write for Closed {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let out = Output::new(Closed).unwrap();
-        let unread = out.unread();
-        let mut reporter = Reporter::new(out, Style::Json, Backlog::default());
-        reporter.step(&steps()[0]);
-        unread.cancelled().await;
-        assert!(reporter.finish().1.finish().await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_reader_who_stalls_holds_nothing_up_and_is_told_what_it_missed() {
-        for style in [Style::Json, Style::Live { colour: false }] {
-            let reader = Reader::default();
-            let out = Output::new(reader.clone()).unwrap();
-            let mut reporter = Reporter::new(out, style, Backlog::default());
-            let lost = Step::Lost {
-                why: "x".repeat(200),
-                again: Duration::ZERO,
-            };
-            const LINES: usize = 10_000;
-            {
-                let _stalled = reader.stalled.lock().unwrap();
-                for _ in 0..LINES {
-                    reporter.step(&lost);
-                }
-            }
-            let (_, out) = reporter.finish();
-            out.finish().await.unwrap();
-            let told = reader.text();
-            let read = told.matches(&"x".repeat(200)).count();
-            let last: Vec<_> = told.lines().rev().take(2).collect();
-            let missed = LINES - read;
-            assert!(read > 1_000 && missed > 1_000, "{read}");
-            assert!(
-                last[1].contains("left") && last[1].contains(&missed.to_string()),
-                "{last:?}"
-            );
-            assert!(last[0].contains("done"), "{last:?}");
-        }
-    }
-}
+mod tests;

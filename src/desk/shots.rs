@@ -166,14 +166,14 @@ impl Shots {
         next
     }
 
-    /// Puts a picture aside, and says for how long; `None` if it comes with the next run
-    /// only.
-    pub(super) fn put_aside(&mut self, later: Later) -> Option<Duration> {
+    /// Puts a picture aside, and says for how long, which is no less than `least`; `None`
+    /// if it comes with the next run only.
+    pub(super) fn put_aside(&mut self, later: Later, least: Duration) -> Option<Duration> {
         let Later { picture, times } = later;
         if self.finite || times == MOST_ASIDE || self.aside.len() == MOST_PUT_ASIDE {
             return None;
         }
-        let long = ASIDE * (1 << times);
+        let long = least.max(ASIDE * (1 << times));
         let times = times + 1;
         self.aside
             .push((Instant::now() + long, Later { picture, times }));
@@ -385,14 +385,21 @@ mod tests {
         let mut watching = shots(false);
         let hours = |put: Option<Duration>| put.map(|long| long.as_secs() / 3_600);
         let waits: Vec<_> = (0..6)
-            .map(|times| hours(watching.put_aside(later(times))))
+            .map(|times| hours(watching.put_aside(later(times), Duration::ZERO)))
             .collect();
         assert_eq!(waits, [Some(1), Some(2), Some(4), Some(8), Some(16), None]);
-        assert_eq!(shots(true).put_aside(later(0)), None, "it would not end");
+        let asked = Duration::from_secs(2 * 3_600 + 1);
+        assert_eq!(watching.put_aside(later(0), asked), Some(asked));
+        let none = Duration::ZERO;
+        assert_eq!(
+            shots(true).put_aside(later(0), none),
+            None,
+            "it would not end"
+        );
         for _ in 0..MOST_PUT_ASIDE {
-            let _ = watching.put_aside(later(0));
+            let _ = watching.put_aside(later(0), none);
         }
-        assert_eq!(watching.put_aside(later(0)), None, "there is a bound");
+        assert_eq!(watching.put_aside(later(0), none), None, "there is a bound");
     }
 
     #[tokio::test]

@@ -77,14 +77,19 @@ function context() {
   };
 }
 
-const hello = () => ({
+const hello = (resume) => ({
   protocol_version: "1.1",
   client_instance_id: INSTANCE,
   app_version: "1.0.0",
   context_version: CONTEXT_VERSION,
   session_context: context(),
   utc_offset_minutes: -new Date().getTimezoneOffset(),
+  resume,
+  heartbeat_interval_ms: HEARTBEAT_MS,
 });
+
+/** There is none to come back to. */
+const newSession = () => ({ session_id: "", secret: "", answers_received: 0 });
 
 /** One stream, from its opening to its end. */
 class Session {
@@ -105,7 +110,7 @@ class Session {
     this.call.on("error", () => {}); // the status says it, too
     this.call.on("data", (event) => this.take(event));
     this.listen(HANDSHAKE_MS);
-    this.write({ client_hello: hello() });
+    this.write({ client_hello: hello(this.frame.resume) });
     const beat = setInterval(() => this.write({ heartbeat: { sent_at: now() } }), HEARTBEAT_MS);
     const status = await ended;
     clearInterval(beat);
@@ -137,7 +142,8 @@ class Session {
         // A server of 1.0 sends none; then only the pings of HTTP/2 tell.
         this.listen(event.session_ready.heartbeat_interval_ms * MISSED_HEARTBEATS);
         say(`session ${event.session_ready.session_id}`);
-        this.show();
+        if (this.isKnown(event.session_ready)) say("the session goes on, and the server has the frame");
+        else this.show();
         break;
       case "tool_call_request": {
         const call = event.tool_call_request;
@@ -152,12 +158,14 @@ class Session {
         // A search that takes its time would be stopped here.
         say(`search called off: ${event.cancel_tool_request.reason}`);
         break;
-      case "analysis_outcome":
+      case "analysis_outcome": {
         // A task that was extracted would be saved here, and CONTEXT_VERSION changed.
-        if (event.analysis_outcome.frame_id === this.frame.id) this.answered(event.analysis_outcome, true);
+        const outcome = event.analysis_outcome;
+        if (this.isNew(outcome) && outcome.frame_id === this.frame.id) this.answered(outcome, true);
         break;
+      }
       case "server_error":
-        this.error(event.server_error);
+        if (this.isNew(event.server_error)) this.error(event.server_error);
         break;
       case "go_away":
         this.reconnectDelayMs = event.go_away.reconnect_delay_ms;
@@ -166,6 +174,27 @@ class Session {
       default:
       // Heartbeats have done their work by coming; what is unknown is ignored.
     }
+  }
+
+  /** Whether the server has the frame, from a stream before. */
+  isKnown({ session_id, resume_secret: secret, resumed }) {
+    const { frame } = this;
+    const answers_received = resumed ? frame.resume.answers_received : 0;
+    frame.resume = { session_id, secret, answers_received };
+    // The answer that it remembers may be the one that made the frame be sent again.
+    const isAnswered = resumed?.frames_answered.includes(frame.id) && frame.failures === 0;
+    return resumed?.frames_in_flight.includes(frame.id) || isAnswered;
+  }
+
+  /** Confirms an answer, if it has a number. Whether it comes for the first time. */
+  isNew({ answer_number: number }) {
+    const { resume } = this.frame;
+    if (number === 0) return true;
+    const isNew = number > resume.answers_received;
+    resume.answers_received = Math.max(number, resume.answers_received);
+    // Once it is kept, which here it is at once.
+    this.write({ ack: { answer_number: resume.answers_received } });
+    return isNew;
   }
 
   error(error) {
@@ -178,8 +207,9 @@ class Session {
       return;
     }
     const pause = error.code === "RATE_LIMITED" ? 30_000 : FIRST_DELAY_MS;
-    const timer = setTimeout(() => this.show(), pause * 2 ** (this.frame.failures - 1));
-    this.timers.add(timer);
+    // Not earlier, though the stream may be another one then.
+    this.frame.notBefore = Date.now() + Math.max(pause * 2 ** (this.frame.failures - 1), error.retry_after_ms);
+    this.show();
   }
 
   answered(answer, decided) {
@@ -189,7 +219,10 @@ class Session {
   }
 
   show() {
-    if (this.reconnectDelayMs === null) this.write({ frame_event: this.frame.event });
+    const send = () => {
+      if (this.reconnectDelayMs === null) this.write({ frame_event: this.frame.event });
+    };
+    this.timers.add(setTimeout(send, this.frame.notBefore - Date.now()));
   }
 
   write(event) {
@@ -262,6 +295,7 @@ async function show(ProactiveAI, args, frame) {
       [ready, delay] = [session.ready, session.reconnectDelayMs];
     }
     if (status?.code === grpc.status.UNIMPLEMENTED) throw new Fatal("there is no ProactiveAI at this address");
+    if (status?.code === grpc.status.PERMISSION_DENIED) frame.resume = newSession(); // it is another user's
     if (ready) [failures, refused] = [0, false];
     if (status?.code === grpc.status.UNAUTHENTICATED) {
       if (args.token) throw new Fatal("the token is refused: get a new one");
@@ -312,8 +346,16 @@ async function main() {
   if (requestSerialize({ frame_event: event }).length > MOST_BYTES) {
     throw new Fatal("the frame has more than 10 MiB: make the JPEG smaller");
   }
-  // The frame, kept until it is answered.
-  const frame = { event, id: event.screenshot_id, failures: 0, answer: null, decided: false };
+  // The frame, kept until it is answered, and the session that it was sent in.
+  const frame = {
+    event,
+    id: event.screenshot_id,
+    failures: 0,
+    notBefore: 0,
+    answer: null,
+    decided: false,
+    resume: newSession(),
+  };
   await show(ProactiveAI, args, frame);
   console.log(JSON.stringify(frame.answer));
   process.exitCode = frame.decided ? 0 : 1;

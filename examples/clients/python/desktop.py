@@ -20,6 +20,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import uuid
 
 import grpc
@@ -106,7 +107,7 @@ def context():
     )
 
 
-def hello():
+def hello(resume):
     offset = datetime.datetime.now().astimezone().utcoffset()
     return pb.ClientHello(
         protocol_version="1.1",
@@ -115,17 +116,21 @@ def hello():
         context_version=CONTEXT_VERSION,
         session_context=context(),
         utc_offset_minutes=int(offset.total_seconds() // 60),
+        resume=resume,
+        heartbeat_interval_ms=HEARTBEAT_S * 1000,
     )
 
 
 class Frame:
-    """The frame, kept until it is answered."""
+    """The frame, kept until it is answered, and the session that it was sent in."""
 
     def __init__(self, event):
         self.event = event
         self.id = event.screenshot_id
         self.failures = 0
+        self.not_before = 0
         self.answer = None
+        self.resume = pb.Resume()  # empty: there is none to come back to
 
 
 class Session:
@@ -143,7 +148,7 @@ class Session:
     async def hold(self):
         """Returns when the stream has ended, or the server is taken for gone."""
         try:
-            self.start(self.write(client_hello=hello()))
+            self.start(self.write(client_hello=hello(self.frame.resume)))
             self.start(self.beat())
             silence = HANDSHAKE_S
             while True:
@@ -167,7 +172,10 @@ class Session:
         if kind == "session_ready":
             self.ready = True
             say(f"session {event.session_ready.session_id}")
-            self.start(self.show())
+            if self.is_known(event.session_ready):
+                say("the session goes on, and the server has the frame")
+            else:
+                self.start(self.show())
         elif kind == "tool_call_request":
             call = event.tool_call_request
             # Within call.deadline_ms; a search that fails is answered with `error`.
@@ -182,15 +190,40 @@ class Session:
             # A search that takes its time would be stopped here.
             say(f"search called off: {event.cancel_tool_request.reason}")
         elif kind == "analysis_outcome":
-            if event.analysis_outcome.frame_id == self.frame.id:
-                # A task that was extracted would be saved here, and CONTEXT_VERSION changed.
-                self.answered(event.analysis_outcome)
+            # A task that was extracted would be saved here, and CONTEXT_VERSION changed.
+            outcome = event.analysis_outcome
+            if self.is_new(outcome) and outcome.frame_id == self.frame.id:
+                self.answered(outcome)
         elif kind == "server_error":
-            self.error(event.server_error)
+            if self.is_new(event.server_error):
+                self.error(event.server_error)
         elif kind == "go_away":
             self.reconnect_delay_s = event.go_away.reconnect_delay_ms / 1000
             say(f"the server goes away: {event.go_away.reason}")
         # Heartbeats have done their work by coming; what is unknown is ignored.
+
+    def is_known(self, ready):
+        """Whether the server has the frame, from a stream before."""
+        frame, received = self.frame, 0
+        in_flight, answered = ready.resumed.frames_in_flight, ready.resumed.frames_answered
+        if ready.HasField("resumed"):
+            received = frame.resume.answers_received
+        frame.resume = pb.Resume(
+            session_id=ready.session_id, secret=ready.resume_secret, answers_received=received
+        )
+        # The answer that it remembers may be the one that made the frame be sent again.
+        return frame.id in in_flight or (frame.id in answered and not frame.failures)
+
+    def is_new(self, answer):
+        """Confirms an answer, if it has a number. Whether it comes for the first time."""
+        number, resume = answer.answer_number, self.frame.resume
+        if not number:
+            return True
+        is_new = number > resume.answers_received
+        resume.answers_received = max(number, resume.answers_received)
+        # Once it is kept, which here it is at once.
+        self.start(self.write(ack=pb.Ack(answer_number=resume.answers_received)))
+        return is_new
 
     def error(self, error):
         say(f"{error.code}: {error.message}")
@@ -203,14 +236,17 @@ class Session:
             self.answered(error)
             return
         pause = 30 if error.code == "RATE_LIMITED" else FIRST_DELAY_S
-        self.start(self.show(pause * 2 ** (self.frame.failures - 1)))
+        pause *= 2 ** (self.frame.failures - 1)
+        # Not earlier, though the stream may be another one then.
+        self.frame.not_before = time.monotonic() + max(pause, error.retry_after_ms / 1000)
+        self.start(self.show())
 
     def answered(self, answer):
         self.frame.answer = answer
         self.start(self.close())
 
-    async def show(self, after_s=0):
-        await asyncio.sleep(after_s)
+    async def show(self):
+        await asyncio.sleep(self.frame.not_before - time.monotonic())
         if self.reconnect_delay_s is None:
             await self.write(frame_event=self.frame.event)
 
@@ -315,6 +351,8 @@ async def show(args, frame):
             return
         if status == grpc.StatusCode.UNIMPLEMENTED:
             raise Fatal("there is no ProactiveAI at this address")
+        if status == grpc.StatusCode.PERMISSION_DENIED:
+            frame.resume = pb.Resume()  # it is another user's
         if ready:
             failures, refused = 0, False
         if status == grpc.StatusCode.UNAUTHENTICATED:

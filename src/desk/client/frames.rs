@@ -10,7 +10,7 @@ use super::lock::Lock;
 use crate::desk::held::{Convict, Held};
 use crate::desk::shots::{Later, Shot, Shots, Taken};
 use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict, store};
-use crate::transport::proto::ServerError;
+use crate::transport::proto::{Resumed, ServerError};
 use crate::world::World;
 
 const RATE_LIMITED: &str = "RATE_LIMITED";
@@ -18,6 +18,8 @@ const GEMINI_ERROR: &str = "GEMINI_ERROR";
 /// What no second mends, such as a quota of the day or the server's key for the model,
 /// is waited for in longer steps by who watches without end.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(300);
+/// No server may ask for a longer wait than this; the contract has no longer one.
+const LONGEST_ASKED: Duration = Duration::from_secs(86_400);
 /// Between two tries to keep an answer before the desk leaves.
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 /// This desktop's own code, for a frame whose server says nothing of it.
@@ -185,8 +187,10 @@ impl Frames {
         }
     }
 
-    /// A session is open. Gives up the frames that too many before it ended over.
-    pub(super) fn session_opened(&mut self, observe: &mut impl FnMut(Step)) {
+    /// A stream is open, on which the server answers what it knows of. Gives up the
+    /// frames that too many streams before it ended over.
+    pub(super) fn stream_opened(&mut self, known: &Resumed, observe: &mut impl FnMut(Step)) {
+        self.held.sort_out(known);
         for Convict { id, times, later } in self.held.convict() {
             let why = format!("{times} sessions ended while this frame was under way");
             observe(self.given_up(told(&id, NO_ANSWER, &why), later));
@@ -195,11 +199,19 @@ impl Frames {
 
     /// The frame of this error is to be sent again later, unless it was sent too often.
     fn postponed(&mut self, error: ServerError) -> Step {
+        let asked = asked(&error);
+        let is_finite = self.shots.are_finite();
+        if is_finite && asked > TROUBLE_PAUSE {
+            // Nobody wants to wait for so long; the next run shows it again.
+            self.held.remove(&error.frame_id);
+            return Step::Failed(error);
+        }
         let least = match error.retryable {
-            false if !self.shots.are_finite() => TROUBLE_PAUSE,
+            false if !is_finite => TROUBLE_PAUSE,
             _ if error.code == RATE_LIMITED => QUOTA_PAUSE,
             _ => Duration::ZERO,
         };
+        let least = least.max(asked);
         match self.held.postpone(&error.frame_id, least, &self.world) {
             Ok(again) => Step::Postponed {
                 error,
@@ -213,7 +225,8 @@ impl Frames {
     /// The frame of this error was sent too often: it is put aside, if more is to come, so
     /// that others have its place.
     fn given_up(&mut self, error: ServerError, later: Option<Later>) -> Step {
-        match later.and_then(|later| self.shots.put_aside(later)) {
+        let put_aside = |later| self.shots.put_aside(later, asked(&error));
+        match later.and_then(put_aside) {
             Some(again) => Step::Postponed {
                 error,
                 again,
@@ -222,6 +235,12 @@ impl Frames {
             None => Step::Failed(error),
         }
     }
+}
+
+/// How long the server wants its frame not to be sent again.
+fn asked(error: &ServerError) -> Duration {
+    let millis = u64::try_from(error.retry_after_ms).unwrap_or_default();
+    Duration::from_millis(millis).min(LONGEST_ASKED)
 }
 
 /// An error that this desktop tells of a frame itself.

@@ -3,7 +3,9 @@
 mod connecting;
 mod frames;
 mod leaving;
+mod resuming;
 mod shared_store;
+mod takeover;
 mod watching;
 
 use std::sync::{Arc, Mutex};
@@ -15,10 +17,11 @@ use super::*;
 use crate::desk::fake::{InMemory, Peer, Script, boxed, outcome};
 use crate::desk::shots::{Given, Shots};
 use crate::desk::tasks::TaskFile;
+use crate::desk::{Patience, TokenSource};
 use crate::transport::proto::server_event::Event;
 use crate::transport::proto::{
-    AnalysisOutcome, ExtractedTask, FrameEvent, GoAway, OutcomeKind, ServerError,
-    ToolCallArguments, ToolCallRequest, ToolKind, client_event,
+    AnalysisOutcome, ExtractedTask, FrameEvent, GoAway, OutcomeKind, Resume, Resumed, ServerError,
+    SessionReady, ToolCallArguments, ToolCallRequest, ToolKind, client_event,
 };
 
 /// No desktop here has so much to do.
@@ -37,16 +40,19 @@ fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
     let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
     let shots = Shots::given(texts.iter().map(given).collect());
     Client {
-        dial,
-        tokens,
+        door: Rc::new(Door {
+            dial,
+            tokens,
+            patience: Patience::default(),
+        }),
         store: Store::load(TaskFile::default()).unwrap(),
         frames: Frames::new(shots, Place::default(), world.clone()),
         tells_tasks: false,
-        patience: Patience::default(),
         world,
         backoff,
         refusals: 0,
         tokenless: 0,
+        session: None,
     }
 }
 
@@ -85,6 +91,35 @@ async fn extract(peer: &Peer, frame: &FrameEvent) {
         ..outcome(&frame.screenshot_id, OutcomeKind::ExtractTask)
     };
     peer.say(Event::AnalysisOutcome(extracted)).await;
+}
+
+/// Says a decision under its number.
+async fn answer(peer: &Peer, frame_id: &str, answer_number: i64) {
+    peer.say(Event::AnalysisOutcome(AnalysisOutcome {
+        answer_number,
+        ..outcome(frame_id, OutcomeKind::NoTaskFound)
+    }))
+    .await;
+}
+
+/// What a server knows of a session that was taken up.
+fn knows(in_flight: &[&String], answered: &[&String]) -> Option<Resumed> {
+    let ids = |ids: &[&String]| ids.iter().map(|id| id.to_string()).collect();
+    Some(Resumed {
+        frames_in_flight: ids(in_flight),
+        frames_answered: ids(answered),
+    })
+}
+
+fn search(request_id: &str, frame_id: &str) -> Event {
+    Event::ToolCallRequest(ToolCallRequest {
+        request_id: request_id.into(),
+        tool_kind: ToolKind::SearchKeywords as i32,
+        arguments: Some(ToolCallArguments { query: "Bo".into() }),
+        deadline_ms: 10_000,
+        frame_id: frame_id.into(),
+        ..ToolCallRequest::default()
+    })
 }
 
 async fn fail_frame(peer: &Peer, frame: &FrameEvent, code: &str, retryable: bool) {

@@ -25,7 +25,8 @@ const MISSED_HEARTBEATS: u32 = 3;
 
 /// Both directions of one stream.
 pub(super) struct Line {
-    outbound: mpsc::Sender<ClientEvent>,
+    /// `None` once this side is closed.
+    outbound: Option<mpsc::Sender<ClientEvent>>,
     inbound: Streaming<ServerEvent>,
     /// When the server last said anything.
     heard: Instant,
@@ -57,7 +58,7 @@ impl Line {
         let mut client = ProactiveAiClient::new(channel).max_decoding_message_size(MOST_BYTES);
         let answer = within(patience.handshake, "session", client.session(request)).await?;
         Ok(Self {
-            outbound,
+            outbound: Some(outbound),
             inbound: answer.map_err(refused)?.into_inner(),
             heard: Instant::now(),
             heartbeat: None,
@@ -80,6 +81,7 @@ impl Line {
         self.heartbeat = heartbeat_of(ready);
     }
 
+    /// Between two of the server's heartbeats; `None` if it sends none.
     pub(super) fn heartbeat(&self) -> Option<Duration> {
         self.heartbeat
     }
@@ -111,15 +113,23 @@ impl Line {
     /// Sends an event, unless the stream has ended: then [`Self::hear`] tells that, after
     /// all that was said before it.
     pub(super) async fn send(&mut self, event: ClientEvent) -> Result<(), Error> {
-        match offer(&self.outbound, self.patience.send, event).await {
+        let Some(outbound) = &self.outbound else {
+            return Ok(());
+        };
+        match offer(outbound, self.patience.send, event).await {
             Err(Error::Closed(_)) => Ok(()),
             sent => sent,
         }
     }
 
+    /// Closes this side; what the server still says is heard.
+    pub(super) fn finish(&mut self) {
+        self.outbound = None;
+    }
+
     /// Closes this side and waits until the server has closed its own.
     pub(super) async fn close(mut self) -> Result<(), Error> {
-        drop(self.outbound);
+        self.finish();
         let drained = async {
             while self.inbound.message().await?.is_some() {}
             Ok::<_, Status>(())

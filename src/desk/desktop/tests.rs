@@ -8,7 +8,7 @@ use crate::desk::tasks::TaskFile;
 use crate::desk::{Address, Roots};
 use crate::transport::proto::{
     AnalysisOutcome, ExtractedTask, OutcomeKind, ServerError, ServerEvent, ServerHeartbeat,
-    SessionReady, ToolCallArguments,
+    SessionReady, ToolCallArguments, ToolCallRequest, ToolKind, server_event,
 };
 
 const TASKS: &str = r#"[{"id": 7, "description": "Send signed lease to the Berlin office"}]"#;

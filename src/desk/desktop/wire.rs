@@ -9,12 +9,15 @@ use tonic::metadata::{AsciiMetadataValue, MetadataValue};
 use super::About;
 use crate::desk::{Error, Store};
 use crate::transport::proto::{
-    ClientEvent, ClientHello, SessionContext, SessionReady, client_event,
+    ClientEvent, ClientHello, Resume, SessionContext, SessionReady, client_event,
 };
 use crate::world::World;
 
 /// The highest version of the contract that this desktop speaks.
 const PROTOCOL: &str = "1.1";
+/// This desktop says something at least this often: balancers cut streams that are
+/// silent upstream. It is promised to servers that let it come back.
+pub(super) const MOST_HEARTBEAT: Duration = Duration::from_secs(20);
 /// No server is believed to be silent for longer on purpose.
 const RAREST_HEARTBEAT: Duration = Duration::from_secs(600);
 
@@ -24,12 +27,18 @@ pub(super) fn heartbeat_of(ready: &SessionReady) -> Option<Duration> {
     (every > 0).then(|| Duration::from_millis(every).min(RAREST_HEARTBEAT))
 }
 
+/// A desktop that stays says what it would resume.
 pub(super) fn hello(
     about: &About,
     version: &str,
     store: &Store,
     world: &World,
+    resume: Option<Resume>,
 ) -> Result<ClientEvent, Error> {
+    let promised = match &resume {
+        Some(_) => MOST_HEARTBEAT.as_millis() as i64,
+        None => 0,
+    };
     Ok(event(client_event::Event::ClientHello(ClientHello {
         protocol_version: PROTOCOL.to_owned(),
         client_instance_id: world.uuid(),
@@ -38,9 +47,9 @@ pub(super) fn hello(
         device_name: about.device.clone(),
         context_version: version.to_owned(),
         session_context: Some(context(store, about.tells_tasks)?),
-        resume: None,
-        heartbeat_interval_ms: 0,
         utc_offset_minutes: about.utc_offset_minutes,
+        resume,
+        heartbeat_interval_ms: promised,
     })))
 }
 

@@ -1,5 +1,6 @@
 //! Connecting, and connecting again.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use tokio::sync::mpsc;
@@ -60,10 +61,10 @@ async fn b07_fatal_errors_stop_it_and_others_do_not() {
         (Code::DeadlineExceeded, false),
         (Code::Unknown, false),
     ] {
-        let mut dials = 0;
+        let dials = Cell::new(0);
         let dial = async || {
-            dials += 1;
-            let code = if dials < 3 {
+            dials.set(dials.get() + 1);
+            let code = if dials.get() < 3 {
                 code
             } else {
                 Code::PermissionDenied
@@ -72,7 +73,7 @@ async fn b07_fatal_errors_stop_it_and_others_do_not() {
         };
         let ended = client(dial, &["x"], fixed()).run(|_| ()).await;
         let told = ended.unwrap_err().to_string();
-        assert_eq!(dials, if fatal { 1 } else { 3 }, "{code:?}");
+        assert_eq!(dials.get(), if fatal { 1 } else { 3 }, "{code:?}");
         assert!(told.ends_with(": said so"), "{told}");
     }
 }

@@ -1,5 +1,7 @@
 //! What becomes of each frame.
 
+use std::cell::Cell;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -91,6 +93,47 @@ async fn what_may_pass_is_tried_five_times_and_what_will_not_once() {
     let (steps, _, ended) = played(scripts, &["x"], fixed()).await;
     ended.unwrap();
     assert_eq!(named(&steps), "ready sent failed");
+}
+
+/// A server that wants a frame not to come again for so long, and then decides on it.
+fn asking(retry_after: Duration) -> Script {
+    boxed(move |mut peer| async move {
+        peer.ready(0).await;
+        let frame = peer.frame().await;
+        let asked = Instant::now();
+        peer.say(Event::ServerError(ServerError {
+            code: "OVERLOADED".into(),
+            retryable: true,
+            frame_id: frame.screenshot_id.clone(),
+            retry_after_ms: retry_after.as_millis() as i64,
+            ..ServerError::default()
+        }))
+        .await;
+        if retry_after <= Duration::from_secs(300) {
+            let again = peer.frame().await;
+            let waited = asked.elapsed();
+            assert!(waited >= retry_after, "{waited:?}");
+            assert!(waited < retry_after + 2 * Backoff::FIRST, "{waited:?}");
+            decide(&peer, &again).await;
+        }
+        until_closed(&mut peer).await;
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_waits_as_long_as_the_server_asks_unless_nobody_waits_for_so_long() {
+    for seconds in [1, 34, 300] {
+        let script = asking(Duration::from_secs(seconds));
+        let (steps, _, ended) = played([script], &["x"], fixed()).await;
+        ended.unwrap();
+        assert_eq!(named(&steps), "ready sent postponed sent decided");
+    }
+    let script = asking(Duration::from_secs(301));
+    let began = Instant::now();
+    let (steps, _, ended) = played([script], &["x"], fixed()).await;
+    ended.unwrap();
+    assert_eq!(named(&steps), "ready sent failed");
+    assert!(began.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,11 +228,11 @@ async fn a_network_that_is_away_for_everything_is_no_fault_of_a_frame() {
         (30, "sent lost lost lost ready failed"),
     ] {
         let server = InMemory::serve((0..cuts).map(|_| cut()).chain([obliging()]));
-        let mut dials = 0;
+        let dials = Cell::new(0);
         let dial = async || {
-            dials += 1;
+            dials.set(dials.get() + 1);
             // After each session nobody is there for a while.
-            match dials % 3 {
+            match dials.get() % 3 {
                 1 => Ok(server.dial().await),
                 _ => Err(Error::Connect {
                     address: "desk.example.com:443".into(),

@@ -53,6 +53,64 @@ async fn an_answer_waits_for_a_store_that_is_held_and_is_kept_once_and_then_told
     server.finish().await;
 }
 
+/// A session with a heartbeat a second that can be resumed.
+async fn beating(peer: &mut Peer, resumed: Option<Resumed>) -> Resume {
+    let hello = peer.hello().await;
+    peer.say(Event::SessionReady(SessionReady {
+        session_id: "s".into(),
+        resume_secret: "s3cret".into(),
+        heartbeat_interval_ms: 1_000,
+        resumed,
+        ..SessionReady::default()
+    }))
+    .await;
+    hello.resume.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_confirmed_when_it_is_kept_and_not_before() {
+    let (_folder, store, other) = shared();
+    let (give, take) = oneshot::channel();
+    let scripts = [
+        boxed(move |mut peer| async move {
+            beating(&mut peer, None).await;
+            let frames = [peer.frame().await, peer.frame().await];
+            let [one, two] = frames.map(|frame| frame.screenshot_id);
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            answer(&peer, &one, 1).await;
+            beats(&mut peer, 2).await;
+            end(&peer, Status::unavailable("cut")).await;
+            give.send((other, one, two)).unwrap();
+        }),
+        boxed(move |mut peer| async move {
+            let (other, one, two) = take.await.unwrap();
+            let resume = beating(&mut peer, knows(&[&two], &[&one])).await;
+            assert_eq!(resume.answers_received, 0, "nothing is kept yet");
+            answer(&peer, &one, 1).await;
+            answer(&peer, &two, 2).await;
+            beats(&mut peer, 2).await;
+            other.execute_batch("COMMIT").unwrap();
+            assert_eq!(peer.ack().await, 2);
+            until_closed(&mut peer).await;
+        }),
+    ];
+    let server = InMemory::serve(scripts);
+    let mut client = client(async || Ok(server.dial().await), &["x", "y"], fixed());
+    client.store = store;
+    let mut steps = Vec::new();
+    let running = client.run(|step| steps.push(step));
+    tokio::time::timeout(LONGEST, running)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        named(&steps),
+        "ready sent sent store-held lost ready decided decided"
+    );
+    drop(client);
+    server.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_not_kept_outlives_its_session_and_its_frame_is_not_sent_again() {
     let (_folder, store, other) = shared();

@@ -171,6 +171,35 @@ async fn a_picture_whose_tries_ran_out_is_put_aside_for_an_hour_and_the_others_g
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_watches_without_end_waits_for_a_day_if_the_server_asks_and_for_no_longer() {
+    const HOUR_MS: i64 = 3_600_000;
+    for (asked, waited) in [(8 * HOUR_MS, 8), (24 * HOUR_MS, 24), (i64::MAX, 24)] {
+        let watched = Watched::new(&["one"]);
+        let script = boxed(move |mut peer| async move {
+            peer.ready(0).await;
+            let frame = peer.frame().await;
+            peer.say(Event::ServerError(ServerError {
+                code: "RATE_LIMITED".into(),
+                retryable: true,
+                frame_id: frame.screenshot_id.clone(),
+                retry_after_ms: asked,
+                ..ServerError::default()
+            }))
+            .await;
+            until_closed(&mut peer).await;
+        });
+        let later = |step: &Step| matches!(step, Step::Postponed { .. });
+        let steps = watched.until(script, false, later).await;
+        let again = steps.iter().find_map(|step| match step {
+            Step::Postponed { again, .. } => Some(*again),
+            _ => None,
+        });
+        let hours = again.unwrap().as_secs_f64() / 3_600.0;
+        assert!((hours - f64::from(waited)).abs() < 0.01, "{hours}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_picture_that_was_answered_is_not_read_again_and_one_that_is_none_is_told() {
     let watched = Watched::new(&["one"]);
     let first = watched.until(obliging(), true, |_| false).await;

@@ -3,37 +3,30 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod scripted;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proactive::stand_in::Move;
 use proactive::transport::grpc::Tls;
 use proactive::transport::proto::client_event::Event as Said;
-use proactive::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use proactive::transport::proto::server_event::Event;
-use proactive::transport::proto::{
-    AnalysisOutcome, ClientEvent, OutcomeKind, ServerEvent, SessionReady,
-};
+use proactive::transport::proto::{Resume, Resumed, ServerError, SessionReady};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tokio_util::task::TaskTracker;
-use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
 
+use scripted::{Scripted, Streams};
 use support::tools::{node_with, passed, python_with};
 use support::{App, PATIENCE, TestApp, jpeg, unsigned_token};
 
@@ -242,77 +235,99 @@ async fn obeys_what_errors_advise(client: Client) {
     assert_eq!(app.model.unplayed(), 0, "the frame was shown twice");
 }
 
-/// A server that greets its first client and never says anything again, and
-/// answers the second one's frame. It tells when the first one has hung up.
-#[derive(Clone)]
-struct SilentAtFirst {
-    seen: Arc<AtomicUsize>,
-    streams: TaskTracker,
-    hung_up: mpsc::Sender<()>,
-}
-
-#[tonic::async_trait]
-impl ProactiveAi for SilentAtFirst {
-    type SessionStream = ReceiverStream<Result<ServerEvent, Status>>;
-
-    async fn session(
-        &self,
-        request: Request<Streaming<ClientEvent>>,
-    ) -> Result<Response<Self::SessionStream>, Status> {
-        let is_first = self.seen.fetch_add(1, Ordering::Relaxed) == 0;
-        let hung_up = self.hung_up.clone();
-        let mut said = request.into_inner();
-        let (answers, told) = mpsc::channel(4);
-        self.streams.spawn(async move {
-            let say = async |event| {
-                let event = ServerEvent { event: Some(event) };
-                answers.send(Ok(event)).await.unwrap();
-            };
-            while let Ok(Some(event)) = said.message().await {
-                match event.event.unwrap() {
-                    Said::ClientHello(_) => {
-                        let ready = SessionReady {
-                            heartbeat_interval_ms: if is_first { 100 } else { 300_000 },
-                            ..SessionReady::default()
-                        };
-                        say(Event::SessionReady(ready)).await;
-                    }
-                    Said::FrameEvent(frame) if !is_first => {
-                        let outcome = AnalysisOutcome {
-                            outcome_kind: OutcomeKind::NoTaskFound.into(),
-                            frame_id: frame.screenshot_id,
-                            ..AnalysisOutcome::default()
-                        };
-                        say(Event::AnalysisOutcome(outcome)).await;
-                    }
-                    _ => {}
-                }
-            }
-            let _ = hung_up.send(()).await;
-        });
-        Ok(Response::new(ReceiverStream::new(told)))
-    }
-}
-
 async fn leaves_a_server_that_is_silent_for_three_heartbeats(client: Client) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (hung_up, mut ends) = mpsc::channel(2);
-    let (seen, streams) = Default::default();
-    let service = ProactiveAiServer::new(SilentAtFirst {
-        seen,
-        streams,
-        hung_up,
-    });
-    let server = Server::builder().add_service(service);
-    let mut serving = JoinSet::new();
-    serving.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    let running = Running::start(client.show(&address, "a-token", CODE));
-    timeout(3 * PATIENCE, ends.recv()).await.unwrap().unwrap();
-    let output = running.end().await;
+    let beating = |heartbeat_interval_ms| SessionReady {
+        heartbeat_interval_ms,
+        ..SessionReady::default()
+    };
+    let server = Scripted::start(async move |mut streams: Streams| {
+        let mut silent = streams.next().await;
+        silent.greet(beating(100)).await;
+        silent.frame().await;
+        silent.until_closed().await;
+        let mut peer = streams.next().await;
+        peer.greet(beating(300_000)).await;
+        let frame = peer.frame().await;
+        peer.decide(&frame, 0).await;
+        peer.until_closed().await;
+    })
+    .await;
+    let output = run(client.show(&server.address, "a-token", CODE)).await;
     assert_eq!(answer(&output)["outcome_kind"], "NO_TASK_FOUND");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("the server is silent"), "{told}");
+    server.finish().await;
+}
+
+/// A session that can be resumed.
+fn resumable(resumed: Option<Resumed>) -> SessionReady {
+    SessionReady {
+        session_id: "s".into(),
+        resume_secret: "s3cret".into(),
+        resumed,
+        ..SessionReady::default()
+    }
+}
+
+async fn comes_back_to_its_session_and_confirms_its_answer(client: Client) {
+    let server = Scripted::start(async move |mut streams: Streams| {
+        let mut broken = streams.next().await;
+        let hello = broken.greet(resumable(None)).await;
+        assert_eq!(hello.heartbeat_interval_ms, 20_000);
+        assert_eq!(hello.resume, Some(Resume::default()));
+        let frame = broken.frame().await;
+        broken.end(Status::unavailable("cut")).await;
+
+        let mut peer = streams.next().await;
+        let resumed = Resumed {
+            frames_in_flight: vec![frame.clone()],
+            ..Resumed::default()
+        };
+        let resume = peer.greet(resumable(Some(resumed))).await.resume.unwrap();
+        assert_eq!((&*resume.session_id, &*resume.secret), ("s", "s3cret"));
+        peer.decide(&frame, 1).await;
+        // The frame does not come before that.
+        let next = peer.next().await;
+        let is_confirmed = matches!(&next, Some(Said::Ack(ack)) if ack.answer_number == 1);
+        assert!(is_confirmed, "{next:?}");
+        peer.until_closed().await;
+    })
+    .await;
+    let output = run(client.show(&server.address, "a-token", CODE)).await;
+    assert_eq!(answer(&output)["outcome_kind"], "NO_TASK_FOUND");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("the session goes on"), "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+    server.finish().await;
+}
+
+async fn waits_as_long_as_the_server_asks(client: Client) {
+    let server = Scripted::start(async move |mut streams: Streams| {
+        let mut peer = streams.next().await;
+        peer.greet(resumable(None)).await;
+        let frame = peer.frame().await;
+        let asked = Instant::now();
+        peer.say(Event::ServerError(ServerError {
+            code: "OVERLOADED".into(),
+            retryable: true,
+            frame_id: frame.clone(),
+            retry_after_ms: 3_000,
+            answer_number: 1,
+            ..ServerError::default()
+        }))
+        .await;
+        let next = peer.next().await;
+        assert!(matches!(next, Some(Said::Ack(_))), "{next:?}");
+        assert_eq!(peer.frame().await, frame);
+        // It would be after 2 s otherwise; their clocks need not agree on a millisecond.
+        assert!(asked.elapsed() > Duration::from_millis(2_900));
+        peer.decide(&frame, 2).await;
+        peer.until_closed().await;
+    })
+    .await;
+    let output = run(client.show(&server.address, "a-token", CODE)).await;
+    assert_eq!(answer(&output)["outcome_kind"], "NO_TASK_FOUND");
+    server.finish().await;
 }
 
 /// A command that fails, then prints what is no token, and then prints one.
@@ -424,7 +439,9 @@ both!(
     stops_when_the_token_command_does_not_exist,
     does_not_show_a_fixed_token_twice,
     tells_mistakes_in_one_line,
-    says_nothing_of_the_screen_or_a_search
+    says_nothing_of_the_screen_or_a_search,
+    comes_back_to_its_session_and_confirms_its_answer,
+    waits_as_long_as_the_server_asks
 );
 
 #[test]
