@@ -8,6 +8,7 @@ mod model;
 mod project;
 mod settings;
 mod show;
+mod sources;
 mod tls;
 mod traces;
 

@@ -13,6 +13,7 @@
 //!
 //! Between two streams the frames go on; what they have to say waits.
 
+mod searches;
 mod streams;
 
 use std::future;
@@ -35,11 +36,9 @@ use super::{
     StreamEnd, Tools, Version,
 };
 use crate::analysis::Background;
-use crate::domain::{
-    Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, RequestId, SessionId, Uid,
-};
+use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::telemetry::{FrameResult, Metrics, SessionEnd, session_span};
-use crate::tools::{Answer, Errand, Pending, SearchRequest};
+use crate::tools::{Errand, Pending};
 
 /// Errands that wait for the session; it takes them before anything a client
 /// says, so a short queue is enough.
@@ -370,17 +369,6 @@ impl Session {
         }
     }
 
-    fn resolve(&mut self, id: &RequestId, answer: Answer) {
-        if !self.pending.resolve(id, answer) {
-            self.totals.discarded_results += 1;
-            self.tools.metrics.tool_result_discarded();
-            // Once: a client that floods its session must not flood the log.
-            if self.totals.discarded_results == 1 {
-                tracing::warn!("a tool result came that nobody waits for; it is discarded");
-            }
-        }
-    }
-
     fn cancel(&mut self, id: FrameId) {
         if !self.frames.cancel(&id) {
             return;
@@ -421,44 +409,6 @@ impl Session {
             }
         }
         self.say(ServerMessage::Refused(Box::new(refusal)));
-    }
-
-    fn run_errand(&mut self, errand: Errand) {
-        match errand {
-            // Without a stream it is asked for when there is one.
-            Errand::Search(_) if self.line.is_none() => {}
-            Errand::Search(id) => {
-                // Otherwise its frame ended before the desktop was asked.
-                if let Some(request) = self.pending.ask(&id) {
-                    self.ask(request);
-                }
-            }
-            Errand::Cancel {
-                request,
-                frame,
-                reason,
-            } => {
-                let reason = reason.into();
-                self.say(ServerMessage::CancelSearch {
-                    request,
-                    frame,
-                    reason,
-                });
-            }
-        }
-    }
-
-    fn ask(&mut self, mut request: SearchRequest) {
-        // The task of a frame just cancelled may still be running on another
-        // thread.
-        if !self.frames.contains(&request.frame) {
-            return;
-        }
-        self.totals.searches += 1;
-        if self.version < Version::V1_1 {
-            request.trace = None;
-        }
-        self.say(ServerMessage::Search(Box::new(request)));
     }
 }
 

@@ -148,6 +148,10 @@ impl Session {
             told: false,
             ends: now + self.options.drain_grace,
         });
+        // Without a spread there may be no time either for a second look.
+        if self.options.drain_spread.is_zero() {
+            self.say_goodbye();
+        }
         None
     }
 
