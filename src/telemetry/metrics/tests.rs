@@ -1,3 +1,5 @@
+//! What a page of metrics says, and when.
+
 use super::*;
 
 #[test]
