@@ -6,7 +6,7 @@
 //! the stream ends. Here such a message costs only itself, and an idle stream
 //! holds nothing.
 //!
-//! A message of more than [`FREE`] is counted as it arrives, among its user's
+//! A message of more than 32 KiB is counted as it arrives, among its user's
 //! bytes under way and everybody's, and for as long as the JPEG in it is kept.
 //! Where there is no room it is not waited for, which could wait for ever: the
 //! rest is read and forgotten, and its client told.

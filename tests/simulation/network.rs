@@ -157,9 +157,8 @@ impl Wire {
                 Break::HalfOpen => {
                     // Each side finds out by itself.
                     let ignored = async {
-                        match session.upgrade() {
-                            Some(session) => session.closed().await,
-                            None => {}
+                        if let Some(session) = session.upgrade() {
+                            session.closed().await;
                         }
                     };
                     tokio::join!(ignored, to_desk.closed());

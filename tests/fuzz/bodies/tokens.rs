@@ -127,10 +127,8 @@ fn judge(bench: &Bench, token: &str, signed: bool) {
                 assert!((1..=128).contains(&uid), "a uid of {uid}");
                 assert!(principal.plan.is_none_or(|plan| plan.len() <= 32));
             }
-            Some(Err(error)) => {
-                let told = error.to_string();
-                assert!(token.len() < 12 || !told.contains(token), "{told}");
-            }
+            // Keys are there. What else is told repeats no token: it has no fields.
+            Some(Err(error)) => assert!(!error.is_unavailable(), "{error}"),
         }
     }
 }
