@@ -360,6 +360,42 @@ async fn a_client_that_breaks_its_promise_to_be_heard_is_disconnected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_cannot_come_back_is_told_why_it_is_disconnected_as_well() {
+    let house = house();
+    let desk = house.connect("ann");
+    desk.say(ClientMessage::Hello(Hello {
+        version: Version::V1_1,
+        heartbeat_interval: Some(5 * SECOND),
+        ..Hello::default()
+    }))
+    .await;
+    assert_eq!(desk.stream_end().await, StreamEnd::Silent);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_comes_back_to_a_server_that_leaves() {
+    let mut core = core();
+    core.options.drain_spread = 10 * SECOND;
+    let house = core.house();
+    let (mut old, ready) = greeted(&house).await;
+    old.frame("a").await;
+    old.settle().await;
+    house.stop.soft.cancel();
+    old.settle().await;
+    let mut new = house.connect("ann");
+    let other = new.come_back(&ready, 0).await;
+    assert!(is_new(&other, &ready));
+    assert!(!go_away(&mut new).await.resumable);
+    // What was accepted is answered where it was accepted.
+    old.numbered("a", 1).await;
+    assert!(!go_away(&mut old).await.resumable);
+    assert_eq!(old.stream_end().await, StreamEnd::Drained);
+    assert_eq!(new.stream_end().await, StreamEnd::Drained);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_brings_neither_a_hello_nor_a_frame_is_closed_after_ten_seconds() {
     let house = house();
     let began = Instant::now();

@@ -46,12 +46,13 @@ impl Session {
 
     /// The stream is of no more use. The session stays, if its client may come back.
     pub(super) fn lose_stream(&mut self, end: StreamEnd) -> Option<SessionEnd> {
-        let may_return = self.drain.is_none();
-        let Some(registered) = self.registered.as_mut().filter(|_| may_return) else {
-            return Some(match end {
-                StreamEnd::Expired => SessionEnd::Expired,
-                _ => SessionEnd::Lost,
-            });
+        let Some(registered) = &mut self.registered else {
+            // The frames that are left are told first, where that can be.
+            if end == StreamEnd::Expired {
+                return Some(SessionEnd::Expired);
+            }
+            self.end_stream(end);
+            return Some(SessionEnd::Lost);
         };
         self.pending.pause();
         registered.leaves(self.frames.bytes());
@@ -115,8 +116,7 @@ impl Session {
             self.registered = Some(self.lobby.register(self.id.clone(), self.uid.clone()));
             self.answers.number();
         }
-        let resume = self.registered.as_ref().filter(|_| may_return);
-        let resume = resume.map(|registered| {
+        let resume = self.registered.as_ref().map(|registered| {
             Box::new(Resumable {
                 secret: registered.secret.clone(),
                 within: self.options.resume_grace,
@@ -142,6 +142,7 @@ impl Session {
             // Its client finds no way in here any more.
             return Some(SessionEnd::Drained);
         }
+        self.registered = None;
         let now = Instant::now();
         self.drain = Some(Drain {
             told_at: now + self.tools.world.up_to(self.options.drain_spread),
