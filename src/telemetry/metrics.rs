@@ -151,7 +151,7 @@ impl Metrics {
             duplicate_frames: put(
                 r,
                 "duplicate_frames",
-                "Frames whose id was already in flight",
+                "Frames sent again while they were in flight, or after their answer",
                 Counter::default(),
             ),
             refused_events: put(

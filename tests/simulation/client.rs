@@ -20,6 +20,8 @@ use super::stage::Stage;
 const BEAT: Duration = Duration::from_secs(5);
 /// The server's heartbeats come every 20 s.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A frame's 60 s, the time of a search that stood still, and the cable's.
+const LONGEST_WAIT: Duration = Duration::from_secs(95);
 /// How often a frame is sent again because its fault may pass.
 const MOST_RETRIES: u32 = 4;
 
@@ -58,6 +60,8 @@ struct Open {
     again: Option<Instant>,
     retries: u32,
     cancelled: bool,
+    /// For how long the server has had it and could have said so.
+    waited: Duration,
 }
 
 /// Why a stream is left.
@@ -196,6 +200,7 @@ impl Client {
             tokio::select! {
                 message = cable.from_server.recv() => {
                     let Some(message) = message else { return Left::Broken };
+                    self.wait(heard.elapsed(), stage);
                     heard = Instant::now();
                     if let ServerMessage::GoAway(go_away) = &*message {
                         stage.note(&self.habits.name, || format!("{go_away:?}"));
@@ -231,6 +236,16 @@ impl Client {
                 if self.dice.random_bool(0.05) && !self.cancel(&cable, stage).await {
                     return Left::Broken;
                 }
+            }
+        }
+    }
+
+    /// So much time has passed on a stream that was whole.
+    fn wait(&mut self, time: Duration, stage: &Stage) {
+        for (id, open) in self.open.iter_mut().filter(|(_, open)| open.sent) {
+            open.waited += time;
+            if open.waited > LONGEST_WAIT {
+                stage.blame(&format!("{id} has waited for {:?}", open.waited));
             }
         }
     }
@@ -278,6 +293,7 @@ impl Client {
             if let Some(open) = self.open.get_mut(&id) {
                 open.sent = true;
                 open.again = None;
+                open.waited = Duration::ZERO;
             }
         }
         true

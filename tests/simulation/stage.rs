@@ -139,7 +139,13 @@ impl Stage {
             clients.spawn(async move { client.live(&stage).await });
         }
         let all = async { while clients.join_next().await.is_some() {} };
+        // A server that is replaced forgets what it forgot to say: half of the time
+        // none is.
+        let stays = dice.random_bool(0.5);
         let deploys = async {
+            if stays {
+                std::future::pending().await
+            }
             loop {
                 sleep(Duration::from_millis(dice.random_range(5_000..200_000))).await;
                 self.replace_server(&mut dice).await;
