@@ -10,6 +10,7 @@ use super::Options;
 /// Inner deadlines end this much before the frame's own, so that the inner
 /// one's answer, not a race, decides what the client is told.
 const MARGIN: Duration = Duration::from_millis(250);
+const NOT_SEARCHING: u64 = u64::MAX;
 /// With less left than this, a model call is not worth its money.
 const LEAST_FOR_A_CALL: Duration = Duration::from_secs(1);
 
@@ -22,6 +23,8 @@ pub(super) struct Budget {
     /// Milliseconds that it stood still. Atomic, because the loop and the net
     /// around it look at the same clock.
     stood_still: AtomicU64,
+    /// While it searches: how long time had stood still when it began to.
+    searches_since: AtomicU64,
 }
 
 impl Budget {
@@ -31,27 +34,37 @@ impl Budget {
             accepted,
             started: Instant::now(),
             stood_still: AtomicU64::new(0),
+            searches_since: AtomicU64::new(NOT_SEARCHING),
         }
     }
 
-    /// A search ended so long after its deadline: no client was connected, and time
-    /// stood still for it. The frame gets that time back.
-    pub(super) fn give_back(&self, time: Duration) {
-        let most = self.options.longest_pause.as_millis() as u64;
-        let sum = self.stood_still.load(Relaxed) + time.as_millis() as u64;
-        self.stood_still.store(sum.min(most), Relaxed);
+    /// It begins to search. So long has time stood still by now for whoever searches.
+    pub(super) fn begins_to_search(&self, stood_still: Duration) {
+        self.searches_since
+            .store(stood_still.as_millis() as u64, Relaxed);
     }
 
-    /// When the frame ends, unless its clock stands still. Waiting for its turn
-    /// counts: the frames it waits for were accepted earlier and are over by then.
-    pub(super) fn deadline(&self) -> Instant {
-        let stood_still = Duration::from_millis(self.stood_still.load(Relaxed));
-        self.accepted + self.options.frame_timeout + stood_still
+    /// It has searched. The frame gets back the time that stood still meanwhile.
+    pub(super) fn has_searched(&self, stood_still: Duration) {
+        let sum = self.credit(stood_still);
+        self.stood_still.store(sum.as_millis() as u64, Relaxed);
+        self.searches_since.store(NOT_SEARCHING, Relaxed);
     }
 
-    /// When the frame ends, whatever happens.
-    pub(super) fn latest(&self) -> Instant {
-        self.accepted + self.options.frame_timeout + self.options.longest_pause
+    /// How long the frame's clock has stood still by now.
+    fn credit(&self, stood_still: Duration) -> Duration {
+        let before = Duration::from_millis(self.stood_still.load(Relaxed));
+        let now = match self.searches_since.load(Relaxed) {
+            NOT_SEARCHING => Duration::ZERO,
+            since => stood_still.saturating_sub(Duration::from_millis(since)),
+        };
+        (before + now).min(self.options.longest_pause)
+    }
+
+    /// When the frame ends, as far as is known now. Waiting for its turn counts: the
+    /// frames it waits for were accepted earlier and are over by then.
+    pub(super) fn deadline(&self, stood_still: Duration) -> Instant {
+        self.accepted + self.options.frame_timeout + self.credit(stood_still)
     }
 
     /// When the model must have answered; `None` if too little is left.
@@ -81,7 +94,8 @@ impl Budget {
     }
 
     fn inner(&self) -> Instant {
-        self.deadline() - MARGIN.min(self.options.frame_timeout / 10)
+        // Nothing is searched for just now.
+        self.deadline(Duration::ZERO) - MARGIN.min(self.options.frame_timeout / 10)
     }
 }
 
@@ -97,8 +111,11 @@ mod tests {
             Instant::now() + Duration::from_secs(10)
         );
         tokio::time::advance(Duration::from_secs(55)).await;
-        assert!(budget.for_search() < budget.deadline());
-        assert_eq!(budget.for_model(), Some(budget.deadline() - MARGIN));
+        assert!(budget.for_search() < budget.deadline(Duration::ZERO));
+        assert_eq!(
+            budget.for_model(),
+            Some(budget.deadline(Duration::ZERO) - MARGIN)
+        );
         tokio::time::advance(Duration::from_secs(4)).await;
         assert_eq!(budget.for_model(), None, "no call is begun that cannot end");
     }

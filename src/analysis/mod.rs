@@ -128,16 +128,15 @@ impl Analyst {
         let deliberation =
             Deliberation::new(&*inner.model, user, searches, &budget, conversation, &frame);
         let mut deciding = pin!(deliberation.decide());
-        let mut deadline = budget.deadline();
+        let mut deadline = budget.deadline(Duration::ZERO);
         let result = loop {
-            match timeout_at(deadline, deciding.as_mut()).await {
-                // Its clock may stand still, or have done so.
-                Err(_) if deadline < budget.latest() && desk.pause() > Duration::ZERO => {
-                    deadline = (Instant::now() + desk.pause()).min(budget.latest());
-                }
-                Err(_) if deadline < budget.deadline() => deadline = budget.deadline(),
-                result => break result,
+            let result = timeout_at(deadline, deciding.as_mut()).await;
+            // Its clock may have stood still, or do so.
+            let later = budget.deadline(desk.stood_still());
+            if result.is_ok() || later <= deadline {
+                break result;
             }
+            deadline = later;
         };
         inner.metrics.frame_took(budget.since_accepted());
         let (outcome, waited) = result.map_err(|_| out_of_time())?;

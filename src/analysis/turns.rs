@@ -245,10 +245,10 @@ impl<'a> Deliberation<'a> {
         if deadline <= started {
             return Step::End(self.nothing("The frame's time was over before it could search."));
         }
+        self.budget.begins_to_search(self.searches.stood_still());
         let answers = self.searches.carry_out(calls, asked, deadline).await;
         self.tool_time += started.elapsed();
-        self.budget
-            .give_back(Instant::now().saturating_duration_since(deadline));
+        self.budget.has_searched(self.searches.stood_still());
         match answers {
             Ok(answers) => Step::Answer(answers),
             Err(reason) => Step::End(self.nothing(reason)),

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use super::answers::{Again, Answers};
+use super::answers::Answers;
 use super::frames::Frames;
 use super::line::{self, Line};
 use super::lobby::{Call, Lobby, Registered};
@@ -272,6 +272,8 @@ impl Session {
         match input {
             Input::Message(message) => self.take(message),
             Input::Refused(refusal) => self.refuse(refusal),
+            Input::Part => {}
+            Input::Stalled => return self.stall(),
             Input::Lost => return self.lose_stream(StreamEnd::Lost),
         }
         None
@@ -307,15 +309,11 @@ impl Session {
         if let Some(line) = &mut self.line {
             line.timers.begun();
         }
-        if frame.named {
-            match self.answers.again(&frame.id) {
-                Again::New => {}
-                Again::OnItsWay => return self.tools.metrics.duplicate_frame(),
-                Again::Say(answer) => {
-                    self.tools.metrics.duplicate_frame();
-                    return self.say(ServerMessage::Answer(answer));
-                }
-            }
+        if frame.named
+            && let Some(answer) = self.answers.again(&frame.id)
+        {
+            self.tools.metrics.duplicate_frame();
+            return self.say(ServerMessage::Answer(answer));
         }
         let id = frame.id.clone();
         if self.is_leaving() {
@@ -402,7 +400,10 @@ impl Session {
                 && let Some(line) = &self.line
             {
                 let fault = line.seat.overloaded(full);
-                return self.answer(id.clone(), Err(fault));
+                return match self.answers.again(id) {
+                    Some(answer) => self.say(ServerMessage::Answer(answer)),
+                    None => self.answer(id.clone(), Err(fault)),
+                };
             }
             if refusal.code == RefusalCode::InvalidFrame {
                 self.tools.metrics.frame_ended(FrameResult::Invalid);

@@ -22,20 +22,16 @@ pub(super) struct Answers {
     confirmed: u64,
 }
 
-/// What becomes of a frame that is sent again.
-pub(super) enum Again {
-    /// It is as good as new.
-    New,
-    /// Its answer is on its way.
-    OnItsWay,
-    /// Its answer, to be said once more.
-    Say(Arc<FrameAnswer>),
-}
-
 impl Answers {
-    /// From now on answers are numbered, and kept until they are confirmed.
-    pub(super) fn number(&mut self) {
-        self.last.get_or_insert(0);
+    /// Whether answers are numbered from now on, and kept until they are confirmed.
+    pub(super) fn number(&mut self, whether: bool) {
+        match whether {
+            true => {
+                self.last.get_or_insert(0);
+            }
+            false if self.last.is_some() => *self = Self::default(),
+            false => {}
+        }
     }
 
     /// Takes a frame's answer in.
@@ -53,8 +49,8 @@ impl Answers {
             version,
             result,
         });
-        // Whoever cannot confirm it may send such a frame again at any time.
-        if number > 0 || is_final(&answer) {
+        // A fault is kept only until it is confirmed.
+        if number > 0 || answer.result.is_ok() {
             self.kept.retain(|kept| kept.frame != answer.frame);
             self.kept.push_back(answer.clone());
             if self.kept.len() > KEPT {
@@ -64,27 +60,22 @@ impl Answers {
         answer
     }
 
-    /// What becomes of a frame that was sent, perhaps again.
-    pub(super) fn again(&mut self, frame: &FrameId) -> Again {
-        let at = self.kept.iter().position(|kept| kept.frame == *frame);
-        let Some(answer) = at.and_then(|at| self.kept.remove(at)) else {
-            return Again::New;
-        };
-        // Who sends it again has heard of the passing fault.
-        if !is_final(&answer) {
-            return Again::New;
-        }
-        if answer.number > self.confirmed {
-            self.kept.insert(at.unwrap_or_default(), answer);
-            return Again::OnItsWay;
+    /// The decision about a frame that is sent again, to be said once more: under its
+    /// number if the client may not have it, else under a new one. `None`: the frame
+    /// is as good as new. (Whoever sends a frame again that failed has heard of that,
+    /// and hopes for more.)
+    pub(super) fn again(&mut self, frame: &FrameId) -> Option<Arc<FrameAnswer>> {
+        let at = self.kept.iter().position(|kept| kept.frame == *frame)?;
+        if self.kept[at].result.is_ok() && self.kept[at].number > self.confirmed {
+            return Some(self.kept[at].clone());
         }
         let FrameAnswer {
             frame,
             version,
             result,
             ..
-        } = Arc::unwrap_or_clone(answer);
-        Again::Say(self.add(frame, version, result))
+        } = Arc::unwrap_or_clone(self.kept.remove(at)?);
+        result.is_ok().then(|| self.add(frame, version, result))
     }
 
     /// The client has kept every answer up to this number.
@@ -101,16 +92,8 @@ impl Answers {
 
     /// The frames that need not be sent again, newest last.
     pub(super) fn frames(&self) -> Vec<FrameId> {
-        let told = |kept: &&Arc<FrameAnswer>| kept.number > self.confirmed || is_final(kept);
+        let told = |kept: &&Arc<FrameAnswer>| kept.number > self.confirmed || kept.result.is_ok();
         let frames = self.kept.iter().filter(told);
         frames.map(|kept| kept.frame.clone()).collect()
     }
-}
-
-/// Whether the same frame would end so again.
-fn is_final(answer: &FrameAnswer) -> bool {
-    answer
-        .result
-        .as_ref()
-        .map_or_else(|fault| !fault.retryable, |_| true)
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
+use tokio::time::Instant;
+
 use super::outbox::{Flush, Outbox};
 use super::timers::{Due, Timers};
 use super::{Caller, Input, Options, Seat, ServerMessage};
@@ -24,6 +26,8 @@ pub struct Connection {
     pub inputs: Inputs,
     /// What it is told.
     pub to_client: mpsc::Sender<Box<ServerMessage>>,
+    /// When it was opened.
+    pub opened: Instant,
     /// Learns how the stream is to end, after `to_client` is dropped. Dropped
     /// without a word, if the session crashed.
     pub ended: oneshot::Sender<StreamEnd>,
@@ -82,6 +86,7 @@ impl Line {
             caller,
             inputs,
             to_client,
+            opened,
             ended,
         } = connection;
         let valid = caller.principal.expires_at.duration_since(world.now());
@@ -93,7 +98,7 @@ impl Line {
             inputs,
             outbox: Outbox::new(to_client, options.slow_client_limit),
             timers: Timers::new(
-                options.hello_timeout,
+                opened + options.hello_timeout,
                 life,
                 options.go_away_notice.min(life / 4),
             ),

@@ -3,6 +3,7 @@
 //! while nobody is connected.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::StreamExt;
@@ -90,8 +91,7 @@ impl Lobby {
     }
 
     async fn receive(self, mut connection: Connection) {
-        // A silent stream is one for its session's own timer; only a first word
-        // that comes in time can name another session.
+        // Only the first word can name another session.
         let first = timeout(self.0.options.hello_timeout, connection.inputs.next());
         let first = match self.0.stop.hard.run_until_cancelled(first).await {
             None => return connection.end(StreamEnd::Drained),
@@ -281,16 +281,21 @@ impl Drop for Registered {
                 table.no_longer_away(place, &self.lobby.0.tools.metrics);
             }
         }
-        // Whoever came just now begins anew.
-        self.calls.close();
-        while let Ok(call) = self.calls.try_recv() {
-            if let Some((connection, first)) = call.into_stream() {
-                let session = Session::new(&connection.caller, &self.lobby);
-                let run = session.run(connection, Some(first));
-                self.lobby.0.running.spawn(async move {
-                    run.await;
-                });
-            }
+        // Whoever comes just now begins anew.
+        let (_, none) = mpsc::channel(CALLS);
+        let mut calls = mem::replace(&mut self.calls, none);
+        calls.close();
+        if calls.is_empty() && calls.sender_strong_count() == 0 {
+            return;
         }
+        let lobby = self.lobby.clone();
+        self.lobby.0.running.spawn(async move {
+            while let Some(call) = calls.recv().await {
+                if let Some((connection, first)) = call.into_stream() {
+                    let session = Session::new(&connection.caller, &lobby);
+                    session.run(connection, Some(first)).await;
+                }
+            }
+        });
     }
 }

@@ -17,8 +17,13 @@ use crate::tools::{Answer, SearchRequest};
 pub enum Input {
     /// Something the client said.
     Message(ClientMessage),
+    /// A part of something that is long in coming: a sign of life.
+    Part,
     /// Something the client said that cannot be used.
     Refused(Refusal),
+    /// Something the client began to say did not arrive in time, and nothing more is
+    /// read.
+    Stalled,
     /// The connection broke. (A client that closes its side on purpose ends the
     /// stream of inputs instead.)
     Lost,

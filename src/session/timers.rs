@@ -35,11 +35,11 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Those of a stream that opens now: it may live so long, and its end is told
-    /// `notice` before.
-    pub(super) fn new(hello_timeout: Duration, life: Duration, notice: Duration) -> Self {
+    /// Those of a stream: it must begin by then, may live so long from now on, and its
+    /// end is told `notice` before.
+    pub(super) fn new(hello_by: Instant, life: Duration, notice: Duration) -> Self {
         let now = Instant::now();
-        let (hello_by, end) = (now + hello_timeout, now + life);
+        let end = now + life;
         Self {
             sleep: Box::pin(sleep_until(hello_by.min(end))),
             beat: None,
@@ -65,6 +65,12 @@ impl Timers {
     pub(super) fn set_heartbeats(&mut self, beat: Option<Duration>, promised: Option<Duration>) {
         self.beat = beat.map(|period| (period, Instant::now() + period));
         self.patience = promised.map(|interval| interval * SILENT_INTERVALS);
+        self.rearm();
+    }
+
+    /// The client has closed its side: nothing more is to be heard.
+    pub(super) fn expect_silence(&mut self) {
+        self.patience = None;
         self.rearm();
     }
 

@@ -92,7 +92,7 @@ label! {
         Overloaded = "overloaded",
         /// Its deadline passed.
         Timeout = "timeout",
-        /// The server is shutting down.
+        /// The server is shutting down, or its stream had grown too old.
         GoingAway = "going_away",
         /// A fault of the server.
         Internal = "internal",

@@ -125,10 +125,10 @@ impl Desk {
         result
     }
 
-    /// How long the frame's clock has been standing still, because it waits for a
-    /// search and no client is connected; zero if it does not.
-    pub fn pause(&self) -> Duration {
-        self.pending.paused_for(&self.frame)
+    /// How long time has stood still by now for whoever waits for this desktop,
+    /// because no client was connected.
+    pub fn stood_still(&self) -> Duration {
+        self.pending.stood_still()
     }
 
     async fn ask(&self, request: SearchRequest, deadline: Instant) -> Result<Vec<Hit>, Miss> {

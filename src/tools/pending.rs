@@ -33,6 +33,8 @@ struct Table {
     closed: bool,
     /// Since when nobody has been connected who could be asked.
     paused: Option<Instant>,
+    /// How long such times were, together.
+    stood_still: Duration,
     /// Oldest first.
     slots: Vec<Slot>,
 }
@@ -100,7 +102,7 @@ impl Pending {
     pub fn pause(&self) {
         let mut table = self.table();
         let now = Instant::now();
-        table.paused = Some(now);
+        table.paused.get_or_insert(now);
         for slot in &mut table.slots {
             if let Time::Until(deadline) = slot.time {
                 slot.time = Time::Left(deadline.saturating_duration_since(now));
@@ -112,8 +114,10 @@ impl Pending {
     /// whether somebody was asked before or not. Waits go on.
     pub fn resume(&self) -> Vec<SearchRequest> {
         let mut table = self.table();
-        table.paused = None;
         let now = Instant::now();
+        if let Some(since) = table.paused.take() {
+            table.stood_still += now - since;
+        }
         for slot in &mut table.slots {
             if let Time::Left(left) = slot.time {
                 slot.time = Time::Until(now + left);
@@ -125,13 +129,11 @@ impl Pending {
         requests
     }
 
-    /// How long time has been standing still for a frame that waits; zero if it
-    /// does not.
-    pub fn paused_for(&self, frame: &FrameId) -> Duration {
+    /// How long time has stood still by now, all in all.
+    pub fn stood_still(&self) -> Duration {
         let table = self.table();
-        let waits = table.slots.iter().any(|slot| slot.request.frame == *frame);
-        let since = table.paused.filter(|_| waits);
-        since.map_or(Duration::ZERO, |since| since.elapsed())
+        let now = table.paused.map_or(Duration::ZERO, |since| since.elapsed());
+        table.stood_still + now
     }
 
     /// Ends every wait of a frame and returns those requests that the desktop

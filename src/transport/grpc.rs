@@ -10,6 +10,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -275,6 +276,7 @@ impl ProactiveAi for Door {
             caller,
             inputs: messages::inputs(body, MAX_MESSAGE, account).boxed(),
             to_client,
+            opened: Instant::now(),
             ended,
         });
         Ok(Response::new(answers(messages, end).boxed()))

@@ -25,6 +25,8 @@ use super::inbound;
 use super::skim::Skim;
 use crate::session::{Account, Held, Input, NoRoom, Refusal, RefusalCode};
 
+/// While an event arrives, the session hears so often that it does.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Of a gRPC message: one byte of flags, four of length.
 const PREFIX: usize = 5;
 /// A stream may hold so much of a message that is not counted: a hello, or the
@@ -60,6 +62,8 @@ pub fn inputs(body: Body, max_message: usize, account: Account) -> impl Stream<I
         state: State::default(),
         max_message,
         account,
+        told: Instant::now(),
+        stalled: false,
     };
     stream::unfold(reader, |mut reader| async move {
         Some((reader.next().await?, reader))
@@ -74,6 +78,10 @@ struct Reader {
     state: State,
     max_message: usize,
     account: Account,
+    /// When the session last heard of something that arrived.
+    told: Instant,
+    /// It is not read any more, because an event did not arrive in time.
+    stalled: bool,
 }
 
 enum State {
@@ -130,17 +138,30 @@ impl Reader {
     async fn next(&mut self) -> Option<Input> {
         loop {
             if let Some(input) = self.advance() {
+                self.told = Instant::now();
                 return Some(input);
             }
             let whole_by = self.whole_by();
-            let frame = self.body.as_mut()?.frame();
+            let Some(body) = &mut self.body else {
+                return mem::take(&mut self.stalled).then_some(Input::Stalled);
+            };
+            let frame = body.frame();
             let frame = match whole_by {
                 None => Ok(frame.await),
                 Some(time) => timeout_at(time, frame).await,
             };
             match frame {
                 // Trailers carry nothing for us.
-                Ok(Some(Ok(frame))) => self.chunk = frame.into_data().unwrap_or_default(),
+                Ok(Some(Ok(frame))) => {
+                    self.chunk = frame.into_data().unwrap_or_default();
+                    if let Some(input) = self.advance() {
+                        return Some(input);
+                    }
+                    if self.told.elapsed() >= SIGN_OF_LIFE {
+                        self.told = Instant::now();
+                        return Some(Input::Part);
+                    }
+                }
                 Ok(Some(Err(_))) => {
                     self.body = None;
                     return Some(Input::Lost);
@@ -151,6 +172,7 @@ impl Reader {
                 }
                 Err(_) => {
                     self.body = None;
+                    self.stalled = true;
                     return self
                         .cut_off("The event took too long to arrive; nothing more is read.");
                 }

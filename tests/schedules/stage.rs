@@ -150,6 +150,7 @@ impl House {
             caller,
             inputs: Box::pin(Mouth(stage.clone())),
             to_client,
+            opened: Instant::now(),
             ended,
         };
         let mut session = pin!(session.run(connection, None));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proactive::domain::{FrameFaultCode, FrameId, ResumeSecret};
 use proactive::session::{
-    ClientMessage, GoAway, Hello, Ready, Resume, Resumed, ServerMessage, StreamEnd, Version,
+    ClientMessage, GoAway, Hello, Input, Ready, Resume, Resumed, ServerMessage, StreamEnd, Version,
 };
 use tokio::time::Instant;
 
@@ -97,8 +97,10 @@ async fn what_was_confirmed_is_not_said_again_and_what_was_lost_is() {
     let again = desk.come_back(&ready, 2).await;
     assert_eq!(resumed(&again).answered, ids(["a", "b", "c"]));
     desk.numbered("c", 3).await;
-    // A frame that the client forgot is answered anew; one on its way is not.
+    // A frame that the client forgot is answered under a new number, one that it may
+    // not have been told of under the old one.
     desk.frame("c").await;
+    desk.numbered("c", 3).await;
     desk.frame("a").await;
     desk.numbered("a", 4).await;
     desk.silence(20 * SECOND).await;
@@ -181,7 +183,147 @@ async fn a_frame_that_searches_while_nobody_is_there_gets_that_time_back_within_
         }
     }
     assert_eq!(received, 1, "it ends all the same");
+    assert!(began.elapsed() > 85 * SECOND, "{:?}", began.elapsed());
     assert!(began.elapsed() < 120 * SECOND, "{:?}", began.elapsed());
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_gets_back_the_time_that_stood_still_also_if_its_client_was_away_shortly() {
+    let house = house();
+    let (mut desk, ready) = greeted(&house).await;
+    let began = Instant::now();
+    // Two frames that search hold it up for 48 of its 60 seconds.
+    desk.frame("find 1").await;
+    for _ in 0..4 {
+        desk.search().await;
+        desk.silence(SECOND).await;
+        desk.break_off().await;
+        tokio::time::sleep(7 * SECOND).await;
+        desk = house.connect("ann");
+        desk.come_back(&ready, 0).await;
+    }
+    let asked = desk.search().await;
+    // 28 s stood still, of which none counts against the search's own ten.
+    assert!(began.elapsed() > 36 * SECOND, "{:?}", began.elapsed());
+    assert!(asked.timeout > 5 * SECOND, "{:?}", asked.timeout);
+    desk.answer(&asked, Ok(vec![])).await;
+    desk.numbered("find 1", 1).await;
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_has_the_time_that_stood_still_for_the_search_before_it() {
+    let mut core = Core::new().model(|view| async move {
+        match view.turns {
+            0 => turn([similar("the lease")]),
+            _ => {
+                tokio::time::sleep(25 * SECOND).await;
+                turn([reject()])
+            }
+        }
+    });
+    core.analysis.frame_timeout = 40 * SECOND;
+    core.options.heartbeat_interval = 300 * SECOND;
+    let house = core.house();
+    let (mut desk, ready) = greeted(&house).await;
+    let began = Instant::now();
+    desk.frame("f").await;
+    desk.search().await;
+    desk.silence(5 * SECOND).await;
+    desk.break_off().await;
+    tokio::time::sleep(20 * SECOND).await;
+    let mut desk = house.connect("ann");
+    desk.come_back(&ready, 0).await;
+    let asked = desk.search().await;
+    desk.answer(&asked, Ok(vec![])).await;
+    let answer = desk.numbered("f", 1).await;
+    assert!(answer.result.is_ok(), "{answer:?}");
+    assert!(began.elapsed() > 49 * SECOND);
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_promised_heartbeats_and_closed_its_side_gets_its_answers() {
+    let house = house();
+    let mut desk = house.connect("ann");
+    desk.say(ClientMessage::Hello(Hello {
+        version: Version::V1_1,
+        context: Some(super::support::context("v1", "x")),
+        heartbeat_interval: Some(SECOND),
+        ..Hello::default()
+    }))
+    .await;
+    desk.ready().await;
+    desk.frame("a").await;
+    desk.half_close();
+    // The model needs five seconds, and the promise was one.
+    desk.outcome("a").await;
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_failed_for_good_is_analysed_anew_for_what_failed_may_be_mended() {
+    let mended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_mended = mended.clone();
+    let house = Core::new()
+        .model(move |_| {
+            let mended = is_mended.load(std::sync::atomic::Ordering::Relaxed);
+            async move {
+                match mended {
+                    true => turn([nothing()]),
+                    false => Err(proactive::gemini::Error::Rejected { status: 403 }),
+                }
+            }
+        })
+        .house();
+    let (mut desk, _) = greeted(&house).await;
+    desk.frame("a").await;
+    let fault = desk.numbered("a", 1).await;
+    assert!(fault.result.as_ref().is_err_and(|fault| !fault.retryable));
+    desk.ack(1).await;
+    mended.store(true, std::sync::atomic::Ordering::Relaxed);
+    desk.frame("a").await;
+    assert!(desk.numbered("a", 2).await.result.is_ok());
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_stalls_is_lost_and_not_closed_on_purpose() {
+    let house = house();
+    let (mut desk, ready) = greeted(&house).await;
+    desk.frame("find").await;
+    desk.search().await;
+    desk.input(Input::Stalled).await;
+    assert_eq!(desk.stream_end().await, StreamEnd::Silent);
+    let mut desk = house.connect("ann");
+    desk.come_back(&ready, 0).await;
+    let asked = desk.search().await;
+    desk.answer(&asked, Ok(vec![])).await;
+    desk.numbered("find", 1).await;
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_turns_to_1_0_hears_nothing_more_of_resuming() {
+    let house = house();
+    let (mut desk, _) = greeted(&house).await;
+    desk.hello(Version::V1_0, "v1", None).await;
+    assert_eq!(desk.ready().await.resume, None);
+    assert_eq!(house.lobby.known(), (0, 0));
+    desk.frame("a").await;
+    desk.numbered("a", 0).await;
     desk.half_close();
     assert_eq!(desk.stream_end().await, StreamEnd::Closed);
     house.empty().await;

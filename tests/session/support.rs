@@ -156,6 +156,7 @@ impl Core {
             caller,
             inputs: Box::pin(inputs(pending.clone())),
             to_client,
+            opened: Instant::now(),
             ended,
         };
         let mut task = JoinSet::new();
@@ -206,6 +207,7 @@ impl House {
             caller: caller(uid, &self.lobby),
             inputs: Box::pin(ReceiverStream::new(inputs)),
             to_client,
+            opened: Instant::now(),
             ended,
         });
         Desk {

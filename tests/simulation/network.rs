@@ -77,6 +77,7 @@ pub(crate) fn connect(
         caller,
         inputs: Box::pin(ReceiverStream::new(inputs)),
         to_client,
+        opened: Instant::now(),
         ended,
     });
     let (to_server, client_says) = mpsc::channel(8);

@@ -6,6 +6,8 @@
 //! meanings tells those apart. A search that failed was not answered: it is
 //! forgotten after its turn, and may be asked again.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -65,6 +67,11 @@ impl<'a> Searches<'a> {
             metrics,
             made,
         }
+    }
+
+    /// How long time has stood still by now for whoever searches.
+    pub(super) fn stood_still(&self) -> Duration {
+        self.desk.stood_still()
     }
 
     /// Another model is asked, which knows of none.

@@ -164,7 +164,13 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                 Wake::HeardOld(Err(_)) => self.drop_old(&mut old),
                 Wake::Heard(Ok(event)) => {
                     if let Event::GoAway(go_away) = &event {
-                        leave = Some(Leave::of(go_away));
+                        let mut going = Leave::of(go_away);
+                        // One that sends everybody away at once is not asked all the time.
+                        if opened.elapsed() < Backoff::MOST {
+                            let pause = self.backoff.after_failure(&self.world);
+                            going.open_next = going.open_next.max(Instant::now() + pause);
+                        }
+                        leave = Some(going);
                     }
                     if self.deal(event, link, observe).await? && leave.is_none() {
                         // A server of protocol 1.0 does not say it otherwise.

@@ -29,7 +29,14 @@ impl Session {
                 None
             }
             Due::NoHello => Some(SessionEnd::NoHello),
-            Due::Silent => self.lose_stream(StreamEnd::Silent),
+            Due::Silent => match &mut self.line {
+                // It is not listened to, so that nobody knows.
+                Some(line) if line.outbox.is_full() => {
+                    line.timers.heard();
+                    None
+                }
+                _ => self.lose_stream(StreamEnd::Silent),
+            },
             Due::End => self.lose_stream(StreamEnd::Expired),
         }
     }
@@ -38,10 +45,21 @@ impl Session {
     pub(super) fn half_close(&mut self) {
         if let Some(line) = &mut self.line {
             line.half_closed = true;
+            line.timers.expect_silence();
         }
         self.registered = None;
         // Nobody can answer a search any more.
         self.pending.close();
+    }
+
+    /// The client is not heard any more, which is hardly on purpose.
+    pub(super) fn stall(&mut self) -> Option<SessionEnd> {
+        if self.registered.is_some() {
+            return self.lose_stream(StreamEnd::Silent);
+        }
+        // Its answers may still reach it.
+        self.half_close();
+        None
     }
 
     /// The stream is of no more use. The session stays, if its client may come back.
@@ -112,10 +130,12 @@ impl Session {
             None => known.filter(|known| known.version == hello.context_version),
         };
         let may_return = hello.resume.is_some() && self.drain.is_none();
-        if may_return && self.registered.is_none() {
+        if !may_return {
+            self.registered = None;
+        } else if self.registered.is_none() {
             self.registered = Some(self.lobby.register(self.id.clone(), self.uid.clone()));
-            self.answers.number();
         }
+        self.answers.number(hello.resume.is_some());
         let resume = self.registered.as_ref().map(|registered| {
             Box::new(Resumable {
                 secret: registered.secret.clone(),

@@ -55,6 +55,8 @@ fn kind(input: &Input) -> String {
             Some(frame) => format!("{} {frame}", code.as_str()),
             None => code.as_str().into(),
         },
+        Input::Part => "part".into(),
+        Input::Stalled => "stalled".into(),
         Input::Lost => "lost".into(),
     }
 }
@@ -143,6 +145,25 @@ async fn a_frame_for_which_there_is_no_room_is_named_and_the_next_one_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_is_long_in_coming_is_a_sign_of_life_every_second() {
+    let (_, seat) = quota(1 << 20);
+    let (send, body) = body();
+    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account()));
+    let shot = shot("shot", 100_000);
+    let mut told = Vec::new();
+    for piece in shot.chunks(10_000) {
+        send.send(Bytes::copy_from_slice(piece)).await.unwrap();
+        while let std::task::Poll::Ready(Some(input)) = futures::poll!(inputs.next()) {
+            told.push(kind(&input));
+        }
+        tokio::time::advance(Duration::from_millis(600)).await;
+    }
+    assert_eq!(told.last().map(String::as_str), Some("shot"));
+    let parts = told.iter().filter(|told| *told == "part").count();
+    assert!((4..=6).contains(&parts), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_a_message_gives_its_memory_back_after_a_minute() {
     let (quota, seat) = quota(1 << 20);
     let idle = quota.bytes();
@@ -159,6 +180,7 @@ async fn half_a_message_gives_its_memory_back_after_a_minute() {
         ("INVALID_EVENT", ARRIVAL)
     );
     assert_eq!(quota.bytes(), idle);
+    assert_eq!(kind(&inputs.next().await.unwrap()), "stalled");
     assert!(inputs.next().await.is_none(), "nothing more is read");
     // Silence between two messages is not limited.
     let (send, body) = self::body();

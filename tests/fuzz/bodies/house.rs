@@ -19,6 +19,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::TaskTracker;
 
@@ -137,6 +138,7 @@ async fn session(
         caller,
         inputs: desk(told.into()),
         to_client,
+        opened: Instant::now(),
         ended,
     };
     let pending = session.pending();
