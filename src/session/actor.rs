@@ -16,9 +16,10 @@
 mod searches;
 mod streams;
 
-use std::future;
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::future::OptionFuture;
 use jiff::tz::Offset;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -26,7 +27,7 @@ use tracing::Instrument;
 
 use super::answers::Answers;
 use super::frames::Frames;
-use super::line::{self, Line};
+use super::line::Line;
 use super::lobby::{Call, Lobby, Registered};
 use super::outbox::Flush;
 use super::timers::Due;
@@ -225,31 +226,32 @@ impl Session {
     }
 
     async fn wake(&mut self) -> Wake {
-        let (outbox, timers, inputs) = match &mut self.line {
+        let call = self.registered.as_mut().map(Registered::call);
+        let goodbye = self.drain.as_ref().filter(|drain| !drain.told);
+        let (flush, due, input) = match &mut self.line {
             Some(line) => {
                 let listening = !line.half_closed && !line.outbox.is_full();
                 (
-                    Some(&mut line.outbox),
-                    Some(&mut line.timers),
-                    listening.then_some(&mut line.inputs),
+                    Some(line.outbox.flush()),
+                    Some(line.timers.due()),
+                    listening.then(|| line.inputs.next()),
                 )
             }
             None => (None, None, None),
         };
-        let waiting = self.drain.as_ref().filter(|drain| !drain.told);
-        let goodbye = waiting.map(|drain| drain.told_at);
+        // What is not there never happens.
         tokio::select! {
             biased;
             () = self.stop.hard.cancelled() => Wake::Halt,
             () = self.stop.soft.cancelled(), if self.drain.is_none() => Wake::Drain,
-            () = until(goodbye) => Wake::GoodBye,
-            call = call(&mut self.registered) => Wake::Call(call),
-            () = until(self.away_until) => Wake::GraceOver,
-            flush = line::flush(outbox) => Wake::Flush(flush),
+            Some(()) = OptionFuture::from(goodbye.map(|drain| sleep_until(drain.told_at))) => Wake::GoodBye,
+            Some(call) = OptionFuture::from(call) => Wake::Call(call),
+            Some(()) = OptionFuture::from(self.away_until.map(sleep_until)) => Wake::GraceOver,
+            Some(flush) = OptionFuture::from(flush) => Wake::Flush(flush),
             Some(errand) = self.errands.recv() => Wake::Errand(errand),
             (id, result) = self.frames.finished() => Wake::Finished(id, result),
-            due = line::due(timers) => Wake::Due(due),
-            input = line::next(inputs) => Wake::Input(input),
+            Some(due) = OptionFuture::from(due) => Wake::Due(due),
+            Some(input) = OptionFuture::from(input) => Wake::Input(input),
         }
     }
 
@@ -410,20 +412,6 @@ impl Session {
             }
         }
         self.say(ServerMessage::Refused(Box::new(refusal)));
-    }
-}
-
-async fn call(registered: &mut Option<Registered>) -> Call {
-    match registered {
-        Some(registered) => registered.call().await,
-        None => future::pending().await,
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => future::pending().await,
     }
 }
 

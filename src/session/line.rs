@@ -1,17 +1,15 @@
 //! One stream of a session's client, in force until it breaks, ends or another
 //! takes its place.
 
-use std::future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use tokio::sync::{mpsc, oneshot};
-
 use tokio::time::Instant;
 
-use super::outbox::{Flush, Outbox};
-use super::timers::{Due, Timers};
+use super::outbox::Outbox;
+use super::timers::Timers;
 use super::{Caller, Input, Options, Seat, ServerMessage};
 use crate::world::World;
 
@@ -114,29 +112,5 @@ impl Line {
         drop(self.outbox);
         // Nobody listens if the client is gone.
         let _ = self.ended.send(end);
-    }
-}
-
-/// What happens next with what is unsaid, if there is a stream. Cancel-safe.
-pub(super) async fn flush(outbox: Option<&mut Outbox>) -> Flush {
-    match outbox {
-        Some(outbox) => outbox.flush().await,
-        None => future::pending().await,
-    }
-}
-
-/// What is due next, if there is a stream. Cancel-safe.
-pub(super) async fn due(timers: Option<&mut Timers>) -> Due {
-    match timers {
-        Some(timers) => timers.due().await,
-        None => future::pending().await,
-    }
-}
-
-/// What the client says next, if it is listened to. Cancel-safe.
-pub(super) async fn next(inputs: Option<&mut Inputs>) -> Option<Input> {
-    match inputs {
-        Some(inputs) => inputs.next().await,
-        None => future::pending().await,
     }
 }
