@@ -32,15 +32,6 @@ pub struct Frame {
     pub context: Option<Box<Context>>,
 }
 
-impl Frame {
-    /// How much of its memory is worth counting: the picture, as base64, and the
-    /// text.
-    pub fn bytes(&self) -> usize {
-        let image = self.image.as_ref().map_or(0, |image| image.bytes().len());
-        image.div_ceil(3) * 4 + self.ocr.0.len()
-    }
-}
-
 /// Text recognised on a screen. Private: its `Debug` shows only the length.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ScreenText(pub String);

@@ -79,14 +79,11 @@ impl Frames {
             .collect()
     }
 
-    /// How much they keep in memory, nearly.
+    /// How much of memory they hold.
     pub(super) fn bytes(&self) -> usize {
-        let running: usize = self.running.values().map(|running| running.bytes).sum();
-        running
-            + self
-                .waiting
-                .as_ref()
-                .map_or(0, |waiting| waiting.frame.bytes())
+        let running = self.running.values().map(|running| running.bytes);
+        let waiting = self.waiting.iter().map(|waiting| waiting.held.bytes());
+        running.chain(waiting).sum()
     }
 
     /// Takes a frame that is not contained yet. The one it pushes out of the
@@ -186,7 +183,7 @@ impl Frames {
         else {
             return;
         };
-        let (id, bytes) = (frame.id.clone(), frame.bytes());
+        let (id, bytes) = (frame.id.clone(), held.bytes());
         let Tools {
             analyst,
             world,
