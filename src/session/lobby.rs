@@ -60,7 +60,6 @@ pub(super) enum Call {
 pub(super) struct Arrival {
     pub(super) connection: Connection,
     pub(super) hello: Hello,
-    pub(super) received: u64,
 }
 
 impl Lobby {
@@ -129,12 +128,7 @@ impl Lobby {
                 return None;
             }
         };
-        let received = resume.received;
-        let arrival = Box::new(Arrival {
-            connection,
-            hello,
-            received,
-        });
+        let arrival = Box::new(Arrival { connection, hello });
         match calls.send(Call::TakeUp(arrival)).await {
             Ok(()) => {
                 metrics.session_return(SessionReturn::TakenUp);
@@ -211,9 +205,7 @@ impl Call {
     fn into_stream(self) -> Option<(Connection, Input)> {
         match self {
             Self::TakeUp(arrival) => {
-                let Arrival {
-                    connection, hello, ..
-                } = *arrival;
+                let Arrival { connection, hello } = *arrival;
                 Some((connection, Input::Message(ClientMessage::Hello(hello))))
             }
             Self::GiveUp => None,

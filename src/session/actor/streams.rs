@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::line::Line;
-use super::super::lobby::Arrival;
-use super::super::timers::Due;
-use super::super::{GoAway, Hello, Ready, Resumable, Resumed, ServerMessage, StreamEnd, Version};
 use super::{Drain, Session};
 use crate::analysis::Background;
 use crate::domain::SearchKind;
+use crate::session::line::Line;
+use crate::session::lobby::Arrival;
+use crate::session::timers::Due;
+use crate::session::{GoAway, Hello, Ready, Resumable, Resumed, ServerMessage, StreamEnd, Version};
 use crate::telemetry::SessionEnd;
 
 impl Session {
@@ -87,11 +87,7 @@ impl Session {
 
     /// The client is back, perhaps before its old stream was given up.
     pub(super) fn welcome_back(&mut self, arrival: Arrival) {
-        let Arrival {
-            connection,
-            hello,
-            received,
-        } = arrival;
+        let Arrival { connection, hello } = arrival;
         self.end_stream(StreamEnd::TakenUp);
         self.away_until = None;
         if let Some(registered) = &mut self.registered {
@@ -99,7 +95,9 @@ impl Session {
         }
         self.line = Some(Line::new(connection, &self.options, &self.tools.world));
         self.totals.resumes += 1;
-        self.answers.confirm(received);
+        if let Some(resume) = &hello.resume {
+            self.answers.confirm(resume.received);
+        }
         let resumed = Resumed {
             in_flight: self.frames.ids(),
             answered: self.answers.frames(),
