@@ -3,6 +3,7 @@
 
 pub mod input;
 pub mod print;
+mod wire;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -11,9 +12,13 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use crate::desk::words::counted;
-use crate::desk::{self, About, Address, Desktop, Patience, Roots, Screen, Store, Sum, Verdict};
+use crate::desk::{
+    self, About, Address, Desktop, Door, Patience, Roots, Screen, Step, Store, Sum, TokenSource,
+    Verdict,
+};
 use crate::world::World;
 use print::{Printer, Style};
+use wire::Wire;
 
 /// What the demo shows. What it is for, the program says where it lists it.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +27,7 @@ use print::{Printer, Style};
 Examples:
   proactive demo
   proactive demo --ocr \"Can you send the Berlin office the signed lease before Tuesday?\"
+  proactive demo --cut
   proactive demo --frame screen.jpg --ocr screen.txt --app Mail --json
 
 Exit status: 0 if every frame got a decision, 1 if one ended in an error, 64 if \
@@ -63,6 +69,11 @@ pub struct Args {
     /// description is needed, and a bare list of tasks will do.
     #[arg(long, value_name = "FILE.json")]
     tasks: Option<PathBuf>,
+    /// Cut the connection when the first search is asked, as networks do: the session
+    /// outlives its stream, the search is asked again on the next one, and nothing is
+    /// lost.
+    #[arg(long)]
+    cut: bool,
     /// Print a JSON object for each step; the last of each frame is its outcome.
     #[arg(long)]
     json: bool,
@@ -88,6 +99,9 @@ pub enum Error {
     /// The session broke; the server's log says more.
     #[error(transparent)]
     Session(#[from] desk::Error),
+    /// There is no way to the server.
+    #[error("no loopback port could be had: {0}")]
+    Wire(io::Error),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -98,7 +112,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 64,
-            Self::Session(_) | Self::Output(_) => 1,
+            Self::Session(_) | Self::Wire(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -107,6 +121,7 @@ impl Error {
 pub struct Play {
     screens: Vec<Screen>,
     store: Store,
+    cut: bool,
     json: bool,
 }
 
@@ -125,6 +140,7 @@ impl Args {
         Ok(Play {
             screens,
             store: input::tasks(self.tasks.as_deref())?,
+            cut: self.cut,
             json: self.json,
         })
     }
@@ -135,7 +151,7 @@ impl Play {
     /// a decision is in the sum: then `failed` is 0.
     ///
     /// # Errors
-    /// [`Error::Session`] or [`Error::Output`].
+    /// Any but [`Error::Input`].
     pub async fn play(
         self,
         endpoints: &Endpoints,
@@ -164,19 +180,34 @@ impl Play {
         endpoints: &Endpoints,
         world: World,
         printer: &mut Printer<W>,
-    ) -> Result<(), desk::Error> {
-        let patience = Patience::default();
-        let address = Address::from(endpoints.grpc);
-        let channel = address.dial(&Roots::System, patience.connect).await?;
-        let observe = |step| printer.step(&step);
-        let (token, store) = (&endpoints.token, &mut self.store);
+    ) -> Result<(), Error> {
+        let mut wire = None;
+        if self.cut {
+            wire = Some(Wire::to(endpoints.grpc).await.map_err(Error::Wire)?);
+        }
+        let address = wire.as_ref().map_or(endpoints.grpc, Wire::address);
+        let (address, patience) = (Address::from(address), Patience::default());
+        let limit = patience.connect;
+        let door = Door {
+            dial: async || address.dial(&Roots::System, limit).await,
+            tokens: TokenSource::Fixed(endpoints.token.clone()),
+            patience,
+        };
+        let mut still_whole = wire.as_ref();
+        let observe = |step| {
+            printer.step(&step);
+            if let Step::SearchAsked(_) = step
+                && let Some(wire) = still_whole.take()
+            {
+                wire.cut();
+            }
+        };
         let about = About {
             device: "demo desktop".to_owned(),
             utc_offset_minutes: None,
             tells_tasks: true,
         };
-        let mut desktop =
-            Desktop::open(channel, token, &about, store, world, patience, observe).await?;
+        let mut desktop = Desktop::open(door, about, &mut self.store, world, observe).await?;
         for screen in self.screens {
             match desktop.show(screen).await? {
                 // The printer has told it.

@@ -10,7 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::address::{Unfit, UnfitRoots};
-use super::client::{Client, Door, Frames, Place};
+use super::client::{Client, Frames, Place};
+use super::desktop::Door;
 use super::output::Output;
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};

@@ -1,7 +1,6 @@
 //! A desktop that stays: it connects, and connects again without end, until every
 //! frame has its answer or an error says that trying again is of no use.
 
-mod door;
 mod frames;
 mod leave;
 mod lock;
@@ -14,10 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::desktop::Resumable;
+use super::desktop::{Door, Resumable};
 use super::{Backoff, Error, Step, Store, store};
 use crate::world::World;
-pub(super) use door::Door;
 pub(super) use frames::Frames;
 use session::Left;
 

@@ -4,6 +4,7 @@
 //! What happens is told to an observer as [`Step`]s, in order; this module
 //! prints nothing. Every wait is bounded, see [`Patience`].
 
+mod door;
 mod line;
 mod link;
 mod resumable;
@@ -13,15 +14,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::transport::Channel;
 
 use super::store::{self, Store};
 use super::{Error, Step, Verdict};
+use crate::transport::proto::Resume;
 use crate::world::World;
+pub use door::Door;
 pub(super) use link::{Greeting, Link, told_aside};
 pub(super) use resumable::Resumable;
+
+/// For the sake of one frame a session is taken up so often.
+const MOST_RETURNS: u32 = 3;
 
 /// The contract's limit of one message, both ways.
 pub(super) const MOST_BYTES: usize = 10 * 1024 * 1024;
@@ -127,66 +132,64 @@ impl Ending {
 }
 
 /// An open session that shows one frame after the other. `O` is told each [`Step`].
-pub struct Desktop<'a, O> {
+pub struct Desktop<'a, D, O> {
+    door: Door<D>,
+    about: About,
     link: Link,
     store: &'a mut Store,
+    world: World,
     observe: O,
-    patience: Patience,
 }
 
-impl<'a, O: FnMut(Step)> Desktop<'a, O> {
+impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, O> {
     /// Opens a session and says hello.
     ///
     /// # Errors
     /// [`Error::Refused`] if the server does not let it begin; any but
-    /// [`Error::Connect`], [`Error::NoToken`], [`Error::Disowned`], [`Error::Ended`] and
-    /// [`Error::TooLarge`].
+    /// [`Error::Disowned`], [`Error::Ended`] and [`Error::TooLarge`].
     pub async fn open(
-        channel: Channel,
-        token: &SecretString,
-        about: &About,
+        door: Door<D>,
+        about: About,
         store: &'a mut Store,
         world: World,
-        patience: Patience,
         mut observe: O,
     ) -> Result<Self, Error> {
-        let greeting = Greeting::new(about, store, world, None)?;
+        let nothing = Some(Resume::default());
+        let greeting = Greeting::new(&about, store, world.clone(), nothing)?;
         let aside = |event| told_aside(event, &mut observe);
-        let (link, ready) = Link::open(channel, token, greeting, &patience, aside).await?;
+        let (link, ready) = door.open(greeting, aside).await?;
         observe(Step::Ready(ready));
         Ok(Self {
+            door,
+            about,
             link,
             store,
+            world,
             observe,
-            patience,
         })
     }
 
-    /// Shows the server one frame, serves it until the frame has ended, and keeps that.
+    /// Shows the server one frame, serves it until the frame has ended, and keeps that. A
+    /// stream that breaks meanwhile is followed by another, which takes the session up.
     ///
     /// # Errors
     /// [`Error::TooLarge`], after which the session goes on. After any other it is of no
-    /// more use: [`Error::Ended`], [`Error::Closed`], [`Error::TooSlow`] if nothing came
-    /// for as long as three heartbeats or the frame is not answered in time, and
-    /// [`Error::Store`] if its end cannot be kept.
+    /// more use: [`Error::TooSlow`] if the frame is not answered in time,
+    /// [`Error::Ended`], [`Error::Closed`] or [`Error::TooSlow`] if the stream breaks and
+    /// the session cannot be taken up, what [`Self::open`] fails with if it is refused,
+    /// and [`Error::Store`] if the frame's end cannot be kept.
     pub async fn show(&mut self, screen: Screen) -> Result<Verdict, Error> {
-        let Self {
-            link,
-            store,
-            observe,
-            ..
-        } = self;
-        let frame_id = screen.id.clone();
-        link.send_frame(screen, store, observe).await?;
-        let deadline = Instant::now() + self.patience.answer;
+        let deadline = Instant::now() + self.door.patience.answer;
+        self.send(screen.clone()).await?;
+        let mut returns = 0;
         loop {
-            let event = timeout_at(deadline, link.hear()).await;
-            let event = event.map_err(|_| self.patience.unanswered())??;
-            if let Some(ending) = link.act(event, store, observe).await? {
-                ending.keep(store, observe)?;
-                if ending.frame_id == frame_id {
-                    return Ok(ending.verdict);
+            let verdict = timeout_at(deadline, self.verdict(&screen.id)).await;
+            match verdict.map_err(|_| self.door.patience.unanswered())? {
+                Err(broken) if returns < MOST_RETURNS && self.can_return_after(&broken) => {
+                    returns += 1;
+                    self.come_back(&broken, &screen).await?;
                 }
+                verdict => return verdict,
             }
         }
     }
@@ -196,8 +199,80 @@ impl<'a, O: FnMut(Step)> Desktop<'a, O> {
     /// # Errors
     /// [`Error::Ended`] if the stream ends with a status other than OK, or
     /// [`Error::TooSlow`].
-    pub async fn close(self) -> Result<(), Error> {
+    pub async fn close(mut self) -> Result<(), Error> {
+        self.link.confirm(|_| false).await?;
         self.link.close().await
+    }
+
+    async fn send(&mut self, screen: Screen) -> Result<(), Error> {
+        let Self {
+            link,
+            store,
+            observe,
+            ..
+        } = self;
+        link.send_frame(screen, store, observe).await
+    }
+
+    /// Serves the stream until this frame has ended, and keeps that.
+    async fn verdict(&mut self, frame_id: &str) -> Result<Verdict, Error> {
+        let Self {
+            link,
+            store,
+            observe,
+            ..
+        } = self;
+        loop {
+            link.confirm(|_| false).await?;
+            let next_beat = link.next_beat();
+            let event = tokio::select! {
+                event = link.hear() => event?,
+                () = sleep_until(next_beat) => {
+                    link.beat().await?;
+                    continue;
+                }
+            };
+            if let Some(ending) = link.act(event, store, observe).await? {
+                ending.keep(store, observe)?;
+                if ending.frame_id == frame_id {
+                    return Ok(ending.verdict);
+                }
+            }
+        }
+    }
+
+    /// Whether a stream broke that another one can follow.
+    fn can_return_after(&mut self, error: &Error) -> bool {
+        matches!(
+            error,
+            Error::Ended(_) | Error::Closed(_) | Error::TooSlow { .. }
+        ) && self.link.session().is_some()
+    }
+
+    /// Takes the session up on a new stream. The frame is sent again if the server does
+    /// not know it.
+    async fn come_back(&mut self, broken: &Error, screen: &Screen) -> Result<(), Error> {
+        let observe = &mut self.observe;
+        observe(Step::Lost {
+            why: broken.to_string(),
+            again: Duration::ZERO,
+        });
+        let mut session = self.link.session().take();
+        let resume = session.as_mut().map(|session| session.resume(|_| false));
+        let greeting = Greeting::new(&self.about, self.store, self.world.clone(), resume)?;
+        let aside = |event| told_aside(event, observe);
+        let (mut link, mut ready) = self.door.open(greeting, aside).await?;
+        link.take_up(&mut session, &mut ready);
+        let known = ready.resumed.clone().unwrap_or_default();
+        observe(Step::Ready(ready));
+        self.link = link;
+        let mut known = known.frames_in_flight.iter().chain(&known.frames_answered);
+        if known.any(|id| *id == screen.id) {
+            self.link.expect([screen.id.clone()]);
+            Ok(())
+        } else {
+            self.send(screen.clone()).await
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub use address::{Address, Roots, Unfit, UnfitRoots};
 pub use args::{Args, Ended, Error as Failure, Plan, Stopped};
 pub use backoff::Backoff;
 pub use client::Place;
-pub use desktop::{About, Desktop, Ending, Patience, Screen};
+pub use desktop::{About, Desktop, Door, Ending, Patience, Screen};
 pub use error::Error;
 pub use report::Style;
 pub use step::{Step, Verdict};

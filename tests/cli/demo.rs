@@ -117,6 +117,31 @@ fn people_read_the_same_in_order() {
 }
 
 #[test]
+fn a_connection_that_is_cut_in_the_first_search_costs_nothing() {
+    let ended = run(proactive(&["demo", "--cut", "--json"], &[]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let event = |line| serde_json::from_str::<Value>(line).unwrap()["event"].take();
+    let events: Vec<_> = ended.stdout.lines().map(event).collect();
+    // The search is asked again on the stream that takes the session up.
+    let beginning = "session_ready frame tool_call_request tool_result disconnected \
+                     session_ready tool_call_request";
+    let beginning: Vec<_> = beginning.split_whitespace().collect();
+    assert_eq!(events[..beginning.len()], beginning, "{}", ended.stdout);
+    let count = |what: &str| events.iter().filter(|event| **event == what).count();
+    assert_eq!((count("frame"), count("outcome")), (3, 3));
+
+    let text = run(proactive(&["demo", "--cut"], &[])).stdout;
+    assert!(
+        text.contains("<- session resumed  1 frame under way"),
+        "{text}"
+    );
+    assert!(
+        text.contains("total  3 frames: 1 EXTRACT_TASK, 1 REJECT_TASK"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_cannot_be_shown_is_told_in_one_sentence_with_code_64() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("tasks.json");

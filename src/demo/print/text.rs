@@ -7,8 +7,8 @@ use super::Sum;
 use crate::desk::words::{Colour, counted, dollars, grouped, paint, picture, plain, wrapped};
 use crate::desk::{Step, json};
 use crate::transport::proto::{
-    AnalysisOutcome, Bill, ExtractedTask, OutcomeKind, SearchResult, ServerError, TaskPriority,
-    TaskStatus, ToolKind,
+    AnalysisOutcome, Bill, ExtractedTask, OutcomeKind, SearchResult, ServerError, SessionReady,
+    TaskPriority, TaskStatus, ToolKind,
 };
 
 /// Characters of one line of somebody else's text.
@@ -29,6 +29,14 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
         colour,
     };
     match step {
+        Step::Ready(SessionReady {
+            resumed: Some(resumed),
+            ..
+        }) => page.line(
+            "<-",
+            "session resumed",
+            counted(resumed.frames_in_flight.len(), "frame") + " under way",
+        ),
         Step::Ready(ready) => {
             let session = plain(&ready.session_id, 9);
             page.line(
@@ -100,7 +108,7 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
             format_args!("{}: {}", plain(file, WIDE), plain(why, WIDE)),
         ),
         Step::StoreHeld => page.line("  ", "waiting", json::HELD),
-        Step::Lost { why, .. } => page.line("  ", "no session", plain(why, WIDE)),
+        Step::Lost { why, .. } => page.line("  ", "stream lost", plain(why, WIDE)),
         Step::Complaint(error) => page.line("<-", &plain(&error.code, 24), complaint(error)),
         Step::GoingAway(go_away) => page.line("<-", "going away", plain(&go_away.reason, WIDE)),
     }

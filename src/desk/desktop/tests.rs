@@ -1,11 +1,13 @@
 //! A desktop against a server that follows a script, over real gRPC.
 
+mod returning;
+
 use tonic::Status;
 
 use super::*;
 use crate::desk::fake::{Running, outcome, serve};
 use crate::desk::tasks::TaskFile;
-use crate::desk::{Address, Roots};
+use crate::desk::{Address, Roots, TokenSource};
 use crate::transport::proto::{
     AnalysisOutcome, ExtractedTask, OutcomeKind, ServerError, ServerEvent, ServerHeartbeat,
     SessionReady, ToolCallArguments, ToolCallRequest, ToolKind, server_event,
@@ -18,7 +20,7 @@ async fn open<O: FnMut(Step)>(
     token: &str,
     patience: Patience,
     observe: O,
-) -> Result<Desktop<'static, O>, Error> {
+) -> Result<Desktop<'static, impl AsyncFn() -> Result<Channel, Error> + use<O>, O>, Error> {
     let store = Store::load(TaskFile::read(TASKS).unwrap()).unwrap();
     let store = Box::leak(store.into());
     open_over(server, store, true, token, patience, observe).await
@@ -31,17 +33,20 @@ async fn open_over<'a, O: FnMut(Step)>(
     token: &str,
     patience: Patience,
     observe: O,
-) -> Result<Desktop<'a, O>, Error> {
-    let address = Address::from(server.address);
-    let channel = address.dial(&Roots::System, patience.connect).await?;
+) -> Result<Desktop<'a, impl AsyncFn() -> Result<Channel, Error> + use<O>, O>, Error> {
+    let (address, limit) = (Address::from(server.address), patience.connect);
+    let door = Door {
+        dial: async move || address.dial(&Roots::System, limit).await,
+        tokens: TokenSource::Fixed(token.into()),
+        patience,
+    };
     let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
     let about = About {
         device: "desk".into(),
         utc_offset_minutes: Some(60),
         tells_tasks,
     };
-    let token = token.into();
-    Desktop::open(channel, &token, &about, store, world, patience, observe).await
+    Desktop::open(door, about, store, world, observe).await
 }
 
 fn screen(id: &str) -> Screen {

@@ -2,16 +2,19 @@
 
 use tonic::transport::Channel;
 
-use crate::desk::desktop::{Greeting, Link};
-use crate::desk::{Error, Patience, TokenSource};
+use super::{Greeting, Link, Patience};
+use crate::desk::{Error, TokenSource};
 use crate::transport::proto::SessionReady;
 use crate::transport::proto::server_event::Event;
 
-/// `D` opens a connection.
-pub(in crate::desk) struct Door<D> {
-    pub(in crate::desk) dial: D,
-    pub(in crate::desk) tokens: TokenSource,
-    pub(in crate::desk) patience: Patience,
+/// The way to a server.
+pub struct Door<D> {
+    /// Opens a connection.
+    pub dial: D,
+    /// Gives a token for it.
+    pub tokens: TokenSource,
+    /// How long everything may take.
+    pub patience: Patience,
 }
 
 impl<D: AsyncFn() -> Result<Channel, Error>> Door<D> {
@@ -20,7 +23,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Door<D> {
     ///
     /// # Errors
     /// [`Error::NoToken`], and as opening the connection and [`Link::open`].
-    pub(super) async fn open(
+    pub(in crate::desk) async fn open(
         &self,
         greeting: Greeting,
         aside: impl FnMut(Event),
