@@ -23,7 +23,7 @@ simulate: ## Clients, networks and servers that break (SEEDS=n, SEED=x to replay
 	SEEDS=$${SEEDS:-20000} cargo test --locked --release --test simulation -- --nocapture
 
 faults: ## Real programs behind nginx, and what breaks around them (FAULTS="kill-9 loss" DESKS=50 FRAMES=8)
-	FAULTS="$${FAULTS:-none kill-9 sigterm reload cut latency loss hang flood}" DESKS=$${DESKS:-50} FRAMES=$${FRAMES:-8} \
+	FAULTS="$${FAULTS:-none kill-9 sigterm reload cut silence latency loss hang flood}" DESKS=$${DESKS:-50} FRAMES=$${FRAMES:-8} \
 	OUTAGE=$${OUTAGE:-40} cargo test --locked --test faults -- --nocapture
 
 fuzz: ## A parser of outside bytes under libFuzzer (TARGET=tokens SECONDS=600; bare, it lists the targets)

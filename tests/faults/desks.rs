@@ -12,6 +12,7 @@ use tokio::process::{ChildStdout, Command};
 use tokio::select;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::jpeg;
@@ -73,22 +74,25 @@ impl Desks {
         }
     }
 
-    /// Waits until so many frames have a decision.
-    pub(crate) async fn have_decided(&self, frames: usize) {
+    /// Waits until so many frames have a decision, unless no other gets one for so long.
+    pub(crate) async fn have_decided(&self, frames: usize, patience: Duration) {
         let mut decided = self.decided.clone();
-        // They may all have ended by then.
-        let _ = decided.wait_for(|decided| *decided >= frames).await;
+        while *decided.borrow_and_update() < frames {
+            match timeout(patience, decided.changed()).await {
+                Ok(Ok(())) => {}
+                // Or all have left.
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
     }
 
-    /// Waits until all have left by themselves; those that have not by then are ended.
-    pub(crate) async fn left(self, by: Instant) -> Vec<Shown> {
-        let Self { running, end, .. } = self;
-        let mut all = std::pin::pin!(running.join_all());
-        select! {
-            shown = &mut all => return shown,
-            () = tokio::time::sleep_until(by.into()) => end.cancel(),
-        }
-        all.await
+    /// Waits until all have left by themselves; once no frame gets a decision for so
+    /// long, the others are ended.
+    pub(crate) async fn left(self, patience: Duration) -> Vec<Shown> {
+        let all = usize::MAX;
+        self.have_decided(all, patience).await;
+        self.end.cancel();
+        self.running.join_all().await
     }
 }
 
@@ -171,6 +175,9 @@ async fn read(
         let line: Value = serde_json::from_str(&line).unwrap();
         let is_decision = line["event"] == "outcome";
         lines.push((Instant::now(), line));
-        decided.send_modify(|decided| *decided += usize::from(is_decision));
+        decided.send_if_modified(|decided| {
+            *decided += usize::from(is_decision);
+            is_decision
+        });
     }
 }

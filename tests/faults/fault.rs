@@ -33,6 +33,7 @@ pub(crate) enum Fault {
     Sigterm,
     Reload,
     Cut,
+    Silence,
     Latency,
     Loss,
     Hang,
@@ -40,12 +41,13 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::None,
         Self::KillNine,
         Self::Sigterm,
         Self::Reload,
         Self::Cut,
+        Self::Silence,
         Self::Latency,
         Self::Loss,
         Self::Hang,
@@ -66,6 +68,7 @@ impl Fault {
             Self::Sigterm => "sigterm",
             Self::Reload => "reload",
             Self::Cut => "cut",
+            Self::Silence => "silence",
             Self::Latency => "latency",
             Self::Loss => "loss",
             Self::Hang => "hang",
@@ -78,15 +81,21 @@ impl Fault {
         match self {
             // No frame is to be sent twice for it.
             Self::None | Self::Reload | Self::Latency | Self::Loss => FRAME,
-            Self::KillNine | Self::Sigterm | Self::Cut | Self::Hang | Self::Flood => {
-                lasted + AFTERWARDS
-            }
+            Self::KillNine
+            | Self::Sigterm
+            | Self::Cut
+            | Self::Silence
+            | Self::Hang
+            | Self::Flood => lasted + AFTERWARDS,
         }
     }
 
     /// Whether it takes streams away.
     pub(crate) fn breaks_streams(self) -> bool {
-        matches!(self, Self::KillNine | Self::Sigterm | Self::Cut)
+        matches!(
+            self,
+            Self::KillNine | Self::Sigterm | Self::Cut | Self::Silence
+        )
     }
 
     /// Lets it happen, and mends it.
@@ -109,10 +118,11 @@ impl Fault {
             Self::Reload => reload(stage.balancer.pid()).await,
             Self::Cut => {
                 for _ in 0..CUTS {
-                    stage.wire.as_ref().expect("it is there to be cut").cut();
+                    stage.wire().cut();
                     sleep(BETWEEN_CUTS).await;
                 }
             }
+            Self::Silence => stage.wire().silence(),
             Self::Hang => {
                 model.usually([Move::hang()]);
                 sleep(stage.outage).await;

@@ -44,7 +44,8 @@ impl Lossy {
         let (desks, router) = (format!("{DESKS}{process}"), format!("{ROUTER}{process}"));
         let [near, router_near, router_far, far] = [1, 2, 5, 6].map(|host| address(process, host));
         let far_net = address(process, 4);
-        // Names of interfaces have 15 bytes at most.
+        // Names of interfaces have 15 bytes at most. A packet is one segment, as on a real
+        // network, and not up to 64 KiB of them.
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|end| format!("flt-{end}-{process}"));
         shell(&format!(
             "ip netns add {desks}
@@ -55,10 +56,10 @@ impl Lossy {
              ip -n {router} address add {router_near}/30 dev {b}
              ip -n {router} address add {router_far}/30 dev {c}
              ip -n {desks} address add {far}/30 dev {d}
-             ip link set {a} up
-             ip -n {router} link set {b} up
-             ip -n {router} link set {c} up
-             ip -n {desks} link set {d} up
+             ip link set {a} up gso_max_segs 1
+             ip -n {router} link set {b} up gso_max_segs 1
+             ip -n {router} link set {c} up gso_max_segs 1
+             ip -n {desks} link set {d} up gso_max_segs 1
              ip route add {far_net}/30 via {router_near}
              ip -n {desks} route add default via {router_far}
              ip netns exec {router} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'

@@ -19,7 +19,7 @@ pub(crate) struct Stage {
     pub(crate) server: Server,
     pub(crate) balancer: Proxy,
     /// Before the balancer, if there is more than the network.
-    pub(crate) wire: Option<Wire>,
+    wire: Option<Wire>,
     pub(crate) lossy: Option<Lossy>,
     /// How long the model is out of order, if that is the fault.
     pub(crate) outage: Duration,
@@ -51,7 +51,9 @@ impl Stage {
         let beside = SocketAddr::new(listen.ip(), listen.port() + 1);
         let wire = match fault {
             Fault::Latency => Some(Wire::between(beside, listen, LATENCY).await),
-            Fault::Cut => Some(Wire::between(beside, listen, Duration::ZERO).await),
+            Fault::Cut | Fault::Silence => {
+                Some(Wire::between(beside, listen, Duration::ZERO).await)
+            }
             _ => None,
         };
         Some(Self {
@@ -63,6 +65,11 @@ impl Stage {
             lossy,
             outage,
         })
+    }
+
+    /// What breaks between the desks and the balancer.
+    pub(crate) fn wire(&self) -> &Wire {
+        self.wire.as_ref().expect("it was set up for this fault")
     }
 
     /// How desks reach it.

@@ -1,6 +1,8 @@
 //! A line between the desks and the balancer that delays what passes, or breaks.
 
+use std::future::pending;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,8 +19,17 @@ const PIECES: usize = 64;
 
 /// It ends with the experiment, and every connection with it.
 pub(crate) struct Wire {
-    cut: watch::Sender<()>,
+    breaking: watch::Sender<Break>,
     _carrying: JoinSet<()>,
+}
+
+/// How connections break.
+#[derive(Clone, Copy)]
+enum Break {
+    /// Both sides are told.
+    Cut,
+    /// Neither side is told, but nothing passes any more.
+    Silence,
 }
 
 impl Wire {
@@ -26,31 +37,43 @@ impl Wire {
     /// each way.
     pub(crate) async fn between(from: SocketAddr, to: SocketAddr, delay: Duration) -> Self {
         let listener = TcpListener::bind(from).await.unwrap();
-        let (cut, cuts) = watch::channel(());
+        let (breaking, breaks) = watch::channel(Break::Cut);
         let mut carrying = JoinSet::new();
         carrying.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (near, _) = listener.accept().await.unwrap();
-                let mut cuts = cuts.clone();
-                cuts.mark_unchanged();
+                let mut breaks = breaks.clone();
+                breaks.mark_unchanged();
                 connections.spawn(async move {
+                    let mut carrying = pin!(carry(near, to, delay));
                     select! {
-                        () = carry(near, to, delay) => {}
-                        _ = cuts.changed() => {}
+                        () = &mut carrying => return,
+                        _ = breaks.changed() => {}
+                    }
+                    let how = *breaks.borrow();
+                    match how {
+                        Break::Cut => {}
+                        // Its sockets stay open.
+                        Break::Silence => pending().await,
                     }
                 });
             }
         });
         Self {
-            cut,
+            breaking,
             _carrying: carrying,
         }
     }
 
-    /// Breaks all connections there are, whatever is on its way in them.
+    /// Closes all connections there are, whatever is on its way in them.
     pub(crate) fn cut(&self) {
-        self.cut.send_replace(());
+        self.breaking.send_replace(Break::Cut);
+    }
+
+    /// Carries nothing more in the connections there are, as if their network had gone.
+    pub(crate) fn silence(&self) {
+        self.breaking.send_replace(Break::Silence);
     }
 }
 
