@@ -1,6 +1,6 @@
 # A bare `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help fmt lint test schedules simulate fuzz bench demo run image-test
+.PHONY: help fmt lint test schedules simulate faults fuzz bench demo run image-test
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,10 @@ schedules: ## The session under 100,000 random schedules (SCHEDULES=n, SEED=x to
 
 simulate: ## Clients, networks and servers that break (SEEDS=n, SEED=x to replay one)
 	SEEDS=$${SEEDS:-20000} cargo test --locked --release --test simulation -- --nocapture
+
+faults: ## Real programs behind nginx, and what breaks around them (FAULTS="kill-9 loss" DESKS=50 FRAMES=8)
+	FAULTS="$${FAULTS:-none kill-9 sigterm reload cut silence latency loss hang flood}" DESKS=$${DESKS:-50} FRAMES=$${FRAMES:-8} \
+	OUTAGE=$${OUTAGE:-40} cargo test --locked --test faults -- --nocapture
 
 fuzz: ## A parser of outside bytes under libFuzzer (TARGET=tokens SECONDS=600; bare, it lists the targets)
 	@tests/fuzz/run "$(TARGET)" $(SECONDS)

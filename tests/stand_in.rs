@@ -349,6 +349,25 @@ async fn a_giant_body_arrives_whole_and_a_cut_one_does_not() {
     assert!(response.bytes().await.is_err());
     // The next request gets a connection of its own.
     assert_eq!(served.ask(&request("")).await.0, 200);
+
+    served.stand_in.script([Move::endless()]);
+    let mut response = served.post(&request("")).send().await.unwrap();
+    for _ in 0..1_000 {
+        assert!(response.chunk().await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_is_usual_comes_in_turn_whenever_nothing_is_scripted() {
+    let served = Served::new(Options::default()).await;
+    let usual = [500, 503].map(Move::status);
+    served.stand_in.usually(usual);
+    served.stand_in.script([Move::text("x")]);
+    for expected in [200, 500, 503, 500] {
+        assert_eq!(served.ask(&request("")).await.0, expected);
+    }
+    served.stand_in.usually([]);
+    assert_eq!(served.ask(&request("")).await.0, 200);
 }
 
 #[tokio::test]

@@ -193,6 +193,7 @@ async fn play(shared: &Shared, knife: &Knife, next: Move, request: &Value, key: 
         Base::Raw { status, body } => {
             return deliver(*status, body.clone(), &next.delivery, Some(key));
         }
+        Base::Endless => return Response::new(endless()),
         Base::Hang => return std::future::pending().await,
         Base::Drop => {
             // Whatever is answered now meets a closed connection.
@@ -277,6 +278,12 @@ fn halved(body: Bytes) -> Body {
         Err(io::Error::from(io::ErrorKind::ConnectionReset))
     });
     Body::from_stream(stream::iter([Ok(half)]).chain(cut))
+}
+
+/// White space, which may stand before JSON, for ever.
+fn endless() -> Body {
+    const SPACES: Bytes = Bytes::from_static(&[b' '; 16 * 1024]);
+    Body::from_stream(stream::repeat_with(|| Ok::<_, io::Error>(SPACES)))
 }
 
 /// Counts a request as open until it is answered or its client has gone.

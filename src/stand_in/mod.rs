@@ -88,9 +88,18 @@ pub struct StandIn(Arc<Shared>);
 struct Shared {
     options: Options,
     world: World,
-    moves: Mutex<VecDeque<Move>>,
+    moves: Mutex<Moves>,
     recorded: Mutex<VecDeque<Recorded>>,
     traffic: watch::Sender<Traffic>,
+}
+
+/// What comes next.
+#[derive(Default)]
+struct Moves {
+    /// Each once.
+    script: VecDeque<Move>,
+    /// Then these, over and over; if there are none, the rules decide.
+    usual: VecDeque<Move>,
 }
 
 /// One request as it came in.
@@ -144,12 +153,19 @@ impl StandIn {
     /// Queues moves: each request that passes the judge takes the next one.
     /// Without any, the rules decide.
     pub fn script(&self, moves: impl IntoIterator<Item = Move>) {
-        lock(&self.0.moves).extend(moves);
+        lock(&self.0.moves).script.extend(moves);
     }
 
     /// Moves that no request has taken yet.
     pub fn unplayed(&self) -> usize {
-        lock(&self.0.moves).len()
+        lock(&self.0.moves).script.len()
+    }
+
+    /// From now on, whatever is not scripted gets these moves in turn, over and over:
+    /// a model that is out of order for as long as a test wants. Without any, the
+    /// rules decide again.
+    pub fn usually(&self, moves: impl IntoIterator<Item = Move>) {
+        lock(&self.0.moves).usual = moves.into_iter().collect();
     }
 
     /// The last 256 requests, oldest first; empty unless `Options::record`.
@@ -166,7 +182,14 @@ impl StandIn {
 
 impl Shared {
     fn next_move(&self) -> Move {
-        lock(&self.moves).pop_front().unwrap_or_else(Move::rules)
+        let mut moves = lock(&self.moves);
+        if let Some(next) = moves.script.pop_front() {
+            return next;
+        }
+        if !moves.usual.is_empty() {
+            moves.usual.rotate_left(1);
+        }
+        moves.usual.back().cloned().unwrap_or_else(Move::rules)
     }
 
     fn record(&self, request: impl FnOnce() -> Recorded) {

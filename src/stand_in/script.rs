@@ -37,6 +37,8 @@ pub(super) enum Base {
     Error(Refusal),
     /// Bytes as they are.
     Raw { status: u16, body: Bytes },
+    /// An answer that never ends.
+    Endless,
     /// No answer until the client goes away or the server stops.
     Hang,
     /// The connection closes without an answer.
@@ -162,6 +164,11 @@ impl Move {
     pub fn raw(status: u16, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         Self::new(Base::Raw { status, body })
+    }
+
+    /// An answer of success that goes on for as long as the client reads.
+    pub fn endless() -> Self {
+        Self::new(Base::Endless)
     }
 
     /// No answer until the client goes away or the server stops.

@@ -17,12 +17,26 @@ use tokio::join;
 use tokio::time::timeout;
 use tonic::Code;
 
-use proxy::{Kind, Proxy};
+use proxy::{Kind, Proxy, Site, own_address};
 use support::{App, Desk, PATIENCE, TestApp, frame, jpeg};
 
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
 /// One a second, longer than three scaled idle timeouts.
 const BEATS: usize = 10;
+
+/// What the tests make of every idle timeout.
+const SCALED: &str = "3s";
+
+/// Starts it in front of this server; `None` if it is not installed.
+async fn in_front_of(app: &App, kind: Kind) -> Option<Proxy> {
+    let site = Site {
+        listen: own_address(),
+        server: app.service.grpc_addr(),
+        admin: app.service.server.admin_addr(),
+        idle: SCALED,
+    };
+    kind.start(&site).await
+}
 
 /// A stream through the balancer that has said hello; at once, for nginx hands
 /// on that the call was taken only with the server's first word.
@@ -49,7 +63,7 @@ async fn event(desk: &mut Desk) -> Event {
 
 async fn carries_a_session(kind: Kind) {
     let app = TestApp::new().start().await;
-    let Some(proxy) = kind.start(&app).await else {
+    let Some(proxy) = in_front_of(&app, kind).await else {
         return;
     };
     let mut desk = greeted(&app, &proxy).await;
@@ -85,7 +99,8 @@ async fn keeps_an_idle_stream_by_its_heartbeats_alone(kind: Kind) {
         app.start()
     };
     let (told, silent) = join!(app("1s"), app("5m"));
-    let (Some(near), Some(far)) = join!(kind.start(&told), kind.start(&silent)) else {
+    let (Some(near), Some(far)) = join!(in_front_of(&told, kind), in_front_of(&silent, kind))
+    else {
         return;
     };
     let kept = async {
@@ -111,7 +126,7 @@ async fn keeps_an_idle_stream_by_its_heartbeats_alone(kind: Kind) {
 
 async fn lets_a_drain_end_well(kind: Kind) {
     let app = TestApp::new().start().await;
-    let Some(proxy) = kind.start(&app).await else {
+    let Some(proxy) = in_front_of(&app, kind).await else {
         return;
     };
     app.script([

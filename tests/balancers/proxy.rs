@@ -1,10 +1,17 @@
 //! A balancer that runs with the file of `deploy/balancers`: only addresses,
 //! paths and the scale of its idle timeouts are other than there.
 
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "shared with the experiments, which use a part of it"
+)]
+
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -14,12 +21,11 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
+use crate::support::PATIENCE;
 use crate::support::tools::{envoy, haproxy, nginx};
-use crate::support::{App, PATIENCE};
 
-/// Every idle timeout in the files, and what the tests make of it.
-const IDLE: &str = "60s";
-const SCALED: &str = "3s";
+/// Every idle timeout in the files.
+pub(crate) const IDLE: &str = "60s";
 
 /// Which one.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +33,18 @@ pub(crate) enum Kind {
     Nginx,
     Haproxy,
     Envoy,
+}
+
+/// Where it stands.
+pub(crate) struct Site {
+    /// What desktops connect to.
+    pub(crate) listen: SocketAddr,
+    /// The server behind it.
+    pub(crate) server: SocketAddr,
+    /// That server's page for operators.
+    pub(crate) admin: SocketAddr,
+    /// What is put in place of [`IDLE`].
+    pub(crate) idle: &'static str,
 }
 
 /// A balancer in front of a server; it ends with the test.
@@ -55,9 +73,9 @@ impl Kind {
     }
 
     /// What is there once in the file, and what the test puts in its place.
-    fn moved(self, listen: SocketAddr, app: &App) -> Vec<(&'static str, String)> {
+    fn moved(self, site: &Site) -> Vec<(&'static str, String)> {
+        let Site { listen, server, .. } = site;
         let (host, port) = (listen.ip(), listen.port());
-        let server = app.service.grpc_addr();
         match self {
             Self::Nginx => vec![
                 ("listen 443 ", format!("listen {listen} ")),
@@ -69,10 +87,7 @@ impl Kind {
                     "server proactive1 proactive:50051",
                     format!("server one {server}"),
                 ),
-                (
-                    "port 9464",
-                    format!("port {}", app.service.server.admin_addr().port()),
-                ),
+                ("port 9464", format!("port {}", site.admin.port())),
             ],
             Self::Envoy => vec![
                 (
@@ -110,19 +125,19 @@ impl Kind {
         command
     }
 
-    /// Starts it in front of this server; `None` if it is not installed.
-    pub(crate) async fn start(self, app: &App) -> Option<Proxy> {
+    /// Starts it there; `None` if it is not installed.
+    pub(crate) async fn start(self, site: &Site) -> Option<Proxy> {
         let program = self.program()?;
         let folder = tempfile::tempdir().unwrap();
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let names = ["localhost".to_owned(), site.listen.ip().to_string()];
+        let signed = rcgen::generate_simple_self_signed(names).unwrap();
         let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
         fs::write(folder.path().join("tls.crt"), &certificate).unwrap();
         fs::write(folder.path().join("tls.key"), &key).unwrap();
         fs::write(folder.path().join("tls.pem"), certificate.clone() + &key).unwrap();
-        let listen = own_address();
         let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/balancers");
         let mut text = fs::read_to_string(deployed.join(self.file())).unwrap();
-        for (there, here) in self.moved(listen, app) {
+        for (there, here) in self.moved(site) {
             assert_eq!(text.matches(there).count(), 1, "{there} in {}", self.file());
             text = text.replace(there, &here);
         }
@@ -131,7 +146,7 @@ impl Kind {
         }
         text = text
             .replace("/etc/proactive", folder.path().to_str().unwrap())
-            .replace(IDLE, SCALED);
+            .replace(IDLE, site.idle);
         fs::write(folder.path().join(self.file()), text).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = self
@@ -142,7 +157,7 @@ impl Kind {
             .spawn()
             .unwrap();
         let mut proxy = Proxy {
-            address: listen,
+            address: site.listen,
             certificate,
             process,
             folder,
@@ -158,8 +173,8 @@ impl Kind {
 }
 
 /// An address that nobody else has: of the 16 million of this machine's own net
-/// one for each process and balancer, so that the port is free.
-fn own_address() -> SocketAddr {
+/// one for each process and listener, so that the port is free.
+pub(crate) fn own_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let one = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -175,6 +190,16 @@ impl Proxy {
         let endpoint = Endpoint::from_shared(format!("https://{}", self.address)).unwrap();
         let connected = endpoint.tls_config(tls).unwrap().connect().await;
         connected.unwrap_or_else(|error| panic!("{error:?}\n{}", self.log()))
+    }
+
+    /// The certificate that it shows, which names its address.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.path().join("tls.crt")
+    }
+
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Ends when it takes connections.

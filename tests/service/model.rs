@@ -202,6 +202,13 @@ async fn a_connection_that_breaks_and_an_answer_that_is_cut_are_asked_again() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_is_read_no_further_than_any_may_be_and_asked_for_again() {
+    let app = app().await;
+    let moves = [Move::endless(), nothing()];
+    assert_eq!(reason(told(&app, moves).await), "");
+}
+
+#[tokio::test]
 async fn gone_a_malformed_turn_reported_as_no_task_found() {
     let app = app().await;
     let malformed = || Move::finish("MALFORMED_FUNCTION_CALL");

@@ -1,0 +1,70 @@
+//! What the server reaches out to: keys, and a model that can be put out of order. In
+//! this process, so that they can misbehave.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use proactive::auth::local::LocalIssuer;
+use proactive::stand_in::{Options, StandIn};
+use proactive::world::World;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const PROJECT: &str = "demo-faults";
+/// How long each answer of the model takes: so that frames are under way when
+/// something breaks.
+const LATENCY: Duration = Duration::from_millis(1_500);
+/// No experiment lasts as long.
+const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
+
+pub(crate) struct Outside {
+    issuer: LocalIssuer,
+    pub(crate) model: StandIn,
+    keys_url: String,
+    model_url: String,
+    _servers: JoinSet<()>,
+}
+
+impl Outside {
+    pub(crate) async fn start() -> Self {
+        let issuer = LocalIssuer::new(PROJECT, World::real());
+        let options = Options {
+            latency: LATENCY,
+            ..Options::default()
+        };
+        let model = StandIn::new(options, World::real());
+        let mut servers = JoinSet::new();
+        let keys = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let keys_url = format!("http://{}/keys", keys.local_addr().unwrap());
+        let model_url = format!("http://{}", listener.local_addr().unwrap());
+        let document = issuer.jwks();
+        let page = Router::new().route("/keys", get(async move || document));
+        servers.spawn(async move { axum::serve(keys, page).await.unwrap() });
+        let serving = model.clone().serve(listener, CancellationToken::new());
+        servers.spawn(async move { serving.await.unwrap() });
+        Self {
+            issuer,
+            model,
+            keys_url,
+            model_url,
+            _servers: servers,
+        }
+    }
+
+    /// What a server is told of it.
+    pub(crate) fn environment(&self) -> [(&str, &str); 4] {
+        [
+            ("GEMINI_API_KEY", "key-of-an-experiment"),
+            ("GOOGLE_GEMINI_BASE_URL", &self.model_url),
+            ("FIREBASE_PROJECT_ID", PROJECT),
+            ("FIREBASE_KEYS_URL", &self.keys_url),
+        ]
+    }
+
+    pub(crate) fn token(&self, uid: &str) -> String {
+        self.issuer.mint(uid, TOKEN_LIFE, None)
+    }
+}

@@ -1,0 +1,118 @@
+//! `proactive serve`, which can be ended in every way and started again where it was.
+
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::outside::Outside;
+use crate::proxy::own_address;
+use crate::support::PATIENCE;
+
+/// A drain takes DRAIN_GRACE (25 s), 2 s of goodbyes, and 3 s for the last spans.
+const LONGEST_DRAIN: Duration = Duration::from_secs(40);
+
+/// It is killed with the experiment.
+pub(crate) struct Server {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    environment: Vec<(String, String)>,
+    log: PathBuf,
+    process: Child,
+}
+
+impl Server {
+    /// Starts it. For a call to the model, and before a model out of order is asked
+    /// again, it waits so long; all else is as it is shipped. What it logs goes into
+    /// this folder.
+    pub(crate) async fn start(outside: &Outside, patience: Duration, folder: &Path) -> Self {
+        let grpc = own_address();
+        let admin = SocketAddr::new(grpc.ip(), grpc.port() + 1);
+        let (host, ports) = (grpc.ip().to_string(), [grpc.port(), admin.port()]);
+        let [grpc_port, admin_port] = ports.map(|port| port.to_string());
+        let patience = humantime::format_duration(patience).to_string();
+        let own = [
+            ("BIND_ADDRESS", &*host),
+            ("GRPC_PORT", &grpc_port),
+            ("ADMIN_PORT", &admin_port),
+            ("MODEL_TIMEOUT", &patience),
+            ("MODEL_CIRCUIT_OPEN", &patience),
+        ];
+        let environment = outside.environment().into_iter().chain(own);
+        let environment: Vec<_> = environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let log = folder.join("server.log");
+        let mut server = Self {
+            process: spawn(&environment, &log),
+            grpc,
+            admin,
+            environment,
+            log,
+        };
+        server.listening().await;
+        server
+    }
+
+    /// As the kernel's out-of-memory killer ends it.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// As Kubernetes ends it; how it ended.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        signal("TERM", self.process.id().unwrap());
+        let ended = timeout(LONGEST_DRAIN, self.process.wait()).await;
+        ended.expect("a drain ends in time").unwrap()
+    }
+
+    /// Starts it again, at the same addresses.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = spawn(&self.environment, &self.log);
+        self.listening().await;
+    }
+
+    /// Ends when it takes connections.
+    async fn listening(&mut self) {
+        let connected = async {
+            while TcpStream::connect(self.grpc).await.is_err() {
+                let ended = self.process.try_wait().unwrap();
+                assert!(ended.is_none(), "the server ended: {ended:?}");
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, connected).await.unwrap();
+    }
+}
+
+fn spawn(environment: &[(String, String)], log: &Path) -> Child {
+    let log: File = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .unwrap();
+    Command::new(env!("CARGO_BIN_EXE_proactive"))
+        .arg("serve")
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Sends a process of ours this signal.
+pub(crate) fn signal(name: &str, process: u32) {
+    let kill = format!("kill -{name} {process}");
+    let sent = std::process::Command::new("sh")
+        .args(["-c", &kill])
+        .status();
+    assert!(sent.unwrap().success());
+}
