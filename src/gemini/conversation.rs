@@ -9,7 +9,7 @@ use std::iter;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use base64_turbo::STANDARD;
+use base64_simd::STANDARD;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
@@ -228,7 +228,7 @@ fn encode(jpeg: &[u8], text: usize) -> Vec<Bytes> {
     let room = text.next_multiple_of(PIECE) - text;
     // Three bytes become four.
     let (first, rest) = jpeg.split_at(jpeg.len().min(room / 4 * 3));
-    let encode = |bytes: &[u8]| Bytes::from(STANDARD.encode(bytes));
+    let encode = |bytes: &[u8]| Bytes::from(STANDARD.encode_to_string(bytes));
     iter::once(first)
         .chain(rest.chunks(BLOCK / 4 * 3))
         .map(encode)
