@@ -33,88 +33,105 @@ const SETTLE: Duration = Duration::from_secs(5);
 const COUNTED: Duration = Duration::from_secs(25);
 const BEAT: Duration = Duration::from_secs(15);
 
+/// Where there is no queue, others wait for the CPU alone. Where there is one, a call
+/// begins after at most two of the flood's, and a frame has two calls.
+const SETTINGS: [Setting; 2] = [
+    Setting {
+        calls: 400,
+        median: 50.0,
+        p99: 250.0,
+    },
+    Setting {
+        calls: 3,
+        median: 750.0,
+        p99: 1_250.0,
+    },
+];
+
+/// The two connections of the honest user.
+const LINES: [&str; 2] = ["a connection of its own", "on the flood's connection"];
+
 /// Calls to the model at once, and by how many milliseconds the flood may delay the
-/// median and the slowest hundredth of another's answers. Where there is no queue: by
-/// what the CPU has to do. Where there is one: a call begins after at most two of the
-/// flood's, and a frame has two calls.
-const SETTINGS: [(u32, f64, f64); 2] = [(400, 50.0, 250.0), (3, 500.0, 1_250.0)];
+/// median and the slowest hundredth of another's answers.
+struct Setting {
+    calls: u32,
+    median: f64,
+    p99: f64,
+}
+
+/// What was seen without the flood and with it, on each of the two connections.
+#[derive(Default)]
+struct Turns {
+    quiet: [Seen; 2],
+    flooded: [Seen; 2],
+    flood: Seen,
+    /// Of the server, without the flood and with it.
+    cpu: [Duration; 2],
+    /// Seconds, of each.
+    counted: f64,
+}
 
 pub(crate) async fn run(rounds: u32, report: &mut Report) -> Result<()> {
-    for (calls, most_median, most_p99) in SETTINGS {
+    for setting in SETTINGS {
         let mut lab = Lab::new(CALL).await?;
-        lab.set("MODEL_CALLS_AT_ONCE", calls);
+        lab.set("MODEL_CALLS_AT_ONCE", setting.calls);
         let server = lab.start().await?;
         let field = Field::new(&lab, &server).await?;
         report.heading(&format!(
-            "A flood of {TIMES} times FRAMES_PER_MINUTE, with {calls} calls of {} ms at once",
+            "A flood of {TIMES} times FRAMES_PER_MINUTE, with {} calls of {} ms at once",
+            setting.calls,
             CALL.as_millis()
         ));
-        let mut quiet: [Seen; 2] = Default::default();
-        let mut flooded: [Seen; 2] = Default::default();
-        let mut flood = Seen::default();
-        let mut cpu = [Duration::ZERO; 2];
-        for _ in 0..rounds {
-            for (with_flood, seen) in [(false, &mut quiet), (true, &mut flooded)] {
-                field.flooding.send_replace(with_flood);
-                sleep(SETTLE).await;
-                let before = server.cpu()?;
-                drop((field.take(), field.flood.take()));
-                sleep(COUNTED).await;
-                cpu[usize::from(with_flood)] += server.cpu()? - before;
-                for (all, more) in seen.iter_mut().zip(field.take()) {
-                    all.add(more);
-                }
-                if with_flood {
-                    flood.add(field.flood.take());
-                }
-            }
-        }
-        println!("                            without the flood            with it");
-        println!(
-            "                            frames   median      p99     frames   median      p99"
-        );
-        let names = ["a connection of its own", "on the flood's connection"];
-        for ((name, quiet), flooded) in names.iter().zip(&mut quiet).zip(&mut flooded) {
-            let [a, b] = [quiet, flooded].map(|seen| {
-                let (median, p99) = (seen.wait(0.5), seen.wait(0.99));
-                figures(seen.answered, median, p99)
-            });
-            println!("  {name:26}{a}   {b}");
-        }
-        let counted = COUNTED.as_secs_f64() * f64::from(rounds);
-        let rate = flood.sent as f64 / counted;
-        let (_, told) = flood.told_troubles();
-        report.fact("the flood's frames a second", format!("{rate:.0}"));
-        report.fact("of them decided on", flood.answered.to_string());
-        report.fact("and answered otherwise", told);
-        let [without, with] = cpu.map(|cpu| cpu.as_secs_f64() / counted * 100.0);
-        let cpu = format!("{without:.0} % without, {with:.0} % with the flood");
-        report.fact("CPU of the server", cpu);
-        let due = f64::from(FRAMES_PER_MINUTE * TIMES) / 60.0;
-        let missing = Spread::of([1.0 - rate / due]);
-        report.bound("share missing to the flood", missing, 0.05);
-        for ((name, quiet), flooded) in names.iter().zip(&mut quiet).zip(&mut flooded) {
-            for (quantile, of, most) in [(0.5, "median", most_median), (0.99, "p99", most_p99)] {
-                let later = flooded.wait(quantile) - quiet.wait(quantile);
-                let what = format!("{name}: {of} later, ms");
-                report.bound(&what, Spread::of([later]), most);
-            }
-            let (troubles, told) = flooded.told_troubles();
-            if troubles > 0 {
-                println!("  {told}");
-            }
-            let troubles = Spread::of([(troubles + quiet.told_troubles().0) as f64]);
-            report.bound("  errors", troubles, 0.0);
-        }
-        field.flooding.send_replace(false);
+        let turns = field.turns(rounds, &server).await?;
+        turns.tell(&setting, report);
         field.leave(report).await?;
         complaints(&server, report)?;
     }
     Ok(())
 }
 
-fn figures(frames: u64, median: f64, p99: f64) -> String {
-    format!("{frames:6} {median:5.0} ms {p99:5.0} ms")
+impl Turns {
+    fn tell(&self, setting: &Setting, report: &mut Report) {
+        println!("{:32}without the flood           with it", "");
+        println!(
+            "{:28}frames   median      p99   frames   median      p99",
+            ""
+        );
+        let figures = |seen: &Seen| {
+            let (median, p99) = (seen.wait(0.5), seen.wait(0.99));
+            format!("{:6} {median:5.0} ms {p99:5.0} ms", seen.answered)
+        };
+        let lines = || LINES.iter().zip(&self.quiet).zip(&self.flooded);
+        for ((name, quiet), flooded) in lines() {
+            println!("  {name:26}{}   {}", figures(quiet), figures(flooded));
+        }
+        let rate = self.flood.sent as f64 / self.counted;
+        report.fact("the flood's frames a second", format!("{rate:.0}"));
+        report.fact("of them decided on", self.flood.answered.to_string());
+        report.fact("and answered otherwise", self.flood.told_troubles().1);
+        let [without, with] = self.cpu.map(|cpu| cpu.as_secs_f64() / self.counted * 100.0);
+        let cpu = format!("{without:.0} % without, {with:.0} % with the flood");
+        report.fact("CPU of the server", cpu);
+        let due = f64::from(FRAMES_PER_MINUTE * TIMES) / 60.0;
+        let missing = Spread::of([1.0 - rate / due]);
+        report.bound("share missing to the flood", missing, 0.05);
+        for ((name, quiet), flooded) in lines() {
+            for (quantile, of, most) in
+                [(0.5, "median", setting.median), (0.99, "p99", setting.p99)]
+            {
+                let later = flooded.wait(quantile) - quiet.wait(quantile);
+                let what = format!("{name}: {of}, ms later");
+                report.bound(&what, Spread::of([later]), most);
+            }
+            for seen in [quiet, flooded] {
+                let (troubles, told) = seen.told_troubles();
+                report.bound("  errors", Spread::of([troubles as f64]), 0.0);
+                if troubles > 0 {
+                    report.fact("  which were", told);
+                }
+            }
+        }
+    }
 }
 
 /// The honest user, on a connection of its own and on the flood's, and the flood.
@@ -152,6 +169,33 @@ impl Field {
             flooding,
             _flood: running,
         })
+    }
+
+    async fn turns(&self, rounds: u32, server: &Server) -> Result<Turns> {
+        let mut turns = Turns::default();
+        for _ in 0..rounds {
+            for with_flood in [false, true] {
+                self.flooding.send_replace(with_flood);
+                sleep(SETTLE).await;
+                let before = server.cpu()?;
+                drop((self.take(), self.flood.take()));
+                sleep(COUNTED).await;
+                turns.cpu[usize::from(with_flood)] += server.cpu()? - before;
+                let seen = match with_flood {
+                    false => &mut turns.quiet,
+                    true => &mut turns.flooded,
+                };
+                for (all, more) in seen.iter_mut().zip(self.take()) {
+                    all.add(more);
+                }
+                if with_flood {
+                    turns.flood.add(self.flood.take());
+                }
+            }
+            turns.counted += COUNTED.as_secs_f64();
+        }
+        self.flooding.send_replace(false);
+        Ok(turns)
     }
 
     fn take(&self) -> [Seen; 2] {

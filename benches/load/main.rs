@@ -48,6 +48,8 @@ const HOST: &str = "127.0.0.1";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The sessions are opened over so long.
 const OPENING: Duration = Duration::from_secs(20);
+/// By then the allocator has given back what was freed.
+const FREED: Duration = Duration::from_secs(15);
 /// A call to the model, as far as there is no queue.
 const CALL: Duration = Duration::from_millis(500);
 
@@ -179,6 +181,7 @@ async fn left_nothing(server: &Server, report: &mut Report) -> Result<()> {
     while server.metric("proactive_sessions").await? > 0.0 && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    tokio::time::sleep(FREED).await;
     report.fact("memory", format!("{:.0} MB", server.memory()? as f64 / 1e6));
     for (name, gauge) in [
         ("sessions", "proactive_sessions"),
