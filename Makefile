@@ -1,6 +1,6 @@
 # A bare `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help fmt lint test schedules simulate faults fuzz bench demo run image-test
+.PHONY: help fmt lint test schedules simulate faults fuzz bench load demo run image-test
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ fuzz: ## A parser of outside bytes under libFuzzer (TARGET=tokens SECONDS=600; b
 
 bench: ## CPU and memory beside a bare tonic server
 	cargo bench --locked --bench frame
+
+load: ## 10,000 sessions idle and 200 active, restarts, a flood: half an hour (MINUTES=10 IDLE=10000 ACTIVE=200)
+	cargo bench --locked --bench load
 
 demo: ## A whole conversation in one process
 	cargo run --locked -- demo

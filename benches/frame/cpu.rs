@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::time::sleep;
 
+use super::content;
 use super::desk::{self, Crowd};
 use super::process::{Free, Process};
 use super::report::{Report, Spread};
@@ -77,7 +78,7 @@ impl Bench {
 }
 
 pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
-    let jpeg = desk::jpeg(100);
+    let jpeg = content::jpeg(100);
     for (line, name) in [
         (Line::Tls, "HTTP/2 and TLS"),
         (Line::Plain, "plain HTTP/1.1"),

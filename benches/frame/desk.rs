@@ -8,8 +8,7 @@ use proactive::transport::proto::client_event::Event as Said;
 use proactive::transport::proto::proactive_ai_client::ProactiveAiClient;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{
-    ActiveTask, ClientEvent, ClientHello, FrameEvent, Goal, HistoricalTask, MatchType, OutcomeKind,
-    SearchResult, SearchResults, SessionContext, TaskStatus, ToolCallRequest, ToolResult,
+    ClientEvent, ClientHello, FrameEvent, OutcomeKind, ServerEvent, ToolCallRequest, ToolResult,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 
 use super::Result;
+use super::content::{context, hits, ocr};
 use super::process::Process;
 
 /// One desktop with its session.
@@ -26,8 +26,6 @@ pub(crate) struct Desk {
     from_server: Streaming<ServerEvent>,
     frames: u64,
 }
-
-use proactive::transport::proto::ServerEvent;
 
 /// Opens so many sessions over so many connections; each has said hello and
 /// been answered.
@@ -158,17 +156,6 @@ impl Crowd {
     }
 }
 
-/// So many kilobytes (of 1,000 bytes) that begin and end as a JPEG does.
-pub(crate) fn jpeg(kilobytes: usize) -> Bytes {
-    let mut bytes: Vec<u8> = (0..kilobytes * 1000)
-        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
-    let end = bytes.len() - 2;
-    bytes[..4].copy_from_slice(&[0xFF, 0xD8, 0xFF, 0xE0]);
-    bytes[end..].copy_from_slice(&[0xFF, 0xD9]);
-    bytes.into()
-}
-
 async fn say(to_server: &mpsc::Sender<ClientEvent>, event: Said) -> Result<()> {
     let event = ClientEvent { event: Some(event) };
     Ok(to_server.send(event).await?)
@@ -176,54 +163,4 @@ async fn say(to_server: &mpsc::Sender<ClientEvent>, event: Said) -> Result<()> {
 
 fn unexpected(event: &Event) -> Box<dyn std::error::Error + Send + Sync> {
     format!("the server answered what the bench does not expect: {event:?}").into()
-}
-
-/// 2 KB of a screen with a mail on it.
-fn ocr() -> String {
-    const LINE: &str = "From: Maria Keller\nHi, can you send the Berlin office the \"signed lease\" \
-                        before Tuesday? Thanks — Maria\n";
-    let mut text = LINE.repeat(2048 / LINE.len());
-    text.push_str(&"Inbox 14".repeat(2));
-    text
-}
-
-fn context() -> SessionContext {
-    let active = |id: i64| ActiveTask {
-        task_id: id,
-        description: format!("Prepare the quarterly numbers for the team in Hamburg, part {id}"),
-        priority: "medium".to_owned(),
-        relevance_score: id as i32,
-        staged: false,
-    };
-    let past = |id: i64| HistoricalTask {
-        task_id: id,
-        description: format!("Book the room for the review with Jonas, week {id}"),
-    };
-    SessionContext {
-        active_tasks: (1..=10).map(active).collect(),
-        completed_tasks: (11..=15).map(past).collect(),
-        deleted_tasks: (16..=18).map(past).collect(),
-        goals: vec![Goal {
-            goal_id: "g1".to_owned(),
-            title: "Open the Berlin office".to_owned(),
-            description: "By spring, with six people".to_owned(),
-        }],
-        generated_at: None,
-    }
-}
-
-fn hits() -> SearchResults {
-    let hit = |task_id: i64| SearchResult {
-        task_id,
-        description: format!(
-            "Prepare the quarterly numbers for the team in Hamburg, part {task_id}"
-        ),
-        status: TaskStatus::Active.into(),
-        similarity: 0.31,
-        match_type: MatchType::Vector.into(),
-        relevance_score: task_id as i32,
-    };
-    SearchResults {
-        items: (1..=3).map(hit).collect(),
-    }
 }

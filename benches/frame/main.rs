@@ -15,6 +15,7 @@
 //! adds a `--bench` of its own to the arguments.)
 
 mod bare;
+mod content;
 mod cpu;
 mod desk;
 mod memory;
@@ -22,6 +23,7 @@ mod model;
 mod ours;
 mod process;
 mod report;
+mod seen;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -159,7 +161,7 @@ impl Lab {
         let server = self.start(Kind::Ours, Line::Plain, Free::Kept)?;
         let mut desks = desk::open(&server, &self.token, 1, 1).await?;
         for desk in &mut desks {
-            desk.whole_frame(&desk::jpeg(100)).await?;
+            desk.whole_frame(&content::jpeg(100)).await?;
         }
         model::sizes(&self.model.url("http")).await
     }
@@ -179,10 +181,10 @@ async fn only(kind: &str, line: &str, frames: &str) -> Result<ExitCode> {
         "tls" => Line::Tls,
         _ => return Err("name a line to the model: plain or tls".into()),
     };
-    let mut bench = cpu::Bench::new(&lab, kind, line, cpu::FEW, &desk::jpeg(100)).await?;
+    let mut bench = cpu::Bench::new(&lab, kind, line, cpu::FEW, &content::jpeg(100)).await?;
     eprintln!("process {}", bench.process());
     for _ in 0..frames.parse::<usize>()?.div_ceil(cpu::FRAMES) {
-        bench.round(&desk::jpeg(100)).await?;
+        bench.round(&content::jpeg(100)).await?;
     }
     println!("{} per frame", bench.cost().with("µs").trim());
     Ok(ExitCode::SUCCESS)

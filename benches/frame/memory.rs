@@ -8,6 +8,7 @@
 use axum::body::Bytes;
 use futures::future::try_join_all;
 
+use super::content;
 use super::desk::{self, Desk};
 use super::process::{Free, Process};
 use super::report::{Report, Spread};
@@ -44,7 +45,7 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
         report.bound(&format!("ours / lean, {name}"), over_lean, MOST_OVER_BARE);
     }
     for (kilobytes, sessions) in [(100, 1_000), (300, 500)] {
-        let jpeg = desk::jpeg(kilobytes);
+        let jpeg = content::jpeg(kilobytes);
         report.heading(&format!(
             "Memory per in-flight frame of {kilobytes} KB / its JPEG, {sessions} frames"
         ));
@@ -68,7 +69,7 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
 async fn started(lab: &Lab, kind: Kind) -> Result<Process> {
     let server = lab.start(kind, Line::Tls, Free::GivenBack)?;
     let desks = desk::open(&server, &lab.token, 10, 1).await?;
-    let jpeg = desk::jpeg(100);
+    let jpeg = content::jpeg(100);
     for mut desk in desks {
         desk.whole_frame(&jpeg).await?;
     }

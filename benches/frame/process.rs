@@ -1,6 +1,5 @@
-//! The other processes, and what `/proc` says of them.
+//! The other processes.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Result;
+use super::{Result, seen};
 
 pub(crate) const LOOPBACK: &str = "127.0.0.1:0";
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
@@ -73,34 +72,21 @@ impl Process {
 
     /// Time on a CPU, user and system, of all its threads so far.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let mut nanos = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanos += stat.split(' ').next().unwrap_or_default().parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanos))
+        seen::cpu(self.child.id())
     }
 
     /// Resident memory in bytes, once it has come to rest.
     pub(crate) async fn memory(&self) -> Result<u64> {
-        let mut before = self.rss()?;
+        let mut before = seen::memory(self.child.id())?;
         for _ in 0..STILL_TRIES {
             sleep(STILL).await;
-            let now = self.rss()?;
+            let now = seen::memory(self.child.id())?;
             if now.abs_diff(before) < STILL_BYTES {
                 return Ok(now);
             }
             before = now;
         }
         Err("the server's memory does not come to rest".into())
-    }
-
-    fn rss(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        let kilobytes: u64 = kilobytes.ok_or("/proc does not tell VmRSS")?.parse()?;
-        Ok(kilobytes << 10)
     }
 }
 

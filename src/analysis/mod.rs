@@ -67,6 +67,11 @@ impl Background {
         let version = context.version;
         Self { version, part }
     }
+
+    /// How much of memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.version.len() + self.part.bytes()
+    }
 }
 
 /// Analyses frames; cheap to clone.

@@ -15,6 +15,20 @@ pub struct Outcome {
     pub bill: Bill,
 }
 
+impl Outcome {
+    /// How much of memory its texts take.
+    pub fn bytes(&self) -> usize {
+        let decision = match &self.decision {
+            Decision::Extract(task) => {
+                let tags: usize = task.tags.iter().map(String::len).sum();
+                task.title.len() + task.description.len() + task.source_app.len() + tags
+            }
+            Decision::Reject { reason } | Decision::NoTask { reason } => reason.len(),
+        };
+        decision + self.context_summary.len() + self.current_activity.len()
+    }
+}
+
 /// The three possible decisions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {

@@ -61,6 +61,11 @@ impl TextPart {
         part.shrink_to_fit();
         Self(part.into())
     }
+
+    /// How much of memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// A conversation about one frame.

@@ -90,6 +90,18 @@ impl Answers {
         self.kept.iter().filter(move |kept| kept.number > confirmed)
     }
 
+    /// How much of memory they take.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |kept: &Arc<FrameAnswer>| {
+            let texts = match &kept.result {
+                Ok(outcome) => outcome.bytes(),
+                Err(fault) => fault.message.len(),
+            };
+            size_of::<FrameAnswer>() + kept.frame.as_str().len() + texts
+        };
+        self.kept.iter().map(of).sum()
+    }
+
     /// The frames that need not be sent again, newest last.
     pub(super) fn frames(&self) -> Vec<FrameId> {
         let told = |kept: &&Arc<FrameAnswer>| kept.number > self.confirmed || kept.result.is_ok();

@@ -95,9 +95,9 @@ pub struct AwayLimits {
     pub sessions: usize,
     /// Of one user.
     pub sessions_per_user: usize,
-    /// Of all users' frames.
+    /// Of all users: frames under way, answers, and what the model is told of tasks.
     pub bytes: usize,
-    /// Of one user's frames.
+    /// The same of one user.
     pub bytes_per_user: usize,
 }
 

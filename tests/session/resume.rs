@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use proactive::domain::{FrameFaultCode, FrameId, ResumeSecret};
-use proactive::session::{Ready, Resume, Resumed, ServerMessage, StreamEnd, Version};
+use proactive::session::{
+    ClientMessage, Hello, Ready, Resume, Resumed, ServerMessage, StreamEnd, Version,
+};
+use serde_json::json;
 use tokio::time::Instant;
 
-use super::support::{Core, Desk, House, hit, nothing, reject, shows, similar, turn};
+use super::support::{
+    Core, Desk, House, call, context, hit, nothing, reject, shows, similar, turn,
+};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// The session's default.
@@ -419,5 +424,44 @@ async fn one_user_keeps_eight_sessions_without_a_stream_and_the_oldest_goes_firs
     assert_eq!(again.session, left[1].session);
     house.stop.hard.cancel();
     assert_eq!(back.stream_end().await, StreamEnd::Drained);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_a_stream_keeps_its_tasks_and_answers_within_the_users_bytes() {
+    // A decision of 2,000 bytes, and one task of up to 300.
+    let mut core = Core::new().model(|_| async {
+        let args = json!({ "context_summary": "x".repeat(2_000) });
+        turn([call("no_task_found", &args)])
+    });
+    core.options.away.bytes_per_user = 3_000;
+    let house = core.house();
+    for (frames, tasks, stays) in [(1, 1, true), (2, 1, false), (0, 1, true), (0, 20, false)] {
+        let mut desk = house.connect("ann");
+        let mut context = context("v1", &"x".repeat(300));
+        context.active.items = vec![context.active.items[0].clone(); tasks];
+        desk.say(ClientMessage::Hello(Hello {
+            version: Version::V1_1,
+            context: Some(context),
+            resume: Some(Box::default()),
+            ..Hello::default()
+        }))
+        .await;
+        let ready = desk.ready().await;
+        for number in 0..frames {
+            let id = format!("frame {number}");
+            desk.frame(&id).await;
+            desk.outcome(&id).await;
+        }
+        desk.break_off().await;
+        let kept = usize::from(stays);
+        assert_eq!(house.lobby.known(), (kept, kept), "{frames} {tasks}");
+        if stays {
+            let mut desk = house.connect("ann");
+            let again = desk.come_back(&ready, 0).await;
+            assert_eq!(again.session, ready.session);
+        }
+    }
+    house.stop.hard.cancel();
     house.empty().await;
 }

@@ -73,7 +73,8 @@ impl Session {
             return Some(SessionEnd::Lost);
         };
         self.pending.pause();
-        registered.leaves(self.frames.bytes());
+        let tasks = self.background.as_ref().map_or(0, |known| known.bytes());
+        registered.leaves(self.frames.bytes() + self.answers.bytes() + tasks);
         self.away_until = Some(Instant::now() + self.options.resume_grace);
         self.end_stream(end);
         None
