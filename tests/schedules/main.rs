@@ -5,6 +5,8 @@
 //! `SCHEDULES=100000` plays that many; `SEED=17` replays one and shows it:
 //! `SEED=17 cargo test --test schedules -- --nocapture`.
 
+#[path = "../support/caller.rs"]
+mod caller;
 mod ledger;
 #[path = "../support/faulty.rs"]
 mod model;
