@@ -47,7 +47,9 @@ impl Link {
 
     /// What is wrong with how the server ended it.
     pub(crate) fn wrong_end(&self, end: StreamEnd, version: Version, floods: bool) -> Option<&str> {
-        let told = self.go_away || version < Version::V1_1;
+        // Of what does not fit any more when a stream ends, a GoAway may be the last.
+        let crowded = floods || self.cable.stalls;
+        let told = self.go_away || version < Version::V1_1 || crowded;
         match end {
             StreamEnd::Closed if self.cable.to_server.is_some() => Some("closed by nobody"),
             StreamEnd::Closed => None,
