@@ -1,9 +1,9 @@
 # A bare `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help fmt lint test schedules simulate faults fuzz bench load demo run image-test
+.PHONY: help fmt lint test schedules simulate simulate-broken faults fuzz bench load demo run image-test
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 fmt: ## Format the code
 	cargo fmt
@@ -21,6 +21,9 @@ schedules: ## The session under 100,000 random schedules (SCHEDULES=n, SEED=x to
 
 simulate: ## Clients, networks and servers that break (SEEDS=n, SEED=x to replay one)
 	SEEDS=$${SEEDS:-20000} cargo test --locked --release --test simulation -- --nocapture
+
+simulate-broken: ## Break the product on purpose, in a copy: the simulation has to find each break (half an hour)
+	@tests/simulation/broken/run
 
 faults: ## Real programs behind nginx, and what breaks around them (FAULTS="kill-9 loss" DESKS=50 FRAMES=8)
 	FAULTS="$${FAULTS:-none kill-9 sigterm reload cut silence latency loss hang flood}" DESKS=$${DESKS:-50} FRAMES=$${FRAMES:-8} \

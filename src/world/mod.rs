@@ -27,8 +27,14 @@ impl World {
 
     /// A clock that stands still and chance that repeats for the same seed.
     pub fn fixed(now: Timestamp, seed: u64) -> Self {
+        Self::with_clock(move || now, seed)
+    }
+
+    /// A clock of the caller's, which may jump, and chance that repeats for the same
+    /// seed.
+    pub fn with_clock(now: impl Fn() -> Timestamp + Send + Sync + 'static, seed: u64) -> Self {
         let dice = Mutex::new(StdRng::seed_from_u64(seed));
-        Self(Arc::new(Fixed { now, dice }))
+        Self(Arc::new(Repeatable { now, dice }))
     }
 
     /// The time of day, for stamps and token checks.
@@ -72,14 +78,14 @@ impl Source for Real {
     }
 }
 
-struct Fixed {
-    now: Timestamp,
+struct Repeatable<C> {
+    now: C,
     dice: Mutex<StdRng>,
 }
 
-impl Source for Fixed {
+impl<C: Fn() -> Timestamp + Send + Sync> Source for Repeatable<C> {
     fn now(&self) -> Timestamp {
-        self.now
+        (self.now)()
     }
 
     fn bits(&self) -> u128 {

@@ -5,17 +5,15 @@
 //! `SCHEDULES=100000` plays that many; `SEED=17` replays one and shows it:
 //! `SEED=17 cargo test --test schedules -- --nocapture`.
 
+#[path = "../support/caller.rs"]
+mod caller;
 mod ledger;
 #[path = "../support/faulty.rs"]
 mod model;
 mod plan;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod stage;
-
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use stage::House;
 
@@ -23,65 +21,33 @@ const DEFAULT: u64 = 2_000;
 
 #[test]
 fn every_accepted_frame_gets_exactly_one_answer_and_nothing_is_left_behind() {
-    crash_quietly();
-    if let Some(seed) = number("SEED") {
+    seeds::crash_quietly(model::ON_PURPOSE);
+    if let Some(seed) = seeds::number("SEED") {
         let (result, trace) = show(seed);
         println!("{trace}");
         return assert_eq!(result, Ok(()));
     }
-    let count = number("SCHEDULES").unwrap_or(DEFAULT);
-    let next = AtomicU64::new(0);
-    let failed = Mutex::new(None);
-    let pages: Vec<String> = thread::scope(|scope| {
-        let work = || {
-            let house = House::new();
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= count {
-                    return house.metrics();
-                }
-                if play(&house, seed, None).is_err() {
-                    next.store(count, Ordering::Relaxed);
-                    let mut failed = failed.lock().expect("nobody panics here");
-                    failed.get_or_insert(seed);
-                }
-            }
-        };
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| worker.join());
-        joined
-            .map(|page| page.expect("a worker catches its panics"))
-            .collect()
-    });
-    if let Some(seed) = *failed.lock().expect("nobody panics here") {
+    let count = seeds::number("SCHEDULES").unwrap_or(DEFAULT);
+    let played = seeds::play_all(count, House::new, |house, seed| house.play(seed, None));
+    let houses = played.unwrap_or_else(|(seed, _)| {
         let (result, trace) = show(seed);
+        let wrong = result.err();
+        let wrong = wrong.unwrap_or_else(|| "only fails beside others".to_owned());
         panic!(
-            "{trace}schedule {seed}: {}\nreplay: SEED={seed} cargo test --test schedules -- --nocapture",
-            result
-                .err()
-                .unwrap_or_else(|| "only fails beside others".to_owned()),
+            "{trace}schedule {seed}: {wrong}\n\
+             replay: SEED={seed} cargo test --test schedules -- --nocapture"
         );
-    }
+    });
     println!("{count} schedules, seeds 0 to {}", count.saturating_sub(1));
     if count >= DEFAULT {
+        let pages: Vec<_> = houses.iter().map(House::metrics).collect();
         everything_occurred(&pages);
-    }
-}
-
-fn play(house: &House, seed: u64, trace: Option<&mut String>) -> Result<(), String> {
-    let played = catch_unwind(AssertUnwindSafe(|| house.play(seed, trace)));
-    // The session survives the crash of a frame; the schedule does not.
-    match (CRASHED.take(), played) {
-        (Some(what), _) => Err(format!("a crash: {what}")),
-        (None, Ok(result)) => result,
-        (None, Err(_)) => Err("a crash on purpose came through".to_owned()),
     }
 }
 
 fn show(seed: u64) -> (Result<(), String>, String) {
     let mut trace = String::new();
-    let result = play(&House::new(), seed, Some(&mut trace));
+    let result = seeds::caught(|| House::new().play(seed, Some(&mut trace)));
     (result, trace)
 }
 
@@ -113,29 +79,4 @@ fn everything_occurred(pages: &[String]) {
             "{what} never occurred"
         );
     }
-}
-
-thread_local! {
-    /// The last crash of this thread that was not on purpose.
-    static CRASHED: Cell<Option<String>> = const { Cell::new(None) };
-}
-
-/// Crashes on purpose are not printed; all others are, and are noted.
-fn crash_quietly() {
-    let loud = take_hook();
-    set_hook(Box::new(move |panic| {
-        if panic.payload_as_str() != Some(model::ON_PURPOSE) {
-            CRASHED.set(Some(panic.to_string()));
-            loud(panic);
-        }
-    }));
-}
-
-#[expect(clippy::disallowed_methods, reason = "how a test is told its size")]
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is not a number")),
-    )
 }

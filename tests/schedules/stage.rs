@@ -9,12 +9,11 @@ use std::task::{Context as Polled, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
-use proactive::domain::{Context, Frame, FrameId, Hit, Principal, ScreenText, Uid};
+use proactive::domain::{Context, Frame, FrameId, Hit, ScreenText};
 use proactive::gemini::Scripted;
 use proactive::session::{
-    Caller, ClientMessage, Connection, Hello, Input, Limits, Lobby, Quota, Refusal, RefusalCode,
+    ClientMessage, Connection, Hello, Input, Limits, Lobby, Quota, Refusal, RefusalCode,
     ServerMessage, Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
@@ -27,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
+use super::caller::{caller, now};
 use super::ledger::Ledger;
 use super::model;
 use super::plan::{Deed, Found, Plan, answers};
@@ -38,25 +38,18 @@ const PATIENCE: Duration = Duration::from_secs(130);
 /// What all schedules of a thread share.
 pub(crate) struct House {
     tools: Tools,
-    principal: Principal,
 }
 
 impl House {
     pub(crate) fn new() -> Self {
         let metrics = Metrics::new();
-        let now: Timestamp = "2026-11-21T10:00:00Z".parse().expect("a valid time");
-        let world = World::fixed(now, 0);
+        let world = World::fixed(now(), 0);
         let analyst = Analyst::new(
             analysis::Options::default(),
             Arc::new(Scripted::new(model::answer)),
             world.clone(),
             metrics.clone(),
         );
-        let principal = Principal {
-            uid: Uid::new("somebody"),
-            expires_at: now + SignedDuration::from_hours(1),
-            plan: None,
-        };
         let quota = Quota::new(Limits::default(), world.clone(), metrics.clone());
         Self {
             tools: Tools {
@@ -65,7 +58,6 @@ impl House {
                 metrics,
                 quota,
             },
-            principal,
         }
     }
 
@@ -112,18 +104,8 @@ impl House {
             tools.world.clone(),
             tools.metrics.clone(),
         );
-        let caller = Caller {
-            principal: self.principal.clone(),
-            seat: tools
-                .quota
-                .open(&self.principal.uid)
-                .expect("there is room"),
-            device: String::new(),
-            platform: String::new(),
-            app_version: String::new(),
-            trace: None,
-        };
         let lobby = Lobby::new(plan.options, tools, stop.clone(), TaskTracker::new());
+        let caller = caller("somebody", &lobby);
         let session = Session::new(&caller, &lobby);
         let pending = session.pending();
         let start = Instant::now();

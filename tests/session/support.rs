@@ -1,20 +1,20 @@
 //! A session with a scripted model, and the desktop that talks to it.
 
+#[path = "../support/caller.rs"]
+mod caller;
 mod desk;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::Stream;
-use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{
-    ActiveTask, Context, Frame, FrameId, Hit, MatchType, Principal, ScreenText, TaskStatus, Uid,
+    ActiveTask, Context, Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus,
 };
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    self, Caller, Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools,
-    Version,
+    self, Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
 };
 use proactive::telemetry::Metrics;
 use proactive::tools::Pending;
@@ -26,6 +26,8 @@ use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use caller::caller;
+use caller::now;
 pub(crate) use desk::Desk;
 
 /// Longer than anything a session may take, so that a lost event fails a test
@@ -234,28 +236,6 @@ impl House {
             let line = format!("\nproactive_{gauge} 0\n");
             assert!(page.contains(&line), "{gauge}");
         }
-    }
-}
-
-/// The day of all tests.
-fn now() -> Timestamp {
-    "2026-11-21T10:00:00Z".parse().expect("a valid time")
-}
-
-/// A user's desktop, with a token for the next hour.
-pub(crate) fn caller(uid: &str, lobby: &Lobby) -> Caller {
-    let uid = Uid::new(uid);
-    Caller {
-        seat: lobby.quota().open(&uid).expect("there is room"),
-        principal: Principal {
-            uid,
-            expires_at: now() + SignedDuration::from_hours(1),
-            plan: None,
-        },
-        device: "desk".into(),
-        platform: String::new(),
-        app_version: String::new(),
-        trace: None,
     }
 }
 

@@ -1,29 +1,28 @@
 //! A desktop that obeys the contract, on a network that breaks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod opening;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use proactive::domain::{Frame, FrameFaultCode, FrameId, Hit, MatchType, ScreenText, TaskStatus};
-use proactive::session::{
-    ClientMessage, FrameAnswer, Hello, Ready, Resume, ServerMessage, Version,
-};
+use futures::future::OptionFuture;
+use proactive::domain::{Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus};
+use proactive::session::{ClientMessage, Input, Refusal, RefusalCode, ServerMessage, Version};
 use proactive::tools::SearchRequest;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::network::Cable;
-use super::stage::Stage;
+use super::ledger::{Book, Ledger};
+use super::link::{Link, say};
+use super::network::Heard;
+use super::server::Token;
+use super::stage::{Stage, never};
 
 /// How often a client promises to be heard.
 const BEAT: Duration = Duration::from_secs(5);
 /// The server's heartbeats come every 20 s.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A frame's 60 s, the time of a search that stood still, and the cable's.
-const LONGEST_WAIT: Duration = Duration::from_secs(95);
-/// How often a frame is sent again because its fault may pass.
-const MOST_RETRIES: u32 = 4;
 
 /// What a client is.
 #[derive(Clone, Debug)]
@@ -34,356 +33,366 @@ pub(crate) struct Habits {
     pub(crate) resumes: bool,
     pub(crate) version: Version,
     pub(crate) frames: usize,
+    /// It sends them all at once.
+    pub(crate) floods: bool,
+    pub(crate) acks: Acks,
+    /// Now and then it closes its side with frames under way.
+    pub(crate) closes: bool,
+}
+
+/// When answers are confirmed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Acks {
+    AtOnce,
+    /// With the next heartbeat.
+    Late,
+    Never,
 }
 
 pub(crate) struct Client {
     habits: Habits,
     dice: SmallRng,
-    /// Still to be shown.
-    to_send: VecDeque<FrameId>,
-    /// Sent or to be sent again, and not yet over.
-    open: BTreeMap<FrameId, Open>,
-    over: BTreeSet<FrameId>,
-    /// Sent twice at once. If the first fails in a way that may pass, the second
-    /// counts as one sent again.
-    doubled: BTreeSet<FrameId>,
-    session: Resume,
-    /// Results that are not ready yet.
-    results: BTreeMap<Instant, Vec<ClientMessage>>,
-}
-
-#[derive(Default)]
-struct Open {
-    /// On the present stream, or known to the session.
-    sent: bool,
-    /// To be sent again then.
-    again: Option<Instant>,
-    retries: u32,
-    cancelled: bool,
-    /// For how long the server has had it and could have said so.
-    waited: Duration,
-}
-
-/// Why a stream is left.
-enum Left {
-    Finished,
-    Broken,
-    /// The next one takes the session along.
-    Moving(Cable),
+    ledger: Ledger,
+    token: Option<Token>,
+    /// The stream that frames are sent on.
+    link: Option<Link>,
+    /// The one before it, which still brings answers.
+    old: Option<Link>,
+    /// The session whose stream broke.
+    broken: Option<Book>,
+    sessions: u64,
+    /// Results that are not ready yet, and the streams they are for.
+    results: BTreeMap<Instant, Vec<(u64, ClientMessage)>>,
+    beat: Instant,
+    next_frame: Instant,
+    /// When the next stream is to be opened.
+    moves: Option<Instant>,
 }
 
 impl Client {
     pub(crate) fn new(habits: Habits, seed: u64) -> Self {
-        let to_send = (0..habits.frames).map(|n| FrameId::new(format!("{}-{n}", habits.name)));
         Self {
-            to_send: to_send.collect(),
+            ledger: Ledger::new(habits.name.clone(), habits.frames, habits.floods),
             habits,
             dice: SmallRng::seed_from_u64(seed),
-            open: BTreeMap::new(),
-            over: BTreeSet::new(),
-            doubled: BTreeSet::new(),
-            session: Resume::default(),
+            token: None,
+            link: None,
+            old: None,
+            broken: None,
+            sessions: 0,
             results: BTreeMap::new(),
+            beat: Instant::now() + BEAT,
+            next_frame: Instant::now(),
+            moves: None,
         }
     }
 
     /// Lives until every frame is over.
     pub(crate) async fn live(mut self, stage: &Stage) {
-        let mut old: Option<Cable> = None;
-        while !self.is_finished() {
-            if old.is_none() {
+        while !self.ledger.is_finished() {
+            if self.link.is_none() {
                 let pause = match self.dice.random_bool(0.9) {
                     true => self.millis(4_000),
                     // Now and then longer than a session waits.
                     false => self.millis(45_000),
                 };
-                sleep(pause).await;
+                self.pause(Instant::now() + pause, stage).await;
+                self.open(stage).await;
+            } else {
+                self.step(stage).await;
             }
-            let mut cable = stage.connect(&self.habits.uid, &mut self.dice);
-            if !self.greet(&mut cable, stage).await {
-                old = None;
-                continue;
+        }
+        self.leave(stage);
+        // What is still said is for nobody.
+        while let Some(link) = &mut self.link {
+            link.cable.to_server = None;
+            match timeout(PATIENCE, link.cable.from_server.recv()).await {
+                Ok(heard) => self.hear(heard, false, stage).await,
+                Err(_) => break,
             }
-            drop(old.take());
-            old = match self.serve(cable, stage).await {
-                Left::Finished => return,
-                Left::Broken => None,
-                Left::Moving(cable) => Some(cable),
-            };
+        }
+        let books = self.link.iter().map(|link| &link.book);
+        for book in books.chain(&self.broken) {
+            self.ledger.audit(book, stage);
         }
     }
 
-    fn is_finished(&self) -> bool {
-        self.to_send.is_empty() && self.open.is_empty()
-    }
-
-    async fn greet(&mut self, cable: &mut Cable, stage: &Stage) -> bool {
-        self.results.clear();
-        for open in self.open.values_mut() {
-            open.sent = false;
-        }
-        let hello = Hello {
-            version: self.habits.version,
-            context_version: "v1".to_owned(),
-            context: Some(Box::default()),
-            resume: self.habits.resumes.then(|| Box::new(self.session.clone())),
-            heartbeat_interval: (self.habits.version >= Version::V1_1).then_some(BEAT),
-            ..Hello::default()
-        };
-        if !say(cable, ClientMessage::Hello(hello)).await {
-            return false;
-        }
-        match timeout(Duration::from_secs(10), cable.from_server.recv()).await {
-            Ok(Some(message)) => match *message {
-                ServerMessage::Ready(ready) => {
-                    self.ready(*ready, stage);
-                    true
-                }
-                other => {
-                    stage.blame(&format!(
-                        "{} heard before ready: {other:?}",
-                        self.habits.name
-                    ));
-                    false
-                }
-            },
-            _ => false,
-        }
-    }
-
-    fn ready(&mut self, ready: Ready, stage: &Stage) {
-        stage.note(&self.habits.name, || format!("{:?}", ready.resume));
-        let same = ready.session == self.session.session;
-        let resumed = ready.resume.as_ref().and_then(|it| it.resumed.as_ref());
-        if same != resumed.is_some() {
-            stage.blame("the session is the same if and only if it was resumed");
-        }
-        if let Some(resumed) = resumed {
-            let known = resumed.in_flight.iter().chain(&resumed.answered);
-            for id in known {
-                self.is_mine(id, stage);
-                // One that is to be sent again has been answered, and that is known.
-                if let Some(open) = self.open.get_mut(id).filter(|open| open.again.is_none()) {
-                    open.sent = true;
-                }
-            }
-        } else {
-            self.session.received = 0;
-        }
-        self.session.session = ready.session.clone();
-        if let Some(resume) = ready.resume {
-            self.session.secret = resume.secret.clone();
-        }
-    }
-
-    async fn serve(&mut self, mut cable: Cable, stage: &Stage) -> Left {
-        let mut heard = Instant::now();
-        let mut beat = Instant::now() + BEAT;
-        let mut next_frame = Instant::now() + self.millis(2_000);
-        let mut leaving = false;
-        loop {
-            if self.is_finished() {
-                cable.to_server = None;
-                // What is still said is for nobody.
-                let rest = async {
-                    while let Some(message) = cable.from_server.recv().await {
-                        self.hear(*message, stage);
-                    }
-                };
-                let _ = timeout(PATIENCE, rest).await;
-                return Left::Finished;
-            }
-            if !self.send_due(&mut cable, stage, leaving).await {
-                return Left::Broken;
-            }
-            let due = self.next_due(leaving).min(beat).min(next_frame);
+    /// Waits without a stream; the old one, if there is one, goes on.
+    async fn pause(&mut self, until: Instant, stage: &Stage) {
+        while Instant::now() < until {
+            let old = self.old.as_mut().map(|old| old.cable.from_server.recv());
             tokio::select! {
-                message = cable.from_server.recv() => {
-                    let Some(message) = message else { return Left::Broken };
-                    self.wait(heard.elapsed(), stage);
-                    heard = Instant::now();
-                    if let ServerMessage::GoAway(go_away) = &*message {
-                        stage.note(&self.habits.name, || format!("{go_away:?}"));
-                        if go_away.resumable {
-                            sleep(go_away.reconnect_delay).await;
-                            return Left::Moving(cable);
-                        }
-                        leaving = true;
-                    }
-                    for reply in self.hear(*message, stage) {
-                        if !say(&cable, reply).await {
-                            return Left::Broken;
-                        }
-                    }
-                }
-                () = sleep_until(due) => {}
+                biased;
+                Some(heard) = OptionFuture::from(old) => self.hear(heard, true, stage).await,
+                () = sleep_until(until.min(self.beat)) => {}
             }
-            if heard.elapsed() > PATIENCE {
-                return Left::Broken;
-            }
-            let now = Instant::now();
-            if beat <= now {
-                beat = now + BEAT;
-                if !say(&cable, ClientMessage::Heartbeat).await {
-                    return Left::Broken;
-                }
-            }
-            if next_frame <= now {
-                next_frame = now + self.millis(12_000) + Duration::from_millis(1);
-                if let Some(id) = self.to_send.pop_front() {
-                    self.open.insert(id, Open::default());
-                }
-                if self.dice.random_bool(0.05) && !self.cancel(&cable, stage).await {
-                    return Left::Broken;
-                }
+            self.beat_old(stage).await;
+        }
+    }
+
+    /// A heartbeat on the old stream, if it is time for one.
+    async fn beat_old(&mut self, stage: &Stage) {
+        if self.beat <= Instant::now() {
+            self.beat = Instant::now() + BEAT;
+            if let Some(old) = &self.old
+                && (old.heard.elapsed() > PATIENCE || !old.say(ClientMessage::Heartbeat).await)
+            {
+                self.leave(stage);
             }
         }
     }
 
-    /// So much time has passed on a stream that was whole.
-    fn wait(&mut self, time: Duration, stage: &Stage) {
-        for (id, open) in self.open.iter_mut().filter(|(_, open)| open.sent) {
-            open.waited += time;
-            if open.waited > LONGEST_WAIT {
-                stage.blame(&format!("{id} has waited for {:?}", open.waited));
-            }
+    /// Nothing more is expected of the old stream.
+    fn leave(&mut self, stage: &Stage) {
+        if let Some(old) = self.old.take() {
+            self.ledger.gives_up(&old.book, stage);
         }
     }
 
-    /// When something is to be sent again, or a result is ready.
-    fn next_due(&self, leaving: bool) -> Instant {
-        let again = self.open.values().filter_map(|open| open.again);
-        // A server that goes away takes no more.
-        let again = again.filter(|_| !leaving);
-        let results = self.results.keys().copied();
-        let most = Instant::now() + PATIENCE;
-        again.chain(results).fold(most, Instant::min)
+    /// The present stream is over; its session, if it may be, is not.
+    fn lose(&mut self, stage: &Stage) {
+        stage.note(&self.habits.name, || "has no stream".to_owned());
+        self.moves = None;
+        if let Some(link) = self.link.take() {
+            self.broken = Some(link.book);
+        }
     }
 
-    async fn send_due(&mut self, cable: &mut Cable, stage: &Stage, leaving: bool) -> bool {
-        let now = Instant::now();
-        while let Some(entry) = self
-            .results
-            .first_entry()
-            .filter(|entry| *entry.key() <= now)
+    /// Does what is due, or hears what comes first.
+    async fn step(&mut self, stage: &Stage) {
+        if !self.send_due(stage).await {
+            return self.lose(stage);
+        }
+        let due = [
+            Some(self.beat),
+            Some(self.next_frame),
+            self.moves,
+            self.ledger.next_due(),
+            self.results.keys().next().copied(),
+        ];
+        // What a leaving stream does not take waits for the next one.
+        let due = due
+            .into_iter()
+            .flatten()
+            .filter(|due| *due > Instant::now());
+        let due = due.min().unwrap_or_else(never);
+        let Some(link) = &mut self.link else { return };
+        let old = self.old.as_mut().map(|old| old.cable.from_server.recv());
+        tokio::select! {
+            biased;
+            Some(heard) = OptionFuture::from(old) => self.hear(heard, true, stage).await,
+            heard = link.cable.from_server.recv() => self.hear(heard, false, stage).await,
+            () = sleep_until(due) => {}
+        }
+        if self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.heard.elapsed() > PATIENCE)
         {
-            for result in entry.remove() {
-                if !say(cable, result).await {
-                    return false;
-                }
-            }
+            self.lose(stage);
         }
-        if leaving {
-            return true;
+        if self.moves.is_some_and(|at| at <= Instant::now()) {
+            self.open(stage).await;
         }
-        let is_due = |open: &Open| !open.sent && open.again.is_none_or(|again| again <= now);
-        let due = self.open.iter().filter(|(_, open)| is_due(open));
-        let due: Vec<_> = due.map(|(id, _)| id.clone()).collect();
-        for id in due {
-            stage.note(&self.habits.name, || format!("sends {id}"));
-            if !say(cable, ClientMessage::Frame(Box::new(frame(&id)))).await {
+    }
+
+    async fn send_due(&mut self, stage: &Stage) -> bool {
+        let now = Instant::now();
+        if self.beat <= now {
+            self.beat_old(stage).await;
+            let Some(link) = &mut self.link else {
+                return false;
+            };
+            if !link.say(ClientMessage::Heartbeat).await {
                 return false;
             }
-            if self.dice.random_bool(0.05) {
-                self.doubled.insert(id.clone());
-                if !say(cable, ClientMessage::Frame(Box::new(frame(&id)))).await {
+            if matches!(self.habits.acks, Acks::Late) {
+                let ack = ClientMessage::Ack(link.book.confirms().received);
+                if !link.say(ack).await {
                     return false;
                 }
             }
-            if let Some(open) = self.open.get_mut(&id) {
-                open.sent = true;
-                open.again = None;
-                open.waited = Duration::ZERO;
+        }
+        while let Some(entry) = self.results.first_entry().filter(|it| *it.key() <= now) {
+            for (session, result) in entry.remove() {
+                let links = [&self.link, &self.old].into_iter().flatten();
+                let mut links = links.filter(|link| link.book.number == session);
+                if let Some(link) = links.next()
+                    && !link.say(result).await
+                    && self
+                        .link
+                        .as_ref()
+                        .is_some_and(|it| it.book.number == session)
+                {
+                    return false;
+                }
+            }
+        }
+        if self.next_frame <= now {
+            self.next_frame = now + self.millis(12_000) + Duration::from_millis(1);
+            self.ledger.shows(1);
+            if !self.have_a_whim(stage).await {
+                return false;
+            }
+        }
+        for id in self.ledger.due(now) {
+            let Some(link) = self.link.as_mut().filter(|link| !link.leaving) else {
+                break;
+            };
+            let copy = self.ledger.sends(&id, &link.book);
+            stage.note(&self.habits.name, || format!("sends {id}, copy {copy}"));
+            let mut sent = link.say(frame(&id, copy, &link.book)).await;
+            if self.dice.random_bool(0.05) && !self.habits.floods {
+                let copy = self.ledger.sends_extra(&id, &mut link.book);
+                stage.note(&self.habits.name, || {
+                    format!("sends {id} twice, copy {copy}")
+                });
+                sent = sent && link.say(frame(&id, copy, &link.book)).await;
+            }
+            if !sent {
+                return false;
             }
         }
         true
     }
 
-    async fn cancel(&mut self, cable: &Cable, stage: &Stage) -> bool {
-        let sent = self.open.iter_mut().find(|(_, open)| open.sent);
-        let Some((id, open)) = sent else { return true };
-        open.cancelled = true;
-        stage.note(&self.habits.name, || format!("cancels {id}"));
-        say(cable, ClientMessage::CancelFrame(id.clone())).await
+    /// Something that a client does now and then.
+    async fn have_a_whim(&mut self, stage: &Stage) -> bool {
+        let Some(link) = self.link.as_mut().filter(|link| !link.leaving) else {
+            return true;
+        };
+        let name = &self.habits.name;
+        match self.dice.random_range(0..100) {
+            0..5 => {
+                let Some((id, open)) = self.ledger.under_way(&link.book) else {
+                    return true;
+                };
+                open.cancelled = true;
+                stage.note(name, || format!("cancels {id}"));
+                let id = id.clone();
+                link.say(ClientMessage::CancelFrame(id)).await
+            }
+            // The store was locked, perhaps: what is decided is asked for again.
+            5..20 => {
+                let Some(id) = self.ledger.decided_by(&link.book) else {
+                    return true;
+                };
+                let copy = self.ledger.sends_extra(&id, &mut link.book);
+                stage.note(name, || {
+                    format!("sends {id}, which is decided, copy {copy}")
+                });
+                link.say(frame(&id, copy, &link.book)).await
+            }
+            20..25 => {
+                link.book.spoils();
+                stage.note(name, || "says what cannot be used".to_owned());
+                let input = match self.dice.random_bool(0.5) {
+                    true => unusable(RefusalCode::InvalidEvent, None),
+                    false => unusable(RefusalCode::InvalidFrame, Some(format!("{name}-spoilt"))),
+                };
+                say(&link.cable, input).await
+            }
+            25..45 if self.habits.closes => {
+                stage.note(name, || "closes its side".to_owned());
+                link.cable.to_server = None;
+                link.leaving = true;
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// Takes in what the present stream brings, or the old one.
+    async fn hear(&mut self, heard: Option<Heard>, old: bool, stage: &Stage) {
+        let link = if old { &mut self.old } else { &mut self.link };
+        let Some(mut link) = link.take() else { return };
+        let whole = match heard {
+            Some(Heard::Said(said, message)) => {
+                match self.listen(&mut link, said, *message, old, stage) {
+                    Some(reply) => link.say(reply).await,
+                    None => true,
+                }
+            }
+            Some(Heard::Ended(end)) => {
+                stage.note(&self.habits.name, || format!("hears the end: {end:?}"));
+                match end {
+                    Some(end) => {
+                        let (version, floods) = (self.habits.version, self.habits.floods);
+                        if let Some(wrong) = link.wrong_end(end, version, floods) {
+                            stage.blame(&format!("{}'s stream was {wrong}", self.habits.name));
+                        }
+                        if !link.cable.stalls {
+                            self.ledger.ended(&link.book, end, stage);
+                        }
+                    }
+                    None => stage.blame("a session crashed"),
+                }
+                false
+            }
+            None => false,
+        };
+        match old {
+            true => self.old = Some(link),
+            false => self.link = Some(link),
+        }
+        match (whole, old) {
+            (true, _) => {}
+            (false, true) => self.leave(stage),
+            (false, false) => self.lose(stage),
+        }
     }
 
     /// Takes a message in; what it makes the client say at once.
-    fn hear(&mut self, message: ServerMessage, stage: &Stage) -> Vec<ClientMessage> {
+    fn listen(
+        &mut self,
+        link: &mut Link,
+        said: Instant,
+        message: ServerMessage,
+        old: bool,
+        stage: &Stage,
+    ) -> Option<ClientMessage> {
+        if !link.cable.stalls && !self.habits.floods {
+            self.ledger.waits(link.heard, said, &link.book, stage);
+        }
+        link.heard = said;
         match message {
-            ServerMessage::Answer(answer) => self.answered(&answer, stage),
-            ServerMessage::Search(request) => self.search(&request, stage),
-            ServerMessage::CancelSearch { frame, .. } => {
-                self.is_mine(&frame, stage);
-                vec![]
-            }
-            ServerMessage::Refused(refusal) => {
-                stage.blame(&format!("refused: {refusal:?}"));
-                vec![]
-            }
-            ServerMessage::Ready(_) => {
-                stage.blame("ready, twice");
-                vec![]
-            }
-            ServerMessage::Heartbeat(_) | ServerMessage::GoAway(_) => vec![],
-        }
-    }
-
-    fn answered(&mut self, answer: &FrameAnswer, stage: &Stage) -> Vec<ClientMessage> {
-        let (id, number) = (&answer.frame, answer.number);
-        let told = answer.result.as_ref().map(|_| "decided");
-        let told = told.map_err(|fault| fault.code);
-        stage.note(&self.habits.name, || format!("{id} {number} {told:?}"));
-        self.is_mine(id, stage);
-        if (number > 0) != self.habits.resumes {
-            stage.blame("answers are numbered if and only if the session can be resumed");
-        }
-        let ack = vec![ClientMessage::Ack(number)];
-        if number > 0 {
-            if number <= self.session.received {
-                if self.doubled.contains(id) {
-                    return ack;
+            ServerMessage::Answer(answer) => {
+                let told = answer.result.as_ref().map(|_| "decided");
+                let told = told.map_err(|fault| fault.code);
+                let (id, number) = (&answer.frame, answer.number);
+                stage.note(&self.habits.name, || {
+                    format!("hears {id}: {told:?}, number {number}")
+                });
+                let soon = self.millis(6_000);
+                self.ledger.answered(&mut link.book, &answer, soon, stage);
+                if number > 0 && matches!(self.habits.acks, Acks::AtOnce) {
+                    return Some(ClientMessage::Ack(link.book.confirms().received));
                 }
-                stage.blame(&format!("{id} was answered again with number {number}"));
-                return ack;
             }
-            self.session.received = number;
-        }
-        let Some(open) = self.open.get_mut(id).filter(|open| open.sent) else {
-            if self.doubled.contains(id) {
-                return ack;
+            ServerMessage::Search(request) => {
+                self.ledger.asked(&mut link.book, &request, stage);
+                self.search(&request, link.book.number);
             }
-            stage.blame(&format!("{id} was answered, and was not under way"));
-            return ack;
-        };
-        match &answer.result {
-            Err(fault) if fault.retryable && open.retries < MOST_RETRIES && !open.cancelled => {
-                open.retries += 1;
-                open.sent = false;
-                let pause = self.dice.random_range(0..6_000);
-                open.again = Some(Instant::now() + Duration::from_millis(pause));
+            ServerMessage::CancelSearch { request, frame, .. } => {
+                let search = (&request, &frame);
+                self.ledger.called_off(&link.book, search, said, stage);
             }
-            Err(fault) if fault.code == FrameFaultCode::Cancelled && !open.cancelled => {
-                stage.blame(&format!("{id} was cancelled by nobody"));
-            }
-            _ => {
-                self.open.remove(id);
-                if !self.over.insert(id.clone()) {
-                    stage.blame(&format!("{id} ended twice"));
+            ServerMessage::Refused(refusal) => self.ledger.refused(&mut link.book, &refusal, stage),
+            ServerMessage::Ready(_) => stage.blame("ready, twice"),
+            ServerMessage::Heartbeat(_) => {}
+            ServerMessage::GoAway(go_away) => {
+                stage.note(&self.habits.name, || format!("hears {go_away:?}"));
+                link.go_away = true;
+                link.leaving |= !go_away.resumable;
+                if !old {
+                    self.moves = Some(Instant::now() + go_away.reconnect_delay);
                 }
             }
         }
-        match number {
-            0 => vec![],
-            _ => ack,
-        }
+        None
     }
 
-    fn search(&mut self, request: &SearchRequest, stage: &Stage) -> Vec<ClientMessage> {
-        self.is_mine(&request.frame, stage);
-        let under_way = self.open.get(&request.frame).is_some_and(|open| open.sent);
-        if !under_way && !self.doubled.contains(&request.frame) {
-            stage.blame(&format!("a search for {}, which is over", request.frame));
-        }
+    fn search(&mut self, request: &SearchRequest, session: u64) {
         let hit = Hit {
             task_id: 1,
             description: format!("for {}", marked(&request.frame)),
@@ -395,24 +404,20 @@ impl Client {
         let result = || ClientMessage::ToolResult(request.id.clone(), Ok(vec![hit.clone()]));
         let delay = match self.dice.random_range(0..10) {
             // Never.
-            0 => return vec![],
+            0 => return,
             1..4 => 11_000,
             _ => 2_000,
         };
         let ready = Instant::now() + self.millis(delay);
         let copies = match self.dice.random_bool(0.05) {
-            true => vec![result(), result()],
-            false => vec![result()],
+            true => vec![(session, result()), (session, result())],
+            false => vec![(session, result())],
         };
         self.results.entry(ready).or_default().extend(copies);
-        vec![]
     }
 
-    fn is_mine(&self, id: &FrameId, stage: &Stage) {
-        let name = id.as_str().rsplit_once('-').map(|(name, _)| name);
-        if name != Some(&self.habits.name) {
-            stage.blame(&format!("{} heard of {id}", self.habits.name));
-        }
+    fn speaks_1_1(&self) -> bool {
+        self.habits.version >= Version::V1_1
     }
 
     fn millis(&mut self, most: u64) -> Duration {
@@ -420,30 +425,31 @@ impl Client {
     }
 }
 
-/// `false` if the stream is broken.
-async fn say(cable: &Cable, message: ClientMessage) -> bool {
-    let Some(to_server) = &cable.to_server else {
-        return false;
-    };
-    let sent = timeout(Duration::from_secs(10), to_server.send(message)).await;
-    matches!(sent, Ok(Ok(())))
-}
-
 /// A frame's name, as nothing else is written.
-pub(crate) fn marked(id: &FrameId) -> String {
+fn marked(id: &FrameId) -> String {
     format!("<frame {id}>")
 }
 
-fn frame(id: &FrameId) -> Frame {
-    Frame {
+fn frame(id: &FrameId, copy: u64, book: &Book) -> ClientMessage {
+    ClientMessage::Frame(Box::new(Frame {
         id: id.clone(),
         named: true,
         image: None,
         app: "Mail".to_owned(),
-        window: String::new(),
+        window: format!("<session {}> {copy}", book.number),
         ocr: ScreenText(marked(id)),
-        captured_at: None::<Timestamp>,
+        captured_at: None,
         utc_offset: None,
         context: None,
-    }
+    }))
+}
+
+/// As the transport tells of what it cannot use.
+fn unusable(code: RefusalCode, frame: Option<String>) -> Input {
+    Input::Refused(Refusal {
+        code,
+        message: "It cannot be used.".to_owned(),
+        frame: frame.map(FrameId::new),
+        context: None,
+    })
 }

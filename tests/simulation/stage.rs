@@ -1,28 +1,30 @@
-//! One simulation: clients, their cables, and servers that come and go, in one
-//! process on a paused clock.
+//! One simulation: clients, intruders, and servers that come and go, in one process
+//! on a paused clock.
 
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use proactive::analysis::{self, Analyst};
-use proactive::domain::{Principal, Uid};
-use proactive::gemini::{Scripted, View};
-use proactive::session::{Caller, Limits, Lobby, Options, Quota, Stop, Tools, Version};
+use proactive::domain::{ResumeSecret, SessionId};
+use proactive::session::{Limits, Options, Version};
 use proactive::telemetry::Metrics;
 use proactive::world::World;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client::{Client, Habits};
+use super::client::{Acks, Client, Habits};
 use super::faulty;
-use super::network::{self, Cable};
+use super::intruder;
+use super::judge::{Judge, lock};
+use super::model::Case;
+use super::network::Cable;
+use super::server::{Closed, Server, Token, Town, WallClock};
 
 /// By then every frame is over, whatever happened: each is sent again five times
 /// at most, and waits 90 s at most.
@@ -30,31 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Where it plays; shared by all.
 pub(crate) struct Stage {
-    began: Instant,
+    pub(crate) town: Town,
     /// All there were; the last one listens.
     servers: Mutex<Vec<Server>>,
-    tools: Tools,
-    options: Options,
-    cables: TaskTracker,
-    wrong: Mutex<Option<String>>,
-    trace: Option<Mutex<String>>,
+    /// What the clients know of their sessions; an intruder may have found it.
+    known: Mutex<Vec<(String, SessionId, ResumeSecret)>>,
 }
 
-/// The server that listens now.
-#[derive(Clone)]
-struct Server {
-    lobby: Lobby,
-    stop: Stop,
-    /// Its machine is gone.
-    killed: CancellationToken,
-    sessions: TaskTracker,
-}
-
-/// Plays the seed.
+/// Plays the seed; the trace is written if there is a place for it. Returns the page
+/// of metrics.
 ///
 /// # Errors
 /// What was wrong.
-pub(crate) fn play(seed: u64, trace: Option<&mut String>) -> Result<Metrics, String> {
+pub(crate) fn play(seed: u64, trace: Option<&mut String>) -> Result<String, String> {
     faulty::reseed(seed);
     let runtime = Builder::new_current_thread()
         .enable_time()
@@ -62,15 +52,20 @@ pub(crate) fn play(seed: u64, trace: Option<&mut String>) -> Result<Metrics, Str
         .build()
         .map_err(|error| format!("no runtime: {error}"))?;
     let stage = runtime.block_on(async {
-        let stage = Arc::new(Stage::new(seed, trace.is_some()));
-        stage.clone().run(seed).await;
+        let mut dice = SmallRng::seed_from_u64(seed);
+        let stage = Arc::new(Stage::new(seed, &mut dice, trace.is_some()));
+        stage.clone().run(&mut dice).await;
         stage
     });
     drop(runtime);
-    if let (Some(trace), Some(written)) = (trace, &stage.trace) {
-        *trace = lock(written).clone();
+    let (wrong, written) = stage.town.judge.verdict();
+    if let Some(trace) = trace {
+        *trace = written;
     }
-    let page = stage.tools.metrics.render();
+    if let Some(wrong) = wrong {
+        return Err(wrong);
+    }
+    let page = stage.town.metrics.render();
     for gauge in [
         "sessions",
         "sessions_away",
@@ -78,65 +73,73 @@ pub(crate) fn play(seed: u64, trace: Option<&mut String>) -> Result<Metrics, Str
         "accounted_bytes",
     ] {
         if !page.contains(&format!("\nproactive_{gauge} 0\n")) {
-            stage.blame(&format!("{gauge} is not back to 0"));
+            return Err(format!("{gauge} is not back to 0"));
         }
     }
-    let wrong = lock(&stage.wrong).take();
-    wrong.map_or(Ok(stage.tools.metrics.clone()), Err)
+    Ok(page)
 }
 
 impl Stage {
-    fn new(seed: u64, traced: bool) -> Self {
-        let metrics = Metrics::new();
-        let world = World::fixed(now(), seed);
-        let model = Arc::new(Scripted::new(|view: View| {
-            own_frame_only(&view.text);
-            faulty::answer(view)
-        }));
-        let analysis = analysis::Options::default();
-        let tools = Tools {
-            analyst: Analyst::new(analysis, model, world.clone(), metrics.clone()),
-            quota: Quota::new(Limits::default(), world.clone(), metrics.clone()),
-            world,
-            metrics,
-        };
+    fn new(seed: u64, dice: &mut SmallRng, traced: bool) -> Self {
         let options = Options {
-            // So that streams also end of age.
+            // So that streams also end of age, and of their tokens.
             max_age: Duration::from_secs(90),
+            token_leeway: Duration::from_secs(10),
             go_away_notice: Duration::from_secs(20),
             drain_spread: Duration::from_secs(8),
             ..Options::default()
         };
-        Self {
-            began: Instant::now(),
-            servers: Mutex::new(vec![Server::new(&tools, options)]),
-            tools,
+        let mut one_of = |tight: usize, wide: usize| match dice.random_bool(0.2) {
+            true => tight,
+            false => wide,
+        };
+        let frames = one_of(10, 300) as u32;
+        let limits = Limits {
+            sessions_per_user: one_of(2, 20),
+            sessions: one_of(3, 10_000),
+            bytes_per_user: one_of(80 << 10, 32 << 20),
+            bytes: one_of(120 << 10, 1 << 30),
+            frames_per_minute: NonZeroU32::new(frames).expect("not 0"),
+        };
+        let clock = WallClock::new(now());
+        let told = clock.clone();
+        let town = Town {
+            judge: Arc::new(Judge::new(traced)),
+            watch: Arc::default(),
+            world: World::with_clock(move || told.now(), seed),
+            clock,
+            metrics: Metrics::new(),
             options,
+            limits,
             cables: TaskTracker::new(),
-            wrong: Mutex::new(None::<String>),
-            trace: traced.then(Mutex::default),
+        };
+        let first = Server::new(&town, 0);
+        Self {
+            servers: Mutex::new(vec![first]),
+            known: Mutex::default(),
+            town,
         }
     }
 
-    async fn run(self: Arc<Self>, seed: u64) {
-        let mut dice = SmallRng::seed_from_u64(seed);
+    async fn run(self: Arc<Self>, dice: &mut SmallRng) {
         let mut clients = JoinSet::new();
         for number in 0..dice.random_range(1..=3) {
-            let version = match dice.random_range(0..4) {
-                0 => Version::V1_0,
-                _ => Version::V1_1,
-            };
-            let habits = Habits {
-                name: format!("client{number}"),
-                // Two of them may be one user's.
-                uid: format!("user{}", dice.random_range(0..2)),
-                resumes: version == Version::V1_1 && dice.random_bool(0.8),
-                version,
-                frames: dice.random_range(1..=5),
-            };
+            let habits = habits(number, dice);
             self.note(&habits.name, || format!("{habits:?}"));
+            lock(&self.town.watch).belongs(&habits.name, &habits.uid);
             let (client, stage) = (Client::new(habits, dice.random()), self.clone());
             clients.spawn(async move { client.live(&stage).await });
+        }
+        let mut others = JoinSet::new();
+        if dice.random_bool(0.3) {
+            others.spawn(intruder::live(
+                self.clone(),
+                SmallRng::seed_from_u64(dice.random()),
+            ));
+        }
+        if dice.random_bool(0.3) {
+            let dice = SmallRng::seed_from_u64(dice.random());
+            others.spawn(self.clone().set_clocks(dice));
         }
         let all = async { while clients.join_next().await.is_some() {} };
         // A server that is replaced forgets what it forgot to say: half of the time
@@ -148,18 +151,24 @@ impl Stage {
             }
             loop {
                 sleep(Duration::from_millis(dice.random_range(5_000..200_000))).await;
-                self.replace_server(&mut dice).await;
+                self.replace_server(dice).await;
             }
         };
         tokio::select! {
+            biased;
             over = timeout(PATIENCE, all) => if over.is_err() {
                 self.blame("a client still waits for its answers");
             },
             () = deploys => {}
         }
         clients.shutdown().await;
-        // What is left waits for nobody: streams that nobody told of their end are
-        // found out, and sessions wait to be taken up.
+        others.shutdown().await;
+        self.all_is_left().await;
+    }
+
+    /// What is left waits for nobody: streams that nobody told of their end are
+    /// found out, and sessions wait to be taken up.
+    async fn all_is_left(&self) {
         let servers = lock(&self.servers).clone();
         for server in servers {
             server.sessions.close();
@@ -169,15 +178,19 @@ impl Stage {
             if server.lobby.known() != (0, 0) {
                 self.blame("the lobby is not empty");
             }
+            if server.seats.quota.bytes() != 0 {
+                self.blame("bytes are held by nobody");
+            }
         }
     }
 
     /// A crash, or a deploy.
     async fn replace_server(&self, dice: &mut SmallRng) {
-        let next = Server::new(&self.tools, self.options);
+        let number = lock(&self.servers).len();
+        let next = Server::new(&self.town, number);
+        let old = self.server();
         if dice.random_bool(0.5) {
             self.note("server", || "is killed".to_owned());
-            let old = self.server();
             old.killed.cancel();
             old.stop.hard.cancel();
             // Until it is back, whoever connects finds nobody.
@@ -186,23 +199,28 @@ impl Stage {
             return;
         }
         self.note("server", || "drains".to_owned());
-        let old = self.server();
         lock(&self.servers).push(next);
         old.stop.soft.cancel();
         old.sessions.close();
-        if timeout(self.options.drain_grace, old.sessions.wait())
-            .await
-            .is_err()
-        {
+        let grace = self.town.options.drain_grace;
+        if timeout(grace, old.sessions.wait()).await.is_err() {
             old.stop.hard.cancel();
         }
-        if timeout(Duration::from_secs(10), old.sessions.wait())
-            .await
-            .is_err()
-        {
+        let rest = Duration::from_secs(10);
+        if timeout(rest, old.sessions.wait()).await.is_err() {
             self.blame("a session outlives its server");
         }
         old.killed.cancel();
+    }
+
+    /// The wall clock jumps, forth and back.
+    async fn set_clocks(self: Arc<Self>, mut dice: SmallRng) {
+        loop {
+            sleep(Duration::from_millis(dice.random_range(1_000..60_000))).await;
+            let by = SignedDuration::from_secs(dice.random_range(-40_000..40_000));
+            self.note("clock", || format!("jumps by {by:?}"));
+            self.town.clock.step(by);
+        }
     }
 
     fn server(&self) -> Server {
@@ -211,67 +229,72 @@ impl Stage {
     }
 
     /// Opens a stream to the server that listens now.
-    pub(crate) fn connect(&self, uid: &str, dice: &mut SmallRng) -> Cable {
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(crate) fn connect(
+        &self,
+        token: &Token,
+        promised_and_floods: (bool, bool),
+        dice: &mut SmallRng,
+    ) -> Result<Cable, Closed> {
         let server = self.server();
-        network::connect(
-            &server.lobby,
-            caller(uid, &server.lobby),
-            dice,
-            server.killed,
-            &self.cables,
-        )
+        server.connect(&self.town, token, promised_and_floods, dice)
     }
 
-    /// Something is wrong; the first thing counts.
+    /// A fresh one.
+    pub(crate) fn token(&self, uid: &str, dice: &mut SmallRng) -> Token {
+        let valid = SignedDuration::from_secs(dice.random_range(20..400));
+        Token {
+            uid: uid.to_owned(),
+            expires_at: self.town.clock.now() + valid,
+        }
+    }
+
+    /// A client has a session.
+    pub(crate) fn knows(&self, uid: &str, session: &SessionId, secret: &ResumeSecret) {
+        let known = (uid.to_owned(), session.clone(), secret.clone());
+        lock(&self.known).push(known);
+    }
+
+    /// One of the sessions that clients have had lately.
+    pub(crate) fn found(&self, dice: &mut SmallRng) -> Option<(String, SessionId, ResumeSecret)> {
+        let known = lock(&self.known);
+        known[known.len().saturating_sub(3)..].choose(dice).cloned()
+    }
+
+    /// How often an analysis of this frame has begun in this session.
+    pub(crate) fn begun(&self, case: &Case) -> u32 {
+        lock(&self.town.watch).begun(case)
+    }
+
     pub(crate) fn blame(&self, what: &str) {
-        self.note("WRONG", || what.to_owned());
-        lock(&self.wrong).get_or_insert_with(|| what.to_owned());
+        self.town.judge.blame(what);
     }
 
     pub(crate) fn note(&self, who: &str, what: impl FnOnce() -> String) {
-        if let Some(trace) = &self.trace {
-            let at = self.began.elapsed().as_secs_f64();
-            let _ = writeln!(lock(trace), "{at:9.3} {who}: {}", what());
-        }
+        self.town.judge.note(who, what);
     }
 }
 
-impl Server {
-    fn new(tools: &Tools, options: Options) -> Self {
-        let (stop, sessions) = (Stop::default(), TaskTracker::new());
-        Self {
-            lobby: Lobby::new(options, tools.clone(), stop.clone(), sessions.clone()),
-            stop,
-            killed: CancellationToken::new(),
-            sessions,
-        }
-    }
-}
-
-/// A result that went to another frame's conversation would stand beside its name.
-fn own_frame_only(text: &str) {
-    let names = text.split("<frame ").skip(1);
-    let mut names = names.map(|rest| rest.split('>').next());
-    let own = names.next();
-    assert!(
-        own.is_none_or(|own| names.all(|name| name == own)),
-        "a frame's conversation holds another's result"
-    );
-}
-
-fn caller(uid: &str, lobby: &Lobby) -> Caller {
-    let uid = Uid::new(uid);
-    Caller {
-        seat: lobby.quota().open(&uid).expect("there is room"),
-        principal: Principal {
-            uid,
-            expires_at: now() + SignedDuration::from_hours(1),
-            plan: None,
-        },
-        device: String::new(),
-        platform: String::new(),
-        app_version: String::new(),
-        trace: None,
+fn habits(number: usize, dice: &mut SmallRng) -> Habits {
+    let version = match dice.random_range(0..4) {
+        0 => Version::V1_0,
+        _ => Version::V1_1,
+    };
+    let floods = dice.random_bool(0.02);
+    Habits {
+        name: format!("client{number}"),
+        // Two of them may be one user's.
+        uid: format!("user{}", dice.random_range(0..2)),
+        resumes: version == Version::V1_1 && dice.random_bool(0.8),
+        version,
+        frames: if floods { 80 } else { dice.random_range(1..=5) },
+        floods,
+        acks: *[Acks::AtOnce, Acks::AtOnce, Acks::Late, Acks::Never]
+            .choose(dice)
+            .expect("not empty"),
+        closes: dice.random_bool(0.1),
     }
 }
 
@@ -279,6 +302,7 @@ fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().expect("a valid time")
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nobody panics while holding it")
+/// When something is to happen that never happens.
+pub(crate) fn never() -> Instant {
+    Instant::now() + PATIENCE
 }

@@ -1,17 +1,19 @@
 //! A session core with a scripted model, on a paused clock.
 
+#[path = "../../support/caller.rs"]
+mod caller;
+
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use jiff::SignedDuration;
 use proactive::analysis::{self, Analyst};
-use proactive::domain::{Decision, FrameFaultCode, Principal, Uid};
+use proactive::domain::{Decision, FrameFaultCode};
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    Caller, Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage,
-    Session, Stop, Tools,
+    Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage, Session, Stop,
+    Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::world::World;
@@ -55,7 +57,7 @@ impl House {
 
 /// The same for every input, so that an input always does the same.
 pub(crate) fn world() -> World {
-    World::fixed("2026-11-21T10:00:00Z".parse().expect("a time"), 1)
+    World::fixed(caller::now(), 1)
 }
 
 /// What was prepared, then a decision; whatever was said before, the
@@ -111,19 +113,6 @@ async fn session(
         quota: Quota::new(Limits::default(), world.clone(), house.metrics.clone()),
         metrics: house.metrics.clone(),
     };
-    let uid = Uid::new("somebody");
-    let caller = Caller {
-        seat: tools.quota.open(&uid).expect("there is room"),
-        principal: Principal {
-            uid,
-            expires_at: world.now() + SignedDuration::from_hours(1),
-            plan: None,
-        },
-        device: String::new(),
-        platform: String::new(),
-        app_version: String::new(),
-        trace: None,
-    };
     let (to_client, mut from_server) = mpsc::channel(OUTBOUND_QUEUE);
     let (tell, told) = mpsc::unbounded_channel();
     let lobby = Lobby::new(
@@ -132,6 +121,7 @@ async fn session(
         Stop::default(),
         TaskTracker::new(),
     );
+    let caller = caller::caller("somebody", &lobby);
     let session = Session::new(&caller, &lobby);
     let (ended, _) = oneshot::channel();
     let connection = Connection {

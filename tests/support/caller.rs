@@ -1,0 +1,27 @@
+//! Who opens a session in tests of its core, and when.
+
+use jiff::{SignedDuration, Timestamp};
+use proactive::domain::{Principal, Uid};
+use proactive::session::{Caller, Lobby};
+
+/// The day of all tests.
+pub(crate) fn now() -> Timestamp {
+    "2026-11-21T10:00:00Z".parse().expect("a valid time")
+}
+
+/// A user's desktop, with a token for the next hour.
+pub(crate) fn caller(uid: &str, lobby: &Lobby) -> Caller {
+    let uid = Uid::new(uid);
+    Caller {
+        seat: lobby.quota().open(&uid).expect("there is room"),
+        principal: Principal {
+            uid,
+            expires_at: now() + SignedDuration::from_hours(1),
+            plan: None,
+        },
+        device: "desk".to_owned(),
+        platform: String::new(),
+        app_version: String::new(),
+        trace: None,
+    }
+}
