@@ -18,20 +18,37 @@ pub type Inputs = Pin<Box<dyn Stream<Item = Input> + Send>>;
 
 /// A stream that a transport has opened, as it hands it over.
 pub struct Connection {
-    /// Who opened it.
-    pub caller: Caller,
-    /// What the client says.
-    pub inputs: Inputs,
-    /// What it is told.
-    pub to_client: mpsc::Sender<Box<ServerMessage>>,
-    /// When it was opened.
-    pub opened: Instant,
-    /// Learns how the stream is to end, after `to_client` is dropped. Dropped
-    /// without a word, if the session crashed.
-    pub ended: oneshot::Sender<StreamEnd>,
+    pub(super) caller: Caller,
+    pub(super) inputs: Inputs,
+    pub(super) to_client: mpsc::Sender<Box<ServerMessage>>,
+    opened: Instant,
+    /// Until then its token is good, whatever becomes of the clock that said so.
+    good_until: Instant,
+    ended: oneshot::Sender<StreamEnd>,
 }
 
 impl Connection {
+    /// One that is opened now. `ended` learns how it is to end, after `to_client` is
+    /// dropped; it is dropped without a word, if the session crashed.
+    pub(super) fn new(
+        caller: Caller,
+        inputs: Inputs,
+        to_client: mpsc::Sender<Box<ServerMessage>>,
+        ended: oneshot::Sender<StreamEnd>,
+        world: &World,
+    ) -> Self {
+        let opened = Instant::now();
+        let valid = caller.principal.expires_at.duration_since(world.now());
+        Self {
+            caller,
+            inputs,
+            to_client,
+            opened,
+            good_until: opened + Duration::try_from(valid).unwrap_or_default(),
+            ended,
+        }
+    }
+
     /// Ends the stream.
     pub(super) fn end(self, end: StreamEnd) {
         drop(self.to_client);
@@ -85,10 +102,10 @@ impl Line {
             inputs,
             to_client,
             opened,
+            good_until,
             ended,
         } = connection;
-        let valid = caller.principal.expires_at.duration_since(world.now());
-        let valid = Duration::try_from(valid).unwrap_or_default();
+        let valid = good_until.saturating_duration_since(Instant::now());
         // Streams that opened together, after a restart, do not all end together.
         let age = options.max_age - world.up_to(options.max_age / 10);
         let life = age.min(valid + options.token_leeway);

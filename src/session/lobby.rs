@@ -7,15 +7,15 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::absences::{Absences, Place};
 use super::{
-    ClientMessage, Connection, Hello, Input, Options, Quota, Resume, Session, Stop, StreamEnd,
-    Tools,
+    Caller, ClientMessage, Connection, Hello, Input, Inputs, Options, Quota, Resume, ServerMessage,
+    Session, Stop, StreamEnd, Tools,
 };
 use crate::domain::{ResumeSecret, SessionId, Uid};
 use crate::telemetry::{Metrics, SessionReturn};
@@ -73,6 +73,18 @@ impl Lobby {
             running,
             table: Mutex::default(),
         }))
+    }
+
+    /// A stream of this caller, which is opened now. `ended` learns how it is to end,
+    /// after `to_client` is dropped; it is dropped without a word, if the session crashed.
+    pub fn connection(
+        &self,
+        caller: Caller,
+        inputs: Inputs,
+        to_client: mpsc::Sender<Box<ServerMessage>>,
+        ended: oneshot::Sender<StreamEnd>,
+    ) -> Connection {
+        Connection::new(caller, inputs, to_client, ended, &self.0.tools.world)
     }
 
     /// Takes a stream in.

@@ -10,7 +10,6 @@ use futures::{FutureExt, Stream, StreamExt};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -29,7 +28,7 @@ use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use super::silence::{Attentive, Patience};
 use crate::auth::Verifier;
 use crate::domain::{Principal, clip};
-use crate::session::{Caller, Connection, Full, Lobby, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
+use crate::session::{Caller, Full, Lobby, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
 use crate::telemetry::{Metrics, TraceContext};
 
 /// A name in the health service that is SERVING from the first to the last
@@ -272,13 +271,9 @@ impl ProactiveAi for Door {
         };
         let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
         let (ended, end) = oneshot::channel();
-        self.lobby.open(Connection {
-            caller,
-            inputs: messages::inputs(body, MAX_MESSAGE, account).boxed(),
-            to_client,
-            opened: Instant::now(),
-            ended,
-        });
+        let inputs = messages::inputs(body, MAX_MESSAGE, account).boxed();
+        let connection = self.lobby.connection(caller, inputs, to_client, ended);
+        self.lobby.open(connection);
         Ok(Response::new(answers(messages, end).boxed()))
     }
 }

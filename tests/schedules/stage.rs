@@ -13,8 +13,8 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{Context, Frame, FrameId, Hit, ScreenText};
 use proactive::gemini::Scripted;
 use proactive::session::{
-    ClientMessage, Connection, Hello, Input, Limits, Lobby, Quota, Refusal, RefusalCode,
-    ServerMessage, Session, Stop, Tools,
+    ClientMessage, Hello, Input, Limits, Lobby, Quota, Refusal, RefusalCode, ServerMessage,
+    Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::tools::Pending;
@@ -128,13 +128,8 @@ impl House {
         let latest = stage.agenda.keys().next_back().map_or(start, |key| key.0);
         let stage = Arc::new(Mutex::new(stage));
         let (ended, _) = oneshot::channel();
-        let connection = Connection {
-            caller,
-            inputs: Box::pin(Mouth(stage.clone())),
-            to_client,
-            opened: Instant::now(),
-            ended,
-        };
+        let mouth = Box::pin(Mouth(stage.clone()));
+        let connection = lobby.connection(caller, mouth, to_client, ended);
         let mut session = pin!(session.run(connection, None));
         let end = loop {
             let due = lock(&stage).agenda.keys().next().map(|key| key.0);

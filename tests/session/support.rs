@@ -14,7 +14,7 @@ use proactive::domain::{
 };
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    self, Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
+    self, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
 };
 use proactive::telemetry::Metrics;
 use proactive::tools::Pending;
@@ -154,13 +154,8 @@ impl Core {
         let caller = caller(uid, &lobby);
         let session = Session::new(&caller, &lobby);
         let pending = session.pending();
-        let connection = Connection {
-            caller,
-            inputs: Box::pin(inputs(pending.clone())),
-            to_client,
-            opened: Instant::now(),
-            ended,
-        };
+        let inputs = Box::pin(inputs(pending.clone()));
+        let connection = lobby.connection(caller, inputs, to_client, ended);
         let mut task = JoinSet::new();
         task.spawn(session.run(connection, None));
         Desk {
@@ -205,13 +200,11 @@ impl House {
         let (to_server, inputs) = mpsc::channel(8);
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
         let (ended, end) = oneshot::channel();
-        self.lobby.open(Connection {
-            caller: caller(uid, &self.lobby),
-            inputs: Box::pin(ReceiverStream::new(inputs)),
-            to_client,
-            opened: Instant::now(),
-            ended,
-        });
+        let (caller, inputs) = (caller(uid, &self.lobby), ReceiverStream::new(inputs));
+        let connection = self
+            .lobby
+            .connection(caller, Box::pin(inputs), to_client, ended);
+        self.lobby.open(connection);
         Desk {
             to_server: Some(to_server),
             from_server,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use proactive::domain::FrameId;
 use proactive::session::{
-    Caller, ClientMessage, Connection, Input, Lobby, NoRoom, OUTBOUND_QUEUE, Refusal, RefusalCode,
+    Caller, ClientMessage, Input, Lobby, NoRoom, OUTBOUND_QUEUE, Refusal, RefusalCode,
     ServerMessage, StreamEnd,
 };
 use rand::RngExt;
@@ -190,13 +190,7 @@ pub(crate) fn connect(
         let _open = &open;
         log.note(input);
     });
-    lobby.open(Connection {
-        caller,
-        inputs: Box::pin(inputs),
-        to_client,
-        opened: Instant::now(),
-        ended,
-    });
+    lobby.open(lobby.connection(caller, Box::pin(inputs), to_client, ended));
     let (to_server, client_says) = mpsc::channel(BUFFER);
     let (to_desk, from_server) = mpsc::channel(BUFFER);
     let fate = Fate::draw(dice, terms.floods);

@@ -12,8 +12,7 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{Decision, FrameFaultCode};
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
-    Connection, Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage, Session, Stop,
-    Tools,
+    Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage, Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
 use proactive::world::World;
@@ -21,7 +20,6 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::TaskTracker;
 
@@ -124,13 +122,7 @@ async fn session(
     let caller = caller::caller("somebody", &lobby);
     let session = Session::new(&caller, &lobby);
     let (ended, _) = oneshot::channel();
-    let connection = Connection {
-        caller,
-        inputs: desk(told.into()),
-        to_client,
-        opened: Instant::now(),
-        ended,
-    };
+    let connection = lobby.connection(caller, desk(told.into()), to_client, ended);
     let pending = session.pending();
     let mut all = Vec::new();
     let listening = async {
