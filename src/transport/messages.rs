@@ -6,9 +6,9 @@
 //! the stream ends. Here such a message costs only itself, and an idle stream
 //! holds nothing.
 //!
-//! A message of more than 32 KiB is counted as it arrives, ahead of its bytes,
-//! among its user's bytes under way and everybody's, and for as long as the JPEG
-//! in it is kept. Where there is no room it is not waited for, which could wait for ever: the
+//! A message of more than 32 KiB is counted as it arrives, among its user's
+//! bytes under way and everybody's, and for as long as the JPEG in it is kept.
+//! Where there is no room it is not waited for, which could wait for ever: the
 //! rest is read and forgotten, and its client told.
 
 use std::mem;
@@ -29,8 +29,8 @@ use crate::session::{Account, Held, Input, NoRoom, Refusal, RefusalCode};
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Of a gRPC message: one byte of flags, four of length.
 const PREFIX: usize = 5;
-/// A message of no more is not counted: a hello, or the answer to a search, is not
-/// refused for want of room unless it is very long.
+/// A stream may hold so much of a message that is not counted: a hello, or the
+/// answer to a search, is not refused for want of room unless it is very long.
 const FREE: usize = 32 << 10;
 /// More is counted, and given memory, in steps of so much: a screenshot in one.
 /// Memory for all of a message that has hardly begun would cost nothing as long
@@ -279,14 +279,14 @@ impl Reader {
     }
 }
 
-/// Counts a message, unless it is small, of which so many bytes have arrived.
+/// Counts a message of which so many bytes have arrived.
 fn count(
     account: &Account,
     counted: &mut Option<Counted>,
     size: usize,
     whole: usize,
 ) -> Result<(), NoRoom> {
-    if whole <= FREE {
+    if size <= FREE {
         return Ok(());
     }
     let size = size.next_multiple_of(STEP).min(whole);
@@ -317,8 +317,7 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     match unusable {
         Some(refusal) => State::Skip { left, refusal },
         None => State::Message {
-            // Memory for more is taken when it is counted.
-            bytes: BytesMut::with_capacity(if left > FREE { 0 } else { left }),
+            bytes: BytesMut::with_capacity(left.min(FREE)),
             left,
             counted: None,
         },
