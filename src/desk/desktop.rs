@@ -176,22 +176,12 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
     /// [`Error::TooLarge`], after which the session goes on. After any other it is of no
     /// more use: [`Error::TooSlow`] if the frame is not answered in time,
     /// [`Error::Ended`], [`Error::Closed`] or [`Error::TooSlow`] if the stream breaks and
-    /// the session cannot be taken up, what [`Self::open`] fails with if it is refused,
-    /// and [`Error::Store`] if the frame's end cannot be kept.
+    /// the session cannot be taken up, [`Error::Disowned`] or what [`Self::open`] fails
+    /// with if the next one is refused, and [`Error::Store`] if the frame's end cannot be kept.
     pub async fn show(&mut self, screen: Screen) -> Result<Verdict, Error> {
         let deadline = Instant::now() + self.door.patience.answer;
-        self.send(screen.clone()).await?;
-        let mut returns = 0;
-        loop {
-            let verdict = timeout_at(deadline, self.verdict(&screen.id)).await;
-            match verdict.map_err(|_| self.door.patience.unanswered())? {
-                Err(broken) if returns < MOST_RETURNS && self.can_return_after(&broken) => {
-                    returns += 1;
-                    self.come_back(&broken, &screen).await?;
-                }
-                verdict => return verdict,
-            }
-        }
+        let seen_through = timeout_at(deadline, self.see_through(screen)).await;
+        seen_through.map_err(|_| self.door.patience.unanswered())?
     }
 
     /// Closes this side and waits until the server has closed its own.
@@ -202,6 +192,21 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
     pub async fn close(mut self) -> Result<(), Error> {
         self.link.confirm(|_| false).await?;
         self.link.close().await
+    }
+
+    /// Shows a frame until it has ended, on as many streams as that takes.
+    async fn see_through(&mut self, screen: Screen) -> Result<Verdict, Error> {
+        self.send(screen.clone()).await?;
+        let mut returns = 0;
+        loop {
+            match self.verdict(&screen.id).await {
+                Err(broken) if returns < MOST_RETURNS && self.can_return_after(&broken) => {
+                    returns += 1;
+                    self.come_back(&broken, &screen).await?;
+                }
+                verdict => return verdict,
+            }
+        }
     }
 
     async fn send(&mut self, screen: Screen) -> Result<(), Error> {

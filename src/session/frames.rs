@@ -1,7 +1,8 @@
 //! The frames of one session: some run, the newest of the others waits.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future;
+use std::mem;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ type Analysis = Result<Outcome, FrameFault>;
 /// All frames that were accepted and not yet answered.
 pub(super) struct Frames {
     tasks: JoinSet<Analysis>,
-    running: HashMap<FrameId, Running>,
+    running: BTreeMap<FrameId, Running>,
     waiting: Option<Waiting>,
     limit: usize,
     user: Uid,
@@ -51,7 +52,7 @@ impl Frames {
     ) -> Self {
         Self {
             tasks: JoinSet::new(),
-            running: HashMap::new(),
+            running: BTreeMap::new(),
             waiting: None,
             limit,
             user,
@@ -145,12 +146,8 @@ impl Frames {
     /// that were never answered.
     pub(super) async fn abandon(&mut self) -> Vec<FrameId> {
         let waiting = self.waiting.take().map(|waiting| waiting.frame.id);
-        let unanswered = self
-            .running
-            .drain()
-            .map(|(id, _)| id)
-            .chain(waiting)
-            .collect();
+        let running = mem::take(&mut self.running);
+        let unanswered = running.into_keys().chain(waiting).collect();
         self.tasks.shutdown().await;
         unanswered
     }

@@ -74,6 +74,7 @@ impl Outbox {
             return Flush::Lost;
         }
         let place = tokio::select! {
+            biased;
             place = self.to_client.reserve() => place,
             () = sleep_until(self.since + self.limit) => return Flush::Stuck,
         };

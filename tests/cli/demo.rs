@@ -120,14 +120,16 @@ fn people_read_the_same_in_order() {
 fn a_connection_that_is_cut_in_the_first_search_costs_nothing() {
     let ended = run(proactive(&["demo", "--cut", "--json"], &[]));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let event = |line| serde_json::from_str::<Value>(line).unwrap()["event"].take();
-    let events: Vec<_> = ended.stdout.lines().map(event).collect();
+    let read = |line| serde_json::from_str::<Value>(line).unwrap();
+    let steps: Vec<_> = ended.stdout.lines().map(read).collect();
+    let events: Vec<_> = steps.iter().map(|step| &step["event"]).collect();
     // The search is asked again on the stream that takes the session up.
     let beginning = "session_ready frame tool_call_request tool_result disconnected \
                      session_ready tool_call_request";
     let beginning: Vec<_> = beginning.split_whitespace().collect();
     assert_eq!(events[..beginning.len()], beginning, "{}", ended.stdout);
-    let count = |what: &str| events.iter().filter(|event| **event == what).count();
+    assert_eq!(steps[2]["request_id"], steps[6]["request_id"]);
+    let count = |what: &str| events.iter().filter(|event| ***event == *what).count();
     assert_eq!((count("frame"), count("outcome")), (3, 3));
 
     let text = run(proactive(&["demo", "--cut"], &[])).stdout;

@@ -147,13 +147,17 @@ async fn show(
     let mut process = command.spawn().unwrap();
     let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut lines = Vec::new();
-    let code = select! {
-        () = read(&mut output, &mut lines, &decided) => process.wait().await.unwrap().code(),
-        () = end.cancelled() => {
-            process.kill().await.unwrap();
-            None
-        }
+    let leaves = async {
+        read(&mut output, &mut lines, &decided).await;
+        process.wait().await.unwrap()
     };
+    let left = select! {
+        status = leaves => Some(status),
+        () = end.cancelled() => None,
+    };
+    if left.is_none() {
+        process.kill().await.unwrap();
+    }
     // What it printed before it was ended.
     read(&mut output, &mut lines, &decided).await;
     let printed: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
@@ -161,7 +165,7 @@ async fn show(
     Shown {
         store: home.join("tasks.db"),
         lines,
-        code,
+        code: left.and_then(|status| status.code()),
     }
 }
 
