@@ -434,7 +434,10 @@ impl Desk {
         }
         let waited = frame.began.map(|began| began.elapsed());
         tally.note(|seen| {
-            seen.answered += 1;
+            match error {
+                None => seen.answered += 1,
+                Some(_) => seen.failed += 1,
+            }
             seen.waits.extend(waited);
         });
         tally.frame_ends();

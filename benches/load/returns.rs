@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::lab::Lab;
 use super::report::{Report, Spread};
-use super::{Bed, PATIENCE, Plan, Result};
+use super::{Bed, PATIENCE, Plan, Result, complaints};
 
 /// A session that has stood for so long counts as no failure when it ends.
 const STAND: Duration = Backoff::MOST.saturating_add(Duration::from_secs(3));
@@ -78,7 +78,7 @@ pub(crate) async fn run(plan: &Plan, lab: &Lab, bed: &mut Bed, report: &mut Repo
         sleep(STAND).await;
         report.heading(name);
         drop(bed.crowd.take());
-        let (began, gone) = lose(way, lab, bed).await?;
+        let (began, gone) = lose(way, lab, bed, report).await?;
         let all = bed.crowd.all_arrived(LOST).await;
         let memory = bed.server.memory()?;
         let spent = bed.server.cpu()?;
@@ -138,6 +138,7 @@ pub(crate) async fn run(plan: &Plan, lab: &Lab, bed: &mut Bed, report: &mut Repo
         report.bound("share of the busiest second", one(share), bounds.second);
         report.bound("not back", one(lost as f64), 0.0);
         report.bound("frames unanswered", one(unanswered as f64), 0.0);
+        report.bound("frames without a decision", one(seen.failed as f64), 0.0);
         report.bound(
             "frames answered twice",
             one(seen.answered_twice as f64),
@@ -169,8 +170,13 @@ fn draw(arrivals: &[Duration]) -> usize {
 }
 
 /// Takes their streams away, and sees to it that there is a server. When that began,
-/// and how long the old server took to leave.
-async fn lose(way: Way, lab: &Lab, bed: &mut Bed) -> Result<(Instant, Option<Duration>)> {
+/// and how long the old server took to leave; what its log said is judged.
+async fn lose(
+    way: Way,
+    lab: &Lab,
+    bed: &mut Bed,
+    report: &mut Report,
+) -> Result<(Instant, Option<Duration>)> {
     let mut began = Instant::now();
     let gone = match way {
         Way::Deploy => {
@@ -179,15 +185,19 @@ async fn lose(way: Way, lab: &Lab, bed: &mut Bed) -> Result<(Instant, Option<Dur
             bed.balancer.switch(new.port);
             bed.crowd.reroute();
             let mut old = std::mem::replace(&mut bed.server, new);
-            Some(old.leave().await?)
+            let gone = old.leave().await?;
+            complaints(&old, report)?;
+            Some(gone)
         }
         Way::InPlace => {
             let gone = bed.server.leave().await?;
+            complaints(&bed.server, report)?;
             bed.server = lab.start_again(&bed.server).await?;
             Some(gone)
         }
         Way::Killed => {
             bed.server.kill().await?;
+            complaints(&bed.server, report)?;
             bed.server = lab.start_again(&bed.server).await?;
             None
         }

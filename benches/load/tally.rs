@@ -13,7 +13,10 @@ pub(crate) struct Seen {
     /// Frames, each once.
     pub(crate) sent: u64,
     pub(crate) sent_again: u64,
+    /// Frames with a decision.
     pub(crate) answered: u64,
+    /// Frames that ended with an error for good.
+    pub(crate) failed: u64,
     /// Answers to frames that had one.
     pub(crate) answered_twice: u64,
     /// Answers under a number that had come before, which a client ignores.
@@ -42,6 +45,7 @@ impl Seen {
         self.sent += other.sent;
         self.sent_again += other.sent_again;
         self.answered += other.answered;
+        self.failed += other.failed;
         self.answered_twice += other.answered_twice;
         self.repeated += other.repeated;
         self.heartbeats += other.heartbeats;
