@@ -37,20 +37,14 @@ pub(super) fn reason(body: &[u8]) -> String {
 
 /// The error object, also out of a one-element array.
 fn error(body: &[u8]) -> Value {
-    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let inner = if body.is_array() {
-        body[0].take()
-    } else {
-        body
-    };
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let inner = body.get(0).unwrap_or(&body);
     inner["error"].clone()
 }
 
 fn details(body: &[u8]) -> Vec<Value> {
-    match error(body)["details"].take() {
-        Value::Array(details) => details,
-        _ => Vec::new(),
-    }
+    let details = error(body)["details"].as_array().cloned();
+    details.unwrap_or_default()
 }
 
 fn typed(detail: &Value, name: &str) -> bool {
@@ -144,6 +138,25 @@ mod tests {
             let error = classify(status, b"", None);
             assert!(!error.retryable());
             assert_eq!(error.worth_retries(), 0);
+        }
+    }
+
+    #[test]
+    fn an_error_of_another_form_is_read_for_its_status() {
+        let bodies = [
+            r#"{"error": 429}"#,
+            r#"{"error": "slow down"}"#,
+            r#"{"error": ["slow down"]}"#,
+            r#"{"error": {"details": "none"}}"#,
+            r#"["slow down"]"#,
+            "[]",
+            "429",
+            "null",
+        ];
+        for body in bodies {
+            let limited = Error::RateLimited { retry_after: None };
+            assert_eq!(classify(429, body.as_bytes(), None), limited, "{body}");
+            assert_eq!(reason(body.as_bytes()), "", "{body}");
         }
     }
 
