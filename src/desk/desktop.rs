@@ -154,8 +154,7 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
         world: World,
         mut observe: O,
     ) -> Result<Self, Error> {
-        let nothing = Some(Resume::default());
-        let greeting = Greeting::new(&about, store, world.clone(), nothing)?;
+        let greeting = Greeting::new(&about, store, world.clone(), Resume::default())?;
         let aside = |event| told_aside(event, &mut observe);
         let (link, ready) = door.open(greeting, aside).await?;
         observe(Step::Ready(ready));
@@ -263,7 +262,10 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
             again: Duration::ZERO,
         });
         let mut session = self.link.session().take();
-        let resume = session.as_mut().map(|session| session.resume(|_| false));
+        let resume = match &mut session {
+            Some(session) => session.resume(|_| false),
+            None => Resume::default(),
+        };
         let greeting = Greeting::new(&self.about, self.store, self.world.clone(), resume)?;
         let aside = |event| told_aside(event, observe);
         let (mut link, mut ready) = self.door.open(greeting, aside).await?;

@@ -233,7 +233,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
             Some(session) => session.resume(|frame_id| held.is_ended(frame_id)),
             None => Resume::default(),
         };
-        Greeting::new(&about, &mut self.store, self.world.clone(), Some(resume))
+        Greeting::new(&about, &mut self.store, self.world.clone(), resume)
     }
 
     /// Takes note of what came of opening a stream to take this session up.

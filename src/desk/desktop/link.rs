@@ -35,7 +35,7 @@ pub(in crate::desk) struct Greeting {
 }
 
 impl Greeting {
-    /// A desktop that stays says what it would resume, which is nothing at first.
+    /// With what it would resume, which is nothing at first.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -43,13 +43,12 @@ impl Greeting {
         about: &About,
         store: &mut Store,
         world: World,
-        resume: Option<Resume>,
+        resume: Resume,
     ) -> Result<Self, Error> {
         let tells_tasks = about.tells_tasks;
         let told = context_version(store, tells_tasks)?;
-        let named = resume.as_ref().map(|resume| &resume.session_id);
         Ok(Self {
-            names_session: named.is_some_and(|id| !id.is_empty()),
+            names_session: !resume.session_id.is_empty(),
             hello: hello(about, &told, store, &world, resume)?,
             told,
             tells_tasks,

@@ -27,18 +27,14 @@ pub(super) fn heartbeat_of(ready: &SessionReady) -> Option<Duration> {
     (every > 0).then(|| Duration::from_millis(every).min(RAREST_HEARTBEAT))
 }
 
-/// A desktop that stays says what it would resume.
+/// What is said first: also what it would resume, which is nothing at first.
 pub(super) fn hello(
     about: &About,
     version: &str,
     store: &Store,
     world: &World,
-    resume: Option<Resume>,
+    resume: Resume,
 ) -> Result<ClientEvent, Error> {
-    let promised = match &resume {
-        Some(_) => MOST_HEARTBEAT.as_millis() as i64,
-        None => 0,
-    };
     Ok(event(client_event::Event::ClientHello(ClientHello {
         protocol_version: PROTOCOL.to_owned(),
         client_instance_id: world.uuid(),
@@ -48,8 +44,8 @@ pub(super) fn hello(
         context_version: version.to_owned(),
         session_context: Some(context(store, about.tells_tasks)?),
         utc_offset_minutes: about.utc_offset_minutes,
-        resume,
-        heartbeat_interval_ms: promised,
+        resume: Some(resume),
+        heartbeat_interval_ms: MOST_HEARTBEAT.as_millis() as i64,
     })))
 }
 
