@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::process::{Ended, Running, proactive, run};
+use crate::signal::signal;
 use crate::support::{App, PATIENCE, TestApp, jpeg};
 
 /// Ten screens that ask for ten different things.
@@ -371,14 +372,7 @@ async fn a_reader_who_stalls_stops_neither_the_desk_nor_its_end() {
     thread::spawn(move || while writer.write_all(&[b' '; 4_096]).is_ok() {});
     app.metric_becomes("proactive_frames_total{result=\"extract_task\"} 10")
         .await;
-    let kill = format!("kill -TERM {}", desk.id().unwrap());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &kill])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal("TERM", desk.id().unwrap());
     assert_eq!(
         code(desk).await,
         Some(0),

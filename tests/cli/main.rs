@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/signal.rs"]
+mod signal;
 #[path = "../support/mod.rs"]
 mod support;
 

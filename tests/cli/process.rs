@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
+use crate::signal::signal;
 use crate::support::PATIENCE;
 use crate::support::tools::variable;
 
@@ -101,9 +102,7 @@ impl Running {
 
     /// Sends TERM or INT.
     pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(sent.success());
+        signal(name, self.child.id());
     }
 
     /// Waits until it ends by itself.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proactive::stand_in::Move;
 use tokio::time::{sleep, timeout};
 
-use crate::server::signal;
+use crate::signal::signal;
 use crate::stage::Stage;
 use crate::support::PATIENCE;
 

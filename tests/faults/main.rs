@@ -16,6 +16,8 @@ mod outside;
 #[path = "../balancers/proxy.rs"]
 mod proxy;
 mod server;
+#[path = "../support/signal.rs"]
+mod signal;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::outside::Outside;
 use crate::proxy::own_address;
+use crate::signal::signal;
 use crate::support::PATIENCE;
 
 /// A drain takes DRAIN_GRACE (25 s), 2 s of goodbyes, and 3 s for the last spans.
@@ -106,13 +107,4 @@ fn spawn(environment: &[(String, String)], log: &Path) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap()
-}
-
-/// Sends a process of ours this signal.
-pub(crate) fn signal(name: &str, process: u32) {
-    let kill = format!("kill -{name} {process}");
-    let sent = std::process::Command::new("sh")
-        .args(["-c", &kill])
-        .status();
-    assert!(sent.unwrap().success());
 }

@@ -10,7 +10,7 @@ use proactive::telemetry::Metrics;
 use proactive::world::World;
 use tokio::time::{advance, sleep};
 
-use super::support::{Core, Desk, frame, nothing, turn};
+use super::support::{Core, Desk, frame, nothing, now, turn};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Of a session and of a frame without image, with room for text.
@@ -20,8 +20,7 @@ const FRAME: usize = 25 << 10;
 fn quota(change: impl FnOnce(&mut Limits)) -> Quota {
     let mut limits = Limits::default();
     change(&mut limits);
-    let now = "2026-11-21T10:00:00Z".parse().expect("a valid time");
-    Quota::new(limits, World::fixed(now, 3), Metrics::new())
+    Quota::new(limits, World::fixed(now(), 3), Metrics::new())
 }
 
 /// A desktop of this user, whose frames take five seconds.

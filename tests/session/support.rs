@@ -26,8 +26,7 @@ use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use caller::caller;
-use caller::now;
+pub(crate) use caller::{caller, now};
 pub(crate) use desk::Desk;
 
 /// Longer than anything a session may take, so that a lost event fails a test

@@ -13,6 +13,8 @@
 //! real sockets are broken in the tests of the service and the balancers.
 
 mod client;
+#[path = "../support/day.rs"]
+mod day;
 #[path = "../support/faulty.rs"]
 mod faulty;
 mod intruder;

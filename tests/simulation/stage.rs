@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use proactive::domain::{ResumeSecret, SessionId};
 use proactive::session::{Limits, Options, Version};
 use proactive::telemetry::Metrics;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::client::{Acks, Client, Habits};
+use super::day::now;
 use super::faulty;
 use super::intruder;
 use super::judge::{Judge, lock};
@@ -296,10 +297,6 @@ fn habits(number: usize, dice: &mut SmallRng) -> Habits {
             .expect("not empty"),
         closes: dice.random_bool(0.1),
     }
-}
-
-fn now() -> Timestamp {
-    "2026-11-21T10:00:00Z".parse().expect("a valid time")
 }
 
 /// When something is to happen that never happens.

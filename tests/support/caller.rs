@@ -1,13 +1,13 @@
 //! Who opens a session in tests of its core, and when.
 
-use jiff::{SignedDuration, Timestamp};
+#[path = "day.rs"]
+mod day;
+
+use jiff::SignedDuration;
 use proactive::domain::{Principal, Uid};
 use proactive::session::{Caller, Lobby};
 
-/// The day of all tests.
-pub(crate) fn now() -> Timestamp {
-    "2026-11-21T10:00:00Z".parse().expect("a valid time")
-}
+pub(crate) use day::now;
 
 /// A user's desktop, with a token for the next hour.
 pub(crate) fn caller(uid: &str, lobby: &Lobby) -> Caller {

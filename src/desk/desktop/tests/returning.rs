@@ -27,9 +27,13 @@ async fn shown(server: &InMemory) -> (Result<Verdict, Error>, Vec<Step>) {
     (verdict, steps)
 }
 
-async fn breaks(peer: &Peer) {
+/// Takes a frame, and breaks. What the desktop would have resumed.
+async fn takes_and_breaks(mut peer: Peer) -> Resume {
+    let resume = peer.resumable("s", None).await;
+    peer.frame().await;
     let status = Status::unavailable("The connection broke.");
     peer.answers.send(Err(status)).await.unwrap();
+    resume
 }
 
 async fn decides(mut peer: Peer) {
@@ -57,11 +61,8 @@ async fn b07_a_frame_that_the_server_still_has_is_not_sent_again() {
         ..Resumed::default()
     };
     let server = InMemory::serve([
-        boxed(|mut peer| async move {
-            let nothing = peer.resumable("s", None).await;
-            assert_eq!(nothing.session_id, "");
-            peer.frame().await;
-            breaks(&peer).await;
+        boxed(|peer| async move {
+            assert_eq!(takes_and_breaks(peer).await.session_id, "");
         }),
         boxed(|mut peer| async move {
             let resume = peer.resumable("s", Some(known)).await;
@@ -78,11 +79,7 @@ async fn b07_a_frame_that_the_server_still_has_is_not_sent_again() {
 #[tokio::test]
 async fn b07_a_frame_that_the_server_has_not_is_sent_again() {
     let server = InMemory::serve([
-        boxed(|mut peer| async move {
-            peer.resumable("s", None).await;
-            peer.frame().await;
-            breaks(&peer).await;
-        }),
+        boxed(|peer| async move { drop(takes_and_breaks(peer).await) }),
         boxed(|mut peer| async move {
             peer.resumable("t", None).await;
             assert_eq!(peer.frame().await.screenshot_id, "one");
@@ -97,13 +94,7 @@ async fn b07_a_frame_that_the_server_has_not_is_sent_again() {
 
 #[tokio::test]
 async fn b07_streams_that_always_break_are_not_opened_without_end() {
-    let stream = |_| {
-        boxed(|mut peer| async move {
-            peer.resumable("s", None).await;
-            peer.frame().await;
-            breaks(&peer).await;
-        })
-    };
+    let stream = |_| boxed(|peer| async move { drop(takes_and_breaks(peer).await) });
     let server = InMemory::serve((0..=MOST_RETURNS + 1).map(stream));
     let (verdict, steps) = shown(&server).await;
     assert!(matches!(verdict, Err(Error::Ended(_))), "{verdict:?}");
