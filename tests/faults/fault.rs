@@ -100,7 +100,6 @@ impl Fault {
 
     /// Lets it happen, and mends it.
     pub(crate) async fn strike(self, stage: &mut Stage) {
-        let model = stage.outside.model.clone();
         match self {
             // These are there from the beginning.
             Self::None | Self::Latency | Self::Loss => {}
@@ -123,13 +122,9 @@ impl Fault {
                 }
             }
             Self::Silence => stage.wire().silence(),
-            Self::Hang => {
-                model.usually([Move::hang()]);
-                sleep(stage.outage).await;
-                model.usually([]);
-            }
+            Self::Hang => put_out_of_order(stage, [Move::hang()]).await,
             Self::Flood => {
-                model.usually([
+                let moves = [
                     Move::status(429).retry_info("1s"),
                     Move::status(500),
                     Move::endless(),
@@ -137,12 +132,22 @@ impl Fault {
                     Move::raw(200, vec![b' '; HUGE]),
                     Move::rules().cut(),
                     Move::drop_connection(),
-                ]);
-                sleep(stage.outage).await;
-                model.usually([]);
+                ];
+                put_out_of_order(stage, moves).await;
             }
         }
     }
+}
+
+/// Has the model do this, over and over, for as long as the experiment says.
+async fn put_out_of_order(stage: &Stage, moves: impl IntoIterator<Item = Move>) {
+    let model = &stage.outside.model;
+    let asked = || model.traffic().borrow().arrived;
+    let before = asked();
+    model.usually(moves);
+    sleep(stage.outage).await;
+    assert!(asked() > before, "meanwhile nobody asked the model");
+    model.usually([]);
 }
 
 /// Has nginx read its configuration anew: other processes take the connections that

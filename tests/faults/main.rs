@@ -75,7 +75,9 @@ async fn whatever_breaks_every_frame_is_answered_once_in_its_desks_store() {
 
 /// One experiment; `None` if this machine has not what it needs, which is said.
 async fn play(fault: Fault, desks: usize, frames: usize, outage: Duration) -> Option<Row> {
-    let folder = tempfile::tempdir().unwrap();
+    let mut folder = tempfile::tempdir().unwrap();
+    // What was said and kept stays to be looked at, unless all goes well.
+    folder.disable_cleanup(true);
     let mut stage = Stage::set(fault, outage, folder.path()).await?;
     let tokens: Vec<_> = (0..desks)
         .map(|nth| stage.outside.token(&format!("desk-{nth}")))
@@ -107,9 +109,11 @@ async fn play(fault: Fault, desks: usize, frames: usize, outage: Duration) -> Op
             ledger.wrong.push("too few packets to lose one".to_owned());
         }
     }
-    if !ledger.wrong.is_empty() {
-        let kept = folder.keep();
-        let where_to_look = format!("what was said and kept is in {}", kept.display());
+    if ledger.wrong.is_empty() {
+        folder.disable_cleanup(false);
+    } else {
+        let kept = folder.path().display();
+        let where_to_look = format!("what was said and kept is in {kept}");
         ledger.wrong.push(where_to_look);
     }
     Some(Row {

@@ -14,6 +14,9 @@ use crate::proxy::{IDLE, Kind, Proxy, Site, own_address};
 use crate::server::Server;
 use crate::wire::Wire;
 
+/// For how long a call may take, and a model that fails is left alone.
+const AS_SHIPPED: Duration = Duration::from_secs(30);
+
 pub(crate) struct Stage {
     pub(crate) outside: Outside,
     pub(crate) server: Server,
@@ -35,7 +38,8 @@ impl Stage {
         };
         let outside = Outside::start().await;
         // Longer than a call may take, and than the model is left alone.
-        let server = Server::start(&outside, outage * 3 / 4, folder).await;
+        let patience = (outage * 3 / 4).min(AS_SHIPPED);
+        let server = Server::start(&outside, patience, folder).await;
         let mut listen = own_address();
         if let Some(lossy) = &lossy {
             listen.set_ip(lossy.near);

@@ -23,6 +23,8 @@ use super::stage::{Stage, never};
 const BEAT: Duration = Duration::from_secs(5);
 /// The server's heartbeats come every 20 s.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A stream that was closed, and on which nothing is owed, has ended by then.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a client is.
 #[derive(Clone, Debug)]
@@ -104,10 +106,20 @@ impl Client {
         }
         self.leave(stage);
         // What is still said is for nobody.
+        let ended_by = Instant::now() + CLOSING;
         while let Some(link) = &mut self.link {
             link.cable.to_server = None;
             match timeout(PATIENCE, link.cable.from_server.recv()).await {
-                Ok(heard) => self.hear(heard, false, stage).await,
+                Ok(heard) => {
+                    if let Some(Heard::Said(said, _)) = &heard
+                        && *said > ended_by
+                        && !self.habits.floods
+                        && !link.book.has_extras()
+                    {
+                        stage.blame("a stream goes on that its client has closed");
+                    }
+                    self.hear(heard, false, stage).await;
+                }
                 Err(_) => break,
             }
         }

@@ -133,6 +133,11 @@ impl Book {
         self.taken.iter().filter_map(|taken| taken.copy(id)).max()
     }
 
+    /// Whether copies went out that may be analysed, too.
+    pub(crate) fn has_extras(&self) -> bool {
+        !self.extras.is_empty()
+    }
+
     fn use_extra(&mut self, id: &FrameId) -> bool {
         let left = self.extras.get_mut(id).filter(|left| **left > 0);
         left.map(|left| *left -= 1).is_some()
