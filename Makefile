@@ -22,7 +22,7 @@ schedules: ## The session under 100,000 random schedules (SCHEDULES=n, SEED=x to
 simulate: ## Clients, networks and servers that break (SEEDS=n, SEED=x to replay one)
 	SEEDS=$${SEEDS:-20000} cargo test --locked --release --test simulation -- --nocapture
 
-simulate-broken: ## Break the product on purpose, in a copy: the simulation has to find each break (half an hour)
+simulate-broken: ## Break the product on purpose, in a copy: the simulation has to find each break (minutes)
 	@tests/simulation/broken/run
 
 faults: ## Real programs behind nginx, and what breaks around them (FAULTS="kill-9 loss" DESKS=50 FRAMES=8)

@@ -3,6 +3,7 @@
 //! for tests.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub enum Error {
 pub struct Embedded {
     /// The server.
     pub server: Running,
+    config: Config,
+    world: World,
     issuer: LocalIssuer,
     stop: CancellationToken,
     /// The key endpoint and the stand-in.
@@ -74,9 +77,11 @@ impl Embedded {
                 let _ = stand_in.serve(listener, stopped).await;
             });
         }
-        let server = app::start(config, world).await?;
+        let server = app::start(config.clone(), world.clone()).await?;
         Ok(Self {
             server,
+            config,
+            world,
             issuer,
             stop,
             helpers,
@@ -101,6 +106,19 @@ impl Embedded {
     /// Makes any token.
     pub fn issuer(&self) -> &LocalIssuer {
         &self.issuer
+    }
+
+    /// Puts another server into the place of this one, as deploys do: `lead_to` learns
+    /// where it is once it is ready, and then the old one stops in good order.
+    ///
+    /// # Errors
+    /// The other one cannot start; the old one goes on.
+    pub async fn replace(&mut self, lead_to: impl FnOnce(SocketAddr)) -> Result<(), Error> {
+        let next = app::start(self.config.clone(), self.world.clone()).await?;
+        next.ready().await;
+        lead_to(next.grpc_addr());
+        mem::replace(&mut self.server, next).stop().await;
+        Ok(())
     }
 
     /// Stops everything in good order.

@@ -282,7 +282,7 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
         (!settings.has_model()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
     let by_stand_in = stand_in.is_some();
     let config = settings.embedded().check()?;
-    let service = Embedded::start(config, stand_in, world.clone())
+    let mut service = Embedded::start(config, stand_in, world.clone())
         .await
         .map_err(Failure::new)?;
     let endpoints = demo::Endpoints {
@@ -292,7 +292,10 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
     };
     let colour = args.log.colour(&stdout());
     let sum = play
-        .play(&endpoints, world, stdout(), colour)
+        .play(&endpoints, world, stdout(), colour, async |lead_to| {
+            let replaced = service.replace(lead_to).await;
+            replaced.map_err(|error| demo::Error::Deploy(error.to_string()))
+        })
         .await
         .map_err(told)?;
     service.stop().await;

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use tokio::sync::oneshot;
+use tokio::try_join;
 
 use crate::desk::words::counted;
 use crate::desk::{
@@ -28,6 +30,7 @@ Examples:
   proactive demo
   proactive demo --ocr \"Can you send the Berlin office the signed lease before Tuesday?\"
   proactive demo --cut
+  proactive demo --deploy
   proactive demo --frame screen.jpg --ocr screen.txt --app Mail --json
 
 Exit status: 0 if every frame got a decision, 1 if one ended in an error, 64 if \
@@ -74,6 +77,11 @@ pub struct Args {
     /// lost.
     #[arg(long)]
     cut: bool,
+    /// Replace the server when the first search is asked, as deploys do: the old one says
+    /// that it goes away and finishes the frame, and the desktop shows the next one to
+    /// the new one.
+    #[arg(long, conflicts_with = "cut")]
+    deploy: bool,
     /// Print a JSON object for each step; the last of each frame is its outcome.
     #[arg(long)]
     json: bool,
@@ -102,6 +110,9 @@ pub enum Error {
     /// There is no way to the server.
     #[error("no loopback port could be had: {0}")]
     Wire(io::Error),
+    /// The next server did not start.
+    #[error("the next server did not start: {0}")]
+    Deploy(String),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -112,7 +123,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 64,
-            Self::Session(_) | Self::Wire(_) | Self::Output(_) => 1,
+            Self::Session(_) | Self::Wire(_) | Self::Deploy(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -121,8 +132,15 @@ impl Error {
 pub struct Play {
     screens: Vec<Screen>,
     store: Store,
-    cut: bool,
+    strike: Option<Strike>,
     json: bool,
+}
+
+/// What happens when the first search is asked.
+#[derive(Clone, Copy)]
+enum Strike {
+    Cut,
+    Deploy,
 }
 
 impl Args {
@@ -140,7 +158,11 @@ impl Args {
         Ok(Play {
             screens,
             store: input::tasks(self.tasks.as_deref())?,
-            cut: self.cut,
+            strike: match (self.cut, self.deploy) {
+                (true, _) => Some(Strike::Cut),
+                (_, true) => Some(Strike::Deploy),
+                (false, false) => None,
+            },
             json: self.json,
         })
     }
@@ -148,7 +170,8 @@ impl Args {
 
 impl Play {
     /// Plays all frames in one session and prints what happens. Whether each got
-    /// a decision is in the sum: then `failed` is 0.
+    /// a decision is in the sum: then `failed` is 0. If the server is to be replaced,
+    /// `replace` does that, and says where the next one is before it stops the old one.
     ///
     /// # Errors
     /// Any but [`Error::Input`].
@@ -158,6 +181,7 @@ impl Play {
         world: World,
         out: impl Write,
         colour: bool,
+        replace: impl AsyncFnOnce(&dyn Fn(SocketAddr)) -> Result<(), Error>,
     ) -> Result<Sum, Error> {
         let style = if self.json {
             Style::Json
@@ -170,7 +194,17 @@ impl Play {
         if endpoints.stand_in && self.screens.iter().any(|screen| screen.text.is_empty()) {
             printer.remark("The stand-in model reads only text: add it with --ocr.");
         }
-        self.converse(endpoints, world, &mut printer).await?;
+        let wire = Wire::to(endpoints.grpc).await.map_err(Error::Wire)?;
+        let (order, ordered) = oneshot::channel();
+        let replaced = async {
+            match ordered.await {
+                Ok(()) => replace(&|next| wire.lead_to(next)).await,
+                // There was no need.
+                Err(_) => Ok(()),
+            }
+        };
+        let conversed = self.converse(endpoints, world, &wire, order, &mut printer);
+        try_join!(conversed, replaced)?;
         let sum = printer.finish(note(endpoints.stand_in))?;
         Ok(sum)
     }
@@ -179,13 +213,15 @@ impl Play {
         mut self,
         endpoints: &Endpoints,
         world: World,
+        wire: &Wire,
+        deploy: oneshot::Sender<()>,
         printer: &mut Printer<W>,
     ) -> Result<(), Error> {
-        let mut wire = None;
-        if self.cut {
-            wire = Some(Wire::to(endpoints.grpc).await.map_err(Error::Wire)?);
-        }
-        let address = wire.as_ref().map_or(endpoints.grpc, Wire::address);
+        let (mut strike, mut deploy) = (self.strike, Some(deploy));
+        let address = match strike {
+            None => endpoints.grpc,
+            Some(_) => wire.address(),
+        };
         let (address, patience) = (Address::from(address), Patience::default());
         let limit = patience.connect;
         let door = Door {
@@ -193,13 +229,15 @@ impl Play {
             tokens: TokenSource::Fixed(endpoints.token.clone()),
             patience,
         };
-        let mut still_whole = wire.as_ref();
         let observe = |step| {
             printer.step(&step);
-            if let Step::SearchAsked(_) = step
-                && let Some(wire) = still_whole.take()
-            {
-                wire.cut();
+            let Step::SearchAsked(_) = step else { return };
+            match strike.take() {
+                Some(Strike::Cut) => wire.cut(),
+                Some(Strike::Deploy) => {
+                    deploy.take().map(|order| order.send(()));
+                }
+                None => {}
             }
         };
         let about = About {
@@ -369,7 +407,8 @@ mod tests {
         let mut out = Vec::new();
         let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
         let play = args(&[]).unwrap().prepare().unwrap();
-        let sum = play.play(&endpoints, world, &mut out, false).await.unwrap();
+        let sum = play.play(&endpoints, world, &mut out, false, async |_| unreachable!());
+        let sum = sum.await.unwrap();
         assert_eq!((sum.extracted, sum.rejected, sum.failed), (1, 1, 1));
         let out = String::from_utf8(out).unwrap();
         let order = [

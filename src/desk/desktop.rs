@@ -20,6 +20,7 @@ use tonic::transport::Channel;
 use super::store::{self, Store};
 use super::{Error, Step, Verdict};
 use crate::transport::proto::Resume;
+use crate::transport::proto::server_event::Event;
 use crate::world::World;
 pub use door::Door;
 pub(super) use link::{Greeting, Link, told_aside};
@@ -139,6 +140,8 @@ pub struct Desktop<'a, D, O> {
     store: &'a mut Store,
     world: World,
     observe: O,
+    /// The server will end the stream: when the next one is to be opened.
+    move_at: Option<Instant>,
 }
 
 impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, O> {
@@ -165,11 +168,13 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
             store,
             world,
             observe,
+            move_at: None,
         })
     }
 
     /// Shows the server one frame, serves it until the frame has ended, and keeps that. A
-    /// stream that breaks meanwhile is followed by another, which takes the session up.
+    /// stream that breaks meanwhile, or that the server is about to end, is followed by
+    /// another, which takes the session up.
     ///
     /// # Errors
     /// [`Error::TooLarge`], after which the session goes on. After any other it is of no
@@ -190,18 +195,29 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
     /// [`Error::TooSlow`].
     pub async fn close(mut self) -> Result<(), Error> {
         self.link.confirm(|_| false).await?;
-        self.link.close().await
+        match self.link.close().await {
+            // It was about to.
+            Err(Error::Ended(_)) if self.move_at.is_some() => Ok(()),
+            closed => closed,
+        }
     }
 
     /// Shows a frame until it has ended, on as many streams as that takes.
     async fn see_through(&mut self, screen: Screen) -> Result<Verdict, Error> {
-        self.send(screen.clone()).await?;
+        match self.move_at {
+            Some(_) => self.come_back(&screen).await?,
+            None => self.send(screen.clone()).await?,
+        }
         let mut returns = 0;
         loop {
             match self.verdict(&screen.id).await {
                 Err(broken) if returns < MOST_RETURNS && self.can_return_after(&broken) => {
                     returns += 1;
-                    self.come_back(&broken, &screen).await?;
+                    (self.observe)(Step::Lost {
+                        why: broken.to_string(),
+                        again: Duration::ZERO,
+                    });
+                    self.come_back(&screen).await?;
                 }
                 verdict => return verdict,
             }
@@ -224,6 +240,7 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
             link,
             store,
             observe,
+            move_at,
             ..
         } = self;
         loop {
@@ -236,6 +253,10 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
                     continue;
                 }
             };
+            if let Event::GoAway(go_away) = &event {
+                let delay = Duration::from_millis(go_away.reconnect_delay_ms.max(0).unsigned_abs());
+                *move_at = Some(Instant::now() + delay);
+            }
             if let Some(ending) = link.act(event, store, observe).await? {
                 ending.keep(store, observe)?;
                 if ending.frame_id == frame_id {
@@ -253,14 +274,13 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
         ) && self.link.session().is_some()
     }
 
-    /// Takes the session up on a new stream. The frame is sent again if the server does
+    /// Takes the session up on a new stream. The frame is sent there if the server does
     /// not know it.
-    async fn come_back(&mut self, broken: &Error, screen: &Screen) -> Result<(), Error> {
+    async fn come_back(&mut self, screen: &Screen) -> Result<(), Error> {
+        if let Some(at) = self.move_at.take() {
+            sleep_until(at).await;
+        }
         let observe = &mut self.observe;
-        observe(Step::Lost {
-            why: broken.to_string(),
-            again: Duration::ZERO,
-        });
         let mut session = self.link.session().take();
         let resume = match &mut session {
             Some(session) => session.resume(|_| false),

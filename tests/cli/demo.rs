@@ -144,6 +144,36 @@ fn a_connection_that_is_cut_in_the_first_search_costs_nothing() {
 }
 
 #[test]
+fn a_server_that_is_replaced_in_the_first_search_finishes_the_frame_and_the_next_goes_on() {
+    let ended = run(proactive(&["demo", "--deploy", "--json"], &[]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let read = |line| serde_json::from_str::<Value>(line).unwrap();
+    let steps: Vec<_> = ended.stdout.lines().map(read).collect();
+    let place = |what: &str| {
+        steps
+            .iter()
+            .position(|step| step["event"] == *what)
+            .unwrap()
+    };
+    assert!(place("tool_call_request") < place("go_away"));
+    assert!(place("go_away") < place("outcome"), "{}", ended.stdout);
+    // One session with each server, and nothing that was lost between them.
+    let all = |what: &str| steps.iter().filter(|step| step["event"] == *what).collect();
+    let sessions: Vec<_> = all("session_ready");
+    assert_eq!(sessions.len(), 2, "{}", ended.stdout);
+    assert_ne!(sessions[0]["session_id"], sessions[1]["session_id"]);
+    let (frames, outcomes, lost): (Vec<_>, Vec<_>, Vec<_>) =
+        (all("frame"), all("outcome"), all("disconnected"));
+    assert_eq!((frames.len(), outcomes.len(), lost.len()), (3, 3, 0));
+
+    let text = run(proactive(&["demo", "--deploy"], &[])).stdout;
+    assert!(
+        text.contains("<- going away       The server is shutting down. The next stream in "),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_cannot_be_shown_is_told_in_one_sentence_with_code_64() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("tasks.json");

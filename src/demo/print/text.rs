@@ -2,6 +2,7 @@
 //! server says.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use super::Sum;
 use crate::desk::words::{Colour, counted, dollars, grouped, paint, picture, plain, wrapped};
@@ -110,7 +111,16 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
         Step::StoreHeld => page.line("  ", "waiting", json::HELD),
         Step::Lost { why, .. } => page.line("  ", "stream lost", plain(why, WIDE)),
         Step::Complaint(error) => page.line("<-", &plain(&error.code, 24), complaint(error)),
-        Step::GoingAway(go_away) => page.line("<-", "going away", plain(&go_away.reason, WIDE)),
+        Step::GoingAway(go_away) => page.line(
+            "<-",
+            "going away",
+            format_args!(
+                "{} The next stream in {:.1} s.",
+                plain(&go_away.reason, WIDE),
+                Duration::from_millis(go_away.reconnect_delay_ms.max(0).unsigned_abs())
+                    .as_secs_f64()
+            ),
+        ),
     }
     page.text
 }

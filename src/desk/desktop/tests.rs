@@ -10,7 +10,7 @@ use crate::desk::tasks::TaskFile;
 use crate::desk::{Address, Roots, TokenSource};
 use crate::transport::proto::{
     AnalysisOutcome, ExtractedTask, OutcomeKind, ServerError, ServerEvent, ServerHeartbeat,
-    SessionReady, ToolCallArguments, ToolCallRequest, ToolKind, server_event,
+    SessionReady, ToolCallArguments, ToolCallRequest, ToolKind,
 };
 
 const TASKS: &str = r#"[{"id": 7, "description": "Send signed lease to the Berlin office"}]"#;
@@ -68,15 +68,14 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
         let hello = peer.hello().await;
         assert_eq!(hello.protocol_version, "1.1");
         assert_eq!(hello.session_context.unwrap().active_tasks[0].task_id, 7);
-        peer.say(server_event::Event::SessionReady(SessionReady::default()))
-            .await;
+        peer.say(Event::SessionReady(SessionReady::default())).await;
 
         let frame = peer.frame().await;
         assert_eq!((&*frame.screenshot_id, &*frame.app_name), ("one", "Huddle"));
         assert_eq!(frame.jpeg_bytes.len(), 4);
         assert_eq!(frame.session_context, None, "the hello brought the tasks");
         assert_eq!(frame.context_version, hello.context_version);
-        peer.say(server_event::Event::ToolCallRequest(ToolCallRequest {
+        peer.say(Event::ToolCallRequest(ToolCallRequest {
             request_id: "r1".into(),
             tool_kind: ToolKind::SearchSimilar as i32,
             arguments: Some(ToolCallArguments {
@@ -96,8 +95,7 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
             frame_id: "one".into(),
             ..ToolCallRequest::default()
         };
-        peer.say(server_event::Event::ToolCallRequest(unknown))
-            .await;
+        peer.say(Event::ToolCallRequest(unknown)).await;
         assert!(peer.result().await.error.contains("no such search"));
         let unasked = ToolCallRequest {
             request_id: "r3".into(),
@@ -108,8 +106,7 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
             frame_id: "never shown".into(),
             ..ToolCallRequest::default()
         };
-        peer.say(server_event::Event::ToolCallRequest(unasked))
-            .await;
+        peer.say(Event::ToolCallRequest(unasked)).await;
         let result = peer.result().await;
         assert!(result.error.contains("no frame") && result.result.is_none());
         let extracted = AnalysisOutcome {
@@ -119,8 +116,7 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
             }),
             ..outcome("one", OutcomeKind::ExtractTask)
         };
-        peer.say(server_event::Event::AnalysisOutcome(extracted))
-            .await;
+        peer.say(Event::AnalysisOutcome(extracted)).await;
 
         let frame = peer.frame().await;
         assert_ne!(frame.context_version, hello.context_version);
@@ -130,7 +126,7 @@ async fn a_frame_is_served_to_its_end_and_an_extracted_task_is_kept_and_told() {
             2,
             "the server hears of the kept task"
         );
-        peer.say(server_event::Event::AnalysisOutcome(outcome(
+        peer.say(Event::AnalysisOutcome(outcome(
             "two",
             OutcomeKind::NoTaskFound,
         )))
@@ -186,13 +182,13 @@ async fn only_an_error_about_the_frame_ends_it() {
                 request_id: request.into(),
                 ..ServerError::default()
             };
-            peer.say(server_event::Event::ServerError(error)).await;
+            peer.say(Event::ServerError(error)).await;
         }
         peer.answers
             .send(Ok(ServerEvent { event: None }))
             .await
             .unwrap();
-        peer.say(server_event::Event::AnalysisOutcome(outcome(
+        peer.say(Event::AnalysisOutcome(outcome(
             "other",
             OutcomeKind::NoTaskFound,
         )))
@@ -202,7 +198,7 @@ async fn only_an_error_about_the_frame_ends_it() {
             frame_id: "one".into(),
             ..ServerError::default()
         };
-        peer.say(server_event::Event::ServerError(error)).await;
+        peer.say(Event::ServerError(error)).await;
         while let Ok(Some(_)) = peer.events.message().await {}
     })
     .await;
@@ -254,7 +250,7 @@ async fn no_wait_is_without_an_end() {
         peer.ready(20_000).await;
         while let Ok(Some(_)) = peer.events.message().await {
             let beat = ServerHeartbeat::default();
-            peer.say(server_event::Event::ServerHeartbeat(beat)).await;
+            peer.say(Event::ServerHeartbeat(beat)).await;
         }
     })
     .await;
@@ -309,7 +305,7 @@ async fn a_frame_over_the_limit_is_not_sent_and_the_session_goes_on() {
     let server = serve(|mut peer| async move {
         peer.ready(0).await;
         assert_eq!(peer.frame().await.screenshot_id, "small");
-        peer.say(server_event::Event::AnalysisOutcome(outcome(
+        peer.say(Event::AnalysisOutcome(outcome(
             "small",
             OutcomeKind::NoTaskFound,
         )))
@@ -338,7 +334,7 @@ async fn a_server_is_not_told_what_sqlite_says() {
         peer.ready(0).await;
         peer.frame().await;
         for kind in [ToolKind::SearchSimilar, ToolKind::SearchKeywords] {
-            peer.say(server_event::Event::ToolCallRequest(ToolCallRequest {
+            peer.say(Event::ToolCallRequest(ToolCallRequest {
                 request_id: "r1".into(),
                 tool_kind: kind as i32,
                 frame_id: "one".into(),
@@ -354,7 +350,7 @@ async fn a_server_is_not_told_what_sqlite_says() {
             frame_id: "one".into(),
             ..ServerError::default()
         };
-        peer.say(server_event::Event::ServerError(error)).await;
+        peer.say(Event::ServerError(error)).await;
         while let Ok(Some(_)) = peer.events.message().await {}
     })
     .await;
