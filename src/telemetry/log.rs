@@ -10,7 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Level, Subscriber};
 pub use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::{RecordFields, VisitOutput};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{DefaultVisitor, FormatFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -95,7 +95,8 @@ impl Visit for WithoutTraces<'_, '_> {
     }
 }
 
-/// Our own spans; with others' (HTTP's) a collector would be told of itself.
+/// Our own spans, and what they have of INFO; with others' (HTTP's) a collector would
+/// be told of itself.
 fn spans<S>(traces: &Traces) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -106,7 +107,11 @@ where
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false)
-        .with_filter(Targets::new().with_target(env!("CARGO_PKG_NAME"), Level::INFO))
+        .with_filter(filter_fn(|what| {
+            let crate_name = what.target().split("::").next();
+            let is_told = what.is_span() || *what.level() <= Level::INFO;
+            is_told && crate_name == Some(env!("CARGO_PKG_NAME"))
+        }))
 }
 
 /// Says where, and never what: a panic's message can quote the text that it was

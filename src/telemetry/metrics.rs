@@ -2,6 +2,8 @@
 //! one process do not add to each other's numbers. Label values come from
 //! enums; the one exception is the configured model's name.
 
+mod before_model;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,12 +15,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::before_model::BeforeModel;
 use super::labels::{
     AuthResult, FrameResult, Limit, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel,
     ToolResult,
 };
 use crate::domain::Usage;
+use before_model::BeforeModel;
+pub use before_model::CircuitState;
 
 /// The content type of [`Metrics::render`]: OpenMetrics 1.0 text.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -57,8 +60,8 @@ struct TokenLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ModelLabel {
-    pub(super) model: Arc<str>,
+struct ModelLabel {
+    model: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -98,7 +101,7 @@ pub(super) struct Inner {
     duplicate_frames: Counter,
     refused_events: Counter,
     model_calls: Family<ModelLabels, Counter>,
-    pub(super) before_model: BeforeModel,
+    before_model: BeforeModel,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
@@ -444,7 +447,7 @@ impl Default for Metrics {
     }
 }
 
-pub(super) fn put<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+fn put<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
 where
     M: prometheus_client::registry::Metric + Clone,
 {
@@ -452,12 +455,7 @@ where
     metric
 }
 
-pub(super) fn put_seconds(
-    registry: &mut Registry,
-    name: &str,
-    help: &str,
-    buckets: &[f64],
-) -> Histogram {
+fn put_seconds(registry: &mut Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     let metric = Histogram::new(buckets.iter().copied());
     registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
     metric

@@ -1,6 +1,5 @@
 //! What operators see: metrics, spans and the log.
 
-mod before_model;
 mod labels;
 mod log;
 mod metrics;
@@ -8,13 +7,12 @@ mod seldom;
 mod spans;
 mod traces;
 
-pub use before_model::CircuitState;
 pub use labels::{
     AuthResult, FrameResult, Limit, ModelCode, SessionEnd, SessionReturn, TokenKind, ToolLabel,
     ToolResult,
 };
 pub use log::{EnvFilter, LogFormat, init};
-pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
+pub use metrics::{CircuitState, METRICS_CONTENT_TYPE, Metrics};
 pub use seldom::Seldom;
 pub use spans::{
     frame_span, model_answered, model_turn_span, session_span, span_failed, tool_call_span,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use opentelemetry::trace::{Status, TraceContextExt};
 use tracing::field::Empty;
-use tracing::{Span, info_span};
+use tracing::{Span, debug_span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::TraceContext;
@@ -54,9 +54,10 @@ pub fn frame_span(frame: &FrameId) -> Span {
     info_span!("frame", frame.id = &*from_client(frame.as_str()))
 }
 
-/// One question to the model, retries included.
+/// One question to the model, retries included. In traces; in the log only where
+/// DEBUG is asked for.
 pub fn model_turn_span(iteration: u32) -> Span {
-    info_span!("model.turn", otel.kind = "client", iteration)
+    debug_span!("model.turn", otel.kind = "client", iteration)
 }
 
 /// Adds to the current span what a call to the model came to, by OpenTelemetry's
@@ -82,9 +83,9 @@ pub fn span_failed(span: &Span, why: &str) {
     span.set_status(Status::error(why.to_owned()));
 }
 
-/// One search on the desktop.
+/// One search on the desktop; as [`model_turn_span`].
 pub fn tool_call_span(request: &RequestId, tool: &'static str) -> Span {
-    info_span!("tool.call", otel.kind = "client", request.id = %request, tool.name = tool)
+    debug_span!("tool.call", otel.kind = "client", request.id = %request, tool.name = tool)
 }
 
 #[cfg(test)]

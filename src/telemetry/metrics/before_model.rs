@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::metrics::{Metrics, ModelLabel, put, put_seconds};
+use super::{Metrics, ModelLabel, put, put_seconds};
 
 /// 10 ms to half a frame.
 const BUCKETS: [f64; 10] = [0.01, 0.05, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0];
