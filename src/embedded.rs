@@ -108,17 +108,19 @@ impl Embedded {
         &self.issuer
     }
 
-    /// Puts another server into the place of this one, as deploys do: `lead_to` learns
-    /// where it is once it is ready, and then the old one stops in good order.
+    /// Another server in the same surroundings, ready to take the place of this one.
     ///
     /// # Errors
-    /// The other one cannot start; the old one goes on.
-    pub async fn replace(&mut self, lead_to: impl FnOnce(SocketAddr)) -> Result<(), Error> {
+    /// Why it cannot start.
+    pub async fn successor(&self) -> Result<Running, Error> {
         let next = app::start(self.config.clone(), self.world.clone()).await?;
         next.ready().await;
-        lead_to(next.grpc_addr());
+        Ok(next)
+    }
+
+    /// Puts a successor into the place of the server, which stops in good order.
+    pub async fn replace(&mut self, next: Running) {
         mem::replace(&mut self.server, next).stop().await;
-        Ok(())
     }
 
     /// Stops everything in good order.

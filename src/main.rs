@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use proactive::app::Running;
 use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings};
 use proactive::dev::Trial;
 use proactive::embedded::Embedded;
@@ -285,17 +286,24 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let mut service = Embedded::start(config, stand_in, world.clone())
         .await
         .map_err(Failure::new)?;
+    let next = match play.deploys() {
+        true => Some(service.successor().await.map_err(Failure::new)?),
+        false => None,
+    };
     let endpoints = demo::Endpoints {
         grpc: service.grpc_addr(),
+        next: next.as_ref().map(Running::grpc_addr),
         token: service.token("demo-user").into(),
         stand_in: by_stand_in,
     };
     let colour = args.log.colour(&stdout());
+    let leave = async {
+        if let Some(next) = next {
+            service.replace(next).await;
+        }
+    };
     let sum = play
-        .play(&endpoints, world, stdout(), colour, async |lead_to| {
-            let replaced = service.replace(lead_to).await;
-            replaced.map_err(|error| demo::Error::Deploy(error.to_string()))
-        })
+        .play(&endpoints, world, stdout(), colour, leave)
         .await
         .map_err(told)?;
     service.stop().await;

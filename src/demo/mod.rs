@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use tokio::join;
 use tokio::sync::oneshot;
-use tokio::try_join;
 
 use crate::desk::words::counted;
 use crate::desk::{
@@ -92,6 +92,8 @@ pub struct Args {
 pub struct Endpoints {
     /// Where the service listens.
     pub grpc: SocketAddr,
+    /// Where the server listens that replaces it, if one does.
+    pub next: Option<SocketAddr>,
     /// A token that it accepts.
     pub token: SecretString,
     /// Whether the model is the stand-in.
@@ -110,9 +112,6 @@ pub enum Error {
     /// There is no way to the server.
     #[error("no loopback port could be had: {0}")]
     Wire(io::Error),
-    /// The next server did not start.
-    #[error("the next server did not start: {0}")]
-    Deploy(String),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -123,7 +122,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 64,
-            Self::Session(_) | Self::Wire(_) | Self::Deploy(_) | Self::Output(_) => 1,
+            Self::Session(_) | Self::Wire(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -169,9 +168,14 @@ impl Args {
 }
 
 impl Play {
+    /// Whether the server is to be replaced in the middle.
+    pub fn deploys(&self) -> bool {
+        matches!(self.strike, Some(Strike::Deploy))
+    }
+
     /// Plays all frames in one session and prints what happens. Whether each got
     /// a decision is in the sum: then `failed` is 0. If the server is to be replaced,
-    /// `replace` does that, and says where the next one is before it stops the old one.
+    /// `leave` stops the old one; the next one is ready.
     ///
     /// # Errors
     /// Any but [`Error::Input`].
@@ -181,7 +185,7 @@ impl Play {
         world: World,
         out: impl Write,
         colour: bool,
-        replace: impl AsyncFnOnce(&dyn Fn(SocketAddr)) -> Result<(), Error>,
+        leave: impl Future<Output = ()>,
     ) -> Result<Sum, Error> {
         let style = if self.json {
             Style::Json
@@ -196,15 +200,13 @@ impl Play {
         }
         let wire = Wire::to(endpoints.grpc).await.map_err(Error::Wire)?;
         let (order, ordered) = oneshot::channel();
-        let replaced = async {
-            match ordered.await {
-                Ok(()) => replace(&|next| wire.lead_to(next)).await,
-                // There was no need.
-                Err(_) => Ok(()),
+        let left = async {
+            if ordered.await.is_ok() {
+                leave.await;
             }
         };
         let conversed = self.converse(endpoints, world, &wire, order, &mut printer);
-        try_join!(conversed, replaced)?;
+        join!(conversed, left).0?;
         let sum = printer.finish(note(endpoints.stand_in))?;
         Ok(sum)
     }
@@ -235,6 +237,10 @@ impl Play {
             match strike.take() {
                 Some(Strike::Cut) => wire.cut(),
                 Some(Strike::Deploy) => {
+                    endpoints
+                        .next
+                        .into_iter()
+                        .for_each(|next| wire.lead_to(next));
                     deploy.take().map(|order| order.send(()));
                 }
                 None => {}
@@ -276,6 +282,8 @@ fn note(stand_in: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use jiff::Timestamp;
 
     use clap::{Args as _, Command, FromArgMatches as _};
@@ -401,13 +409,14 @@ mod tests {
         .await;
         let endpoints = Endpoints {
             grpc: server.address,
+            next: None,
             token: "right".into(),
             stand_in: true,
         };
         let mut out = Vec::new();
         let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
         let play = args(&[]).unwrap().prepare().unwrap();
-        let sum = play.play(&endpoints, world, &mut out, false, async |_| unreachable!());
+        let sum = play.play(&endpoints, world, &mut out, false, pending());
         let sum = sum.await.unwrap();
         assert_eq!((sum.extracted, sum.rejected, sum.failed), (1, 1, 1));
         let out = String::from_utf8(out).unwrap();
