@@ -78,7 +78,10 @@ async fn play(fault: Fault, desks: usize, frames: usize, outage: Duration) -> Op
     let mut folder = tempfile::tempdir().unwrap();
     // What was said and kept stays to be looked at, unless all goes well.
     folder.disable_cleanup(true);
-    let mut stage = Stage::set(fault, outage, folder.path()).await?;
+    let Some(mut stage) = Stage::set(fault, outage, folder.path()).await else {
+        folder.disable_cleanup(false);
+        return None;
+    };
     let tokens: Vec<_> = (0..desks)
         .map(|nth| stage.outside.token(&format!("desk-{nth}")))
         .collect();
