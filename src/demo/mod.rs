@@ -198,14 +198,29 @@ impl Play {
         if endpoints.stand_in && self.screens.iter().any(|screen| screen.text.is_empty()) {
             printer.remark("The stand-in model reads only text: add it with --ocr.");
         }
-        let wire = Wire::to(endpoints.grpc).await.map_err(Error::Wire)?;
+        let wire = match self.strike {
+            Some(_) => Some(Wire::to(endpoints.grpc).await.map_err(Error::Wire)?),
+            None => None,
+        };
+        let address = wire.as_ref().map_or(endpoints.grpc, Wire::address);
         let (order, ordered) = oneshot::channel();
+        // Gone with the conversation, and the order with it.
+        let strike = self.strike.zip(wire.as_ref()).map(|(strike, wire)| {
+            move || match strike {
+                Strike::Cut => wire.cut(),
+                Strike::Deploy => {
+                    wire.lead_to(endpoints.next.unwrap_or(endpoints.grpc));
+                    let _ = order.send(());
+                }
+            }
+        });
         let left = async {
             if ordered.await.is_ok() {
                 leave.await;
             }
         };
-        let conversed = self.converse(endpoints, world, &wire, order, &mut printer);
+        let token = endpoints.token.clone();
+        let conversed = self.converse(address, token, world, strike, &mut printer);
         join!(conversed, left).0?;
         let sum = printer.finish(note(endpoints.stand_in))?;
         Ok(sum)
@@ -213,37 +228,25 @@ impl Play {
 
     async fn converse<W: Write>(
         mut self,
-        endpoints: &Endpoints,
+        address: SocketAddr,
+        token: SecretString,
         world: World,
-        wire: &Wire,
-        deploy: oneshot::Sender<()>,
+        mut strike: Option<impl FnOnce()>,
         printer: &mut Printer<W>,
     ) -> Result<(), Error> {
-        let (mut strike, mut deploy) = (self.strike, Some(deploy));
-        let address = match strike {
-            None => endpoints.grpc,
-            Some(_) => wire.address(),
-        };
         let (address, patience) = (Address::from(address), Patience::default());
         let limit = patience.connect;
         let door = Door {
             dial: async || address.dial(&Roots::System, limit).await,
-            tokens: TokenSource::Fixed(endpoints.token.clone()),
+            tokens: TokenSource::Fixed(token),
             patience,
         };
         let observe = |step| {
             printer.step(&step);
-            let Step::SearchAsked(_) = step else { return };
-            match strike.take() {
-                Some(Strike::Cut) => wire.cut(),
-                Some(Strike::Deploy) => {
-                    endpoints
-                        .next
-                        .into_iter()
-                        .for_each(|next| wire.lead_to(next));
-                    deploy.take().map(|order| order.send(()));
-                }
-                None => {}
+            if let Step::SearchAsked(_) = step
+                && let Some(strike) = strike.take()
+            {
+                strike();
             }
         };
         let about = About {

@@ -25,6 +25,7 @@ use crate::world::World;
 pub use door::Door;
 pub(super) use link::{Greeting, Link, told_aside};
 pub(super) use resumable::Resumable;
+pub(crate) use wire::millis;
 
 /// For the sake of one frame a session is taken up so often.
 const MOST_RETURNS: u32 = 3;
@@ -254,8 +255,7 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
                 }
             };
             if let Event::GoAway(go_away) = &event {
-                let delay = Duration::from_millis(go_away.reconnect_delay_ms.max(0).unsigned_abs());
-                *move_at = Some(Instant::now() + delay);
+                *move_at = Some(Instant::now() + millis(go_away.reconnect_delay_ms));
             }
             if let Some(ending) = link.act(event, store, observe).await? {
                 ending.keep(store, observe)?;
@@ -282,10 +282,8 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
         }
         let observe = &mut self.observe;
         let mut session = self.link.session().take();
-        let resume = match &mut session {
-            Some(session) => session.resume(|_| false),
-            None => Resume::default(),
-        };
+        let resume = session.as_mut().map(|session| session.resume(|_| false));
+        let resume = resume.unwrap_or_default();
         let greeting = Greeting::new(&self.about, self.store, self.world.clone(), resume)?;
         let aside = |event| told_aside(event, observe);
         let (mut link, mut ready) = self.door.open(greeting, aside).await?;

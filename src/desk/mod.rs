@@ -28,6 +28,7 @@ pub use address::{Address, Roots, Unfit, UnfitRoots};
 pub use args::{Args, Ended, Error as Failure, Plan, Stopped};
 pub use backoff::Backoff;
 pub use client::Place;
+pub(crate) use desktop::millis;
 pub use desktop::{About, Desktop, Door, Ending, Patience, Screen};
 pub use error::Error;
 pub use report::Style;

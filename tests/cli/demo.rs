@@ -116,20 +116,30 @@ fn people_read_the_same_in_order() {
     }
 }
 
+/// What it tells as JSON when all goes well.
+fn steps(line: &[&str]) -> Vec<Value> {
+    let ended = run(proactive(line, &[]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let read = |line| serde_json::from_str(line).unwrap();
+    ended.stdout.lines().map(read).collect()
+}
+
+/// The steps of this kind.
+fn all<'a>(steps: &'a [Value], event: &str) -> Vec<&'a Value> {
+    steps.iter().filter(|step| step["event"] == event).collect()
+}
+
 #[test]
 fn a_connection_that_is_cut_in_the_first_search_costs_nothing() {
-    let ended = run(proactive(&["demo", "--cut", "--json"], &[]));
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let read = |line| serde_json::from_str::<Value>(line).unwrap();
-    let steps: Vec<_> = ended.stdout.lines().map(read).collect();
+    let steps = steps(&["demo", "--cut", "--json"]);
     let events: Vec<_> = steps.iter().map(|step| &step["event"]).collect();
     // The search is asked again on the stream that takes the session up.
     let beginning = "session_ready frame tool_call_request tool_result disconnected \
                      session_ready tool_call_request";
     let beginning: Vec<_> = beginning.split_whitespace().collect();
-    assert_eq!(events[..beginning.len()], beginning, "{}", ended.stdout);
+    assert_eq!(events[..beginning.len()], beginning, "{steps:?}");
     assert_eq!(steps[2]["request_id"], steps[6]["request_id"]);
-    let count = |what: &str| events.iter().filter(|event| ***event == *what).count();
+    let count = |what| all(&steps, what).len();
     assert_eq!((count("frame"), count("outcome")), (3, 3));
 
     let text = run(proactive(&["demo", "--cut"], &[])).stdout;
@@ -145,10 +155,7 @@ fn a_connection_that_is_cut_in_the_first_search_costs_nothing() {
 
 #[test]
 fn a_server_that_is_replaced_in_the_first_search_finishes_the_frame_and_the_next_goes_on() {
-    let ended = run(proactive(&["demo", "--deploy", "--json"], &[]));
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let read = |line| serde_json::from_str::<Value>(line).unwrap();
-    let steps: Vec<_> = ended.stdout.lines().map(read).collect();
+    let steps = steps(&["demo", "--deploy", "--json"]);
     let place = |what: &str| {
         steps
             .iter()
@@ -156,15 +163,14 @@ fn a_server_that_is_replaced_in_the_first_search_finishes_the_frame_and_the_next
             .unwrap()
     };
     assert!(place("tool_call_request") < place("go_away"));
-    assert!(place("go_away") < place("outcome"), "{}", ended.stdout);
+    assert!(place("go_away") < place("outcome"), "{steps:?}");
     // One session with each server, and nothing that was lost between them.
-    let all = |what: &str| steps.iter().filter(|step| step["event"] == *what).collect();
-    let sessions: Vec<_> = all("session_ready");
-    assert_eq!(sessions.len(), 2, "{}", ended.stdout);
+    let sessions = all(&steps, "session_ready");
+    assert_eq!(sessions.len(), 2, "{steps:?}");
     assert_ne!(sessions[0]["session_id"], sessions[1]["session_id"]);
-    let (frames, outcomes, lost): (Vec<_>, Vec<_>, Vec<_>) =
-        (all("frame"), all("outcome"), all("disconnected"));
-    assert_eq!((frames.len(), outcomes.len(), lost.len()), (3, 3, 0));
+    let count = |what| all(&steps, what).len();
+    let counts = (count("frame"), count("outcome"), count("disconnected"));
+    assert_eq!(counts, (3, 3, 0));
 
     let text = run(proactive(&["demo", "--deploy"], &[])).stdout;
     assert!(

@@ -2,11 +2,10 @@
 //! server says.
 
 use std::fmt::{Display, Write};
-use std::time::Duration;
 
 use super::Sum;
 use crate::desk::words::{Colour, counted, dollars, grouped, paint, picture, plain, wrapped};
-use crate::desk::{Step, json};
+use crate::desk::{Step, json, millis};
 use crate::transport::proto::{
     AnalysisOutcome, Bill, ExtractedTask, OutcomeKind, SearchResult, ServerError, SessionReady,
     TaskPriority, TaskStatus, ToolKind,
@@ -117,8 +116,7 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
             format_args!(
                 "{} The next stream in {:.1} s.",
                 plain(&go_away.reason, WIDE),
-                Duration::from_millis(go_away.reconnect_delay_ms.max(0).unsigned_abs())
-                    .as_secs_f64()
+                millis(go_away.reconnect_delay_ms).as_secs_f64()
             ),
         ),
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::lock::Lock;
 use crate::desk::held::{Convict, Held};
 use crate::desk::shots::{Later, Shot, Shots, Taken};
-use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict, store};
+use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict, millis, store};
 use crate::transport::proto::{Resumed, ServerError};
 use crate::world::World;
 
@@ -239,8 +239,7 @@ impl Frames {
 
 /// How long the server wants its frame not to be sent again.
 fn asked(error: &ServerError) -> Duration {
-    let millis = u64::try_from(error.retry_after_ms).unwrap_or_default();
-    Duration::from_millis(millis).min(LONGEST_ASKED)
+    millis(error.retry_after_ms).min(LONGEST_ASKED)
 }
 
 /// An error that this desktop tells of a frame itself.

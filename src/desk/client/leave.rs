@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::desk::Error;
 use crate::desk::desktop::Link;
+use crate::desk::millis;
 use crate::transport::proto::GoAway;
 
 /// A server that goes away may ask for no longer wait than this.
@@ -32,7 +33,6 @@ pub(super) struct Old {
 
 impl Leave {
     pub(super) fn of(go_away: &GoAway) -> Self {
-        let millis = |millis| Duration::from_millis(u64::try_from(millis).unwrap_or_default());
         let now = Instant::now();
         Self {
             open_next: now + millis(go_away.reconnect_delay_ms).min(LONGEST),

@@ -13,7 +13,7 @@ use crate::desk::desktop::{Greeting, Link, Resumable, told_aside};
 use crate::desk::shots::Shot;
 use crate::desk::{About, Backoff, Error, Step, Verdict};
 use crate::transport::proto::server_event::Event;
-use crate::transport::proto::{GoAway, Resume, ServerError, SessionReady};
+use crate::transport::proto::{GoAway, ServerError, SessionReady};
 use crate::world::World;
 
 /// Why a session was left in good order.
@@ -229,10 +229,9 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
             tells_tasks: self.tells_tasks,
         };
         let held = &self.frames.held;
-        let resume = match session {
-            Some(session) => session.resume(|frame_id| held.is_ended(frame_id)),
-            None => Resume::default(),
-        };
+        let ended = |frame_id: &str| held.is_ended(frame_id);
+        let resume = session.as_mut().map(|session| session.resume(ended));
+        let resume = resume.unwrap_or_default();
         Greeting::new(&about, &mut self.store, self.world.clone(), resume)
     }
 

@@ -21,10 +21,15 @@ pub(super) const MOST_HEARTBEAT: Duration = Duration::from_secs(20);
 /// No server is believed to be silent for longer on purpose.
 const RAREST_HEARTBEAT: Duration = Duration::from_secs(600);
 
+/// A time as the contract says it; less than none is none.
+pub(crate) fn millis(said: i64) -> Duration {
+    Duration::from_millis(u64::try_from(said).unwrap_or_default())
+}
+
 /// A server of protocol 1.0 sends no heartbeats.
 pub(super) fn heartbeat_of(ready: &SessionReady) -> Option<Duration> {
-    let every = u64::try_from(ready.heartbeat_interval_ms).ok()?;
-    (every > 0).then(|| Duration::from_millis(every).min(RAREST_HEARTBEAT))
+    let every = millis(ready.heartbeat_interval_ms);
+    (!every.is_zero()).then(|| every.min(RAREST_HEARTBEAT))
 }
 
 /// What is said first: also what it would resume, which is nothing at first.
