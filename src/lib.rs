@@ -12,6 +12,7 @@ pub mod desk;
 pub mod dev;
 pub mod domain;
 pub mod embedded;
+pub mod events;
 pub mod gemini;
 pub mod lifecycle;
 pub mod session;

@@ -45,6 +45,15 @@ id! {
     RequestId
 }
 
+id! {
+    /// Names one job: a UUID, made by the server.
+    JobId
+}
+id! {
+    /// Names one message of another program: a UUID, made by the server.
+    MessageId
+}
+
 /// What a client proves with that a session is its own: made by the server, told
 /// to nobody else, and not shown by `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]

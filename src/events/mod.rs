@@ -1,0 +1,156 @@
+//! Every user's log: what was decided, what became of jobs, what other programs
+//! had to say. It is appended to, read after a cursor, and followed.
+//!
+//! An engine keeps the logs: in memory, or in SQLite. All are held to the same
+//! tests.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::domain::{Event, FrameId, Job, JobId, JobState, MessageId, Uid};
+
+/// A place in one user's log: everything up to this offset has been read. Written
+/// `EPOCH:OFFSET`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which log: another one after the log was lost. 1 to 36 letters, digits and
+    /// hyphens.
+    pub epoch: Arc<str>,
+    /// 0: before the first entry.
+    pub offset: u64,
+}
+
+/// One entry of a log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// 1 for the first; each entry is one more than the last.
+    pub offset: u64,
+    /// When it was appended.
+    pub at: Timestamp,
+    /// What it says.
+    pub event: Event,
+}
+
+/// What the sender calls something, so that sending it again changes nothing: 1 to
+/// 255 bytes. Keys of jobs and of messages are apart.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// Takes a key that the caller has checked.
+    pub fn new(key: impl Into<Arc<str>>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where an event stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Right behind it.
+    pub cursor: Cursor,
+    /// It was there already, by its key, as this message.
+    pub earlier: Option<MessageId>,
+    /// How many followers there were when it was appended.
+    pub followers: usize,
+}
+
+/// What became of a submission.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submitted {
+    /// The job, as it is now.
+    pub job: Job,
+    /// It was there already, by its key.
+    pub repeated: bool,
+}
+
+/// A part of a log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// What was asked for is not all there.
+    pub gap: bool,
+    /// Oldest first.
+    pub entries: Vec<Arc<Entry>>,
+    /// Behind the last of them; where to read on.
+    pub cursor: Cursor,
+}
+
+/// Where to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After this.
+    After(Cursor),
+    /// With the oldest entry that is kept.
+    Oldest,
+    /// With the next entry.
+    Now,
+}
+
+/// What keeps the logs and the jobs.
+///
+/// What a call has reported is kept, whatever happens to the process then. A call
+/// whose future is dropped may have happened or not.
+pub trait Engine: Send + Sync + 'static {
+    /// Appends an event to a user's log, which is made if there is none. With a key
+    /// that was used for a message of this user before, nothing is appended.
+    fn append(
+        &self,
+        user: &Uid,
+        event: Event,
+        key: Option<Key>,
+    ) -> BoxFuture<'_, Result<Appended, Error>>;
+
+    /// At most `most` entries, at least one if there is one. If the cursor is of
+    /// another epoch, lies behind the end, or before entries that are kept no more,
+    /// there is a gap, and reading begins with the oldest.
+    fn read(&self, user: &Uid, start: Start, most: usize) -> BoxFuture<'_, Result<Page, Error>>;
+
+    /// Makes a job of this process, and says so in the log. With a key that was used
+    /// for a job of this user before, gives that job.
+    fn submit(
+        &self,
+        user: &Uid,
+        id: JobId,
+        frame: FrameId,
+        key: Option<Key>,
+    ) -> BoxFuture<'_, Result<Submitted, Error>>;
+
+    /// Moves a job on and says so in the log, in one step; gives the job as it is
+    /// then. One that has ended is left as it is.
+    fn advance(
+        &self,
+        user: &Uid,
+        id: &JobId,
+        state: JobState,
+    ) -> BoxFuture<'_, Result<Option<Job>, Error>>;
+
+    /// One job of this user.
+    fn job(&self, user: &Uid, id: &JobId) -> BoxFuture<'_, Result<Option<Job>, Error>>;
+
+    /// Jobs of this user, newest first: those submitted before this one, if it is
+    /// given and known.
+    fn jobs(
+        &self,
+        user: &Uid,
+        before: Option<JobId>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Job>, Error>>;
+}
+
+/// Why the log could not be read or written. What it says is for clients; the cause
+/// goes to the operator's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The disk is full, or broken. Nothing of this call was kept; try again.
+    #[error("the log cannot be written just now; try again later")]
+    Unavailable,
+    /// The server is shutting down.
+    #[error("the server is shutting down; try again")]
+    Closed,
+}
