@@ -9,6 +9,7 @@ mod error;
 mod keyring;
 mod keys;
 pub mod local;
+mod service;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -21,6 +22,7 @@ use crate::world::World;
 
 pub use error::Error;
 use keyring::Keyring;
+pub use service::{NotAdmitted, SHORTEST_TOKEN, ServiceTokens};
 use token::Token;
 
 /// Google's public keys for Firebase ID tokens, as a JWK set. The certificates

@@ -46,6 +46,16 @@ pub enum Decision {
     },
 }
 
+impl Decision {
+    /// Whether the screen asked for something.
+    pub fn is_about_a_task(&self) -> bool {
+        match self {
+            Self::Extract(_) | Self::Reject { .. } => true,
+            Self::NoTask { .. } => false,
+        }
+    }
+}
+
 /// A task that the model found on a screen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {

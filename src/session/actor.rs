@@ -6,7 +6,8 @@
 //! 4. errands of the frames: searches to ask for, or to call off;
 //! 5. frames whose analysis is over;
 //! 6. what is due: heartbeats, and the end of a stream's life;
-//! 7. what the client says: not while too much is unsaid.
+//! 7. what is new in the user's log: not while too much is unsaid;
+//! 8. what the client says: not while too much is unsaid.
 //!
 //! Output comes before input, and nothing here waits for a frame or a client,
 //! so a heartbeat or a search result never stands behind a frame.
@@ -26,6 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use super::answers::Answers;
+use super::following::Following;
 use super::frames::Frames;
 use super::line::Line;
 use super::lobby::{Call, Lobby, Registered};
@@ -33,13 +35,13 @@ use super::outbox::Flush;
 use super::timers::Due;
 use super::totals::Totals;
 use super::{
-    Caller, ClientMessage, Connection, Input, Options, Refusal, RefusalCode, ServerMessage, Stop,
+    Caller, ClientMessage, Connection, Input, LogNews, Options, Refusal, RefusalCode, ServerMessage, Stop,
     StreamEnd, Tools, Version,
 };
 use crate::analysis::Background;
 use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::telemetry::{FrameResult, Metrics, SessionEnd, session_span};
-use crate::tools::{Errand, Pending};
+use crate::tools::{Contact, Errand, Pending};
 
 /// Errands that wait for the session; it takes them before anything a client
 /// says, so a short queue is enough.
@@ -65,6 +67,8 @@ pub struct Session {
     pending: Pending,
     errands: mpsc::Receiver<Box<Errand>>,
     answers: Answers,
+    /// What its client is told of its user's log.
+    following: Following,
     /// The server is shutting down.
     drain: Option<Drain>,
     /// The client's clock, if it said how far that is from UTC.
@@ -93,6 +97,7 @@ enum Wake {
     Errand(Box<Errand>),
     Finished(FrameId, Result<Outcome, FrameFault>),
     Due(Due),
+    News(LogNews),
     Input(Option<Input>),
 }
 
@@ -102,8 +107,13 @@ impl Session {
         let (options, tools) = (*lobby.options(), lobby.tools().clone());
         let pending = Pending::default();
         let (errand, errands) = mpsc::channel(ERRANDS);
+        let id = SessionId::new(tools.world.uuid());
+        let contact = Contact {
+            pending: pending.clone(),
+            errands: errand,
+        };
         Self {
-            id: SessionId::new(tools.world.uuid()),
+            id: id.clone(),
             uid: caller.principal.uid.clone(),
             options,
             stop: lobby.stop().clone(),
@@ -114,16 +124,17 @@ impl Session {
             version: Version::default(),
             background: None,
             frames: Frames::new(
-                options.frames_at_once,
+                options,
+                id,
                 caller.principal.uid.clone(),
                 tools.clone(),
-                pending.clone(),
-                errand,
+                contact,
             ),
             tools,
             pending,
             errands,
             answers: Answers::default(),
+            following: Following::default(),
             drain: None,
             utc_offset: None,
             totals: Totals::new(),
@@ -168,6 +179,9 @@ impl Session {
             };
             // Nobody comes back from now on.
             self.registered = None;
+            if let Some(line) = &mut self.line {
+                line.listed = None;
+            }
             self.pending.close();
             for id in self.frames.abandon().await {
                 self.leave_unanswered(id, end);
@@ -213,6 +227,10 @@ impl Session {
                     None
                 }
                 Wake::Due(due) => self.attend_to(due),
+                Wake::News(news) => {
+                    self.say(ServerMessage::Log(Box::new(news)));
+                    None
+                }
                 Wake::Input(Some(input)) => self.hear(input),
                 Wake::Input(None) => {
                     self.half_close();
@@ -228,16 +246,18 @@ impl Session {
     async fn wake(&mut self) -> Wake {
         let call = self.registered.as_mut().map(Registered::call);
         let goodbye = self.drain.as_ref().filter(|drain| !drain.told);
-        let (flush, due, input) = match &mut self.line {
+        let (flush, due, news, input) = match &mut self.line {
             Some(line) => {
-                let listening = !line.half_closed && !line.outbox.is_full();
+                let has_room = !line.outbox.is_full();
+                let listening = has_room && !line.half_closed;
                 (
                     Some(line.outbox.flush()),
                     Some(line.timers.due()),
+                    has_room.then(|| self.following.news()),
                     listening.then(|| line.inputs.next()),
                 )
             }
-            None => (None, None, None),
+            None => (None, None, None, None),
         };
         // What is not there never happens.
         tokio::select! {
@@ -251,6 +271,7 @@ impl Session {
             Some(errand) = self.errands.recv() => Wake::Errand(errand),
             (id, result) = self.frames.finished() => Wake::Finished(id, result),
             Some(due) = OptionFuture::from(due) => Wake::Due(due),
+            Some(news) = OptionFuture::from(news) => Wake::News(news),
             Some(input) = OptionFuture::from(input) => Wake::Input(input),
         }
     }
@@ -328,7 +349,7 @@ impl Session {
             return self.answer(id, Err(fault));
         };
         let Some(line) = &self.line else { return };
-        let held = match line.seat.admit(&frame) {
+        let held = match line.seat.account().admit(&frame) {
             Ok(held) => held,
             Err(fault) => return self.answer(id, Err(fault)),
         };
@@ -401,7 +422,7 @@ impl Session {
             if let RefusalCode::Overloaded(full) = refusal.code
                 && let Some(line) = &self.line
             {
-                let fault = line.seat.overloaded(full);
+                let fault = line.seat.account().overloaded(full);
                 return match self.answers.again(id) {
                     Some(answer) => self.say(ServerMessage::Answer(answer)),
                     None => self.answer(id.clone(), Err(fault)),

@@ -5,16 +5,15 @@ use std::future;
 use std::mem;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{Held, Tools};
+use super::{Held, Options, Tools, following};
 use crate::analysis::Background;
-use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, Uid};
+use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::telemetry::{Metrics, frame_span, span_failed};
-use crate::tools::{Desk, Errand, Pending};
+use crate::tools::{Contact, Desk};
 
 type Analysis = Result<Outcome, FrameFault>;
 
@@ -25,9 +24,10 @@ pub(super) struct Frames {
     waiting: Option<Waiting>,
     limit: usize,
     user: Uid,
+    session: SessionId,
     tools: Tools,
-    pending: Pending,
-    errands: mpsc::Sender<Box<Errand>>,
+    contact: Contact,
+    log_no_task: bool,
 }
 
 struct Running {
@@ -44,22 +44,28 @@ struct Waiting {
 
 impl Frames {
     pub(super) fn new(
-        limit: usize,
+        options: Options,
+        session: SessionId,
         user: Uid,
         tools: Tools,
-        pending: Pending,
-        errands: mpsc::Sender<Box<Errand>>,
+        contact: Contact,
     ) -> Self {
         Self {
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
             waiting: None,
-            limit,
+            limit: options.frames_at_once,
             user,
+            session,
             tools,
-            pending,
-            errands,
+            contact,
+            log_no_task: options.log_no_task,
         }
+    }
+
+    /// How the desktop is asked on which they are.
+    pub(super) fn contact(&self) -> &Contact {
+        &self.contact
     }
 
     /// Whether the frame is running or waiting.
@@ -185,23 +191,24 @@ impl Frames {
             analyst,
             world,
             metrics,
+            log,
             ..
         } = self.tools.clone();
-        let desk = Desk::new(
-            id.clone(),
-            self.pending.clone(),
-            self.errands.clone(),
-            world,
-            metrics.clone(),
-        );
+        let (contact, log_no_task) = (self.contact.clone(), self.log_no_task);
+        let desk = Desk::of_session(id.clone(), contact, world, metrics.clone());
         let span = frame_span(&id);
-        let user = self.user.clone();
+        let (user, session, frame_id) = (self.user.clone(), self.session.clone(), id.clone());
         let analysis = async move {
             let _in_flight = (InFlight::new(metrics), held);
             let analysis = analyst.analyse(&user, frame, &background, &desk, accepted);
             let result = analysis.await;
-            if let Err(fault) = &result {
-                span_failed(&Span::current(), fault.code.as_str());
+            match &result {
+                Err(fault) => span_failed(&Span::current(), fault.code.as_str()),
+                Ok(outcome) if log_no_task || outcome.decision.is_about_a_task() => {
+                    let outcome = outcome.clone();
+                    following::write_down(&log, &user, session, frame_id, outcome).await;
+                }
+                Ok(_) => {}
             }
             result
         };

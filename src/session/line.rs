@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::outbox::Outbox;
 use super::timers::Timers;
 use super::{Caller, Input, Options, Seat, ServerMessage};
+use crate::tools::Listed;
 use crate::world::World;
 
 /// What the client says, in order; it ends when the client closes its side.
@@ -88,6 +89,8 @@ pub(super) struct Line {
     /// Its place among what the user, and everybody, may have open. Given back with
     /// the stream, so that whoever comes back to the session finds one.
     pub(super) seat: Seat,
+    /// Its entry among the desktops that can be asked to search.
+    pub(super) listed: Option<Listed>,
     ended: oneshot::Sender<StreamEnd>,
     /// The client has closed its side.
     pub(super) half_closed: bool,
@@ -118,6 +121,7 @@ impl Line {
                 options.go_away_notice.min(life / 4),
             ),
             seat: caller.seat,
+            listed: None,
             ended,
             half_closed: false,
         }

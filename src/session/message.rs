@@ -10,6 +10,7 @@ use super::NoRoom;
 use crate::domain::{
     Context, Frame, FrameFault, FrameId, Outcome, RequestId, ResumeSecret, SearchKind, SessionId,
 };
+use crate::events::{Cursor, Entry, Start};
 use crate::tools::{Answer, SearchRequest};
 
 /// What a transport hands to a session.
@@ -61,6 +62,17 @@ pub struct Hello {
     pub resume: Option<Box<Resume>>,
     /// It promises to say something at least this often; 1.1 only.
     pub heartbeat_interval: Option<Duration>,
+    /// It wants its user's log; 1.1 only.
+    pub follow: Option<Follow>,
+}
+
+/// Where a client wants to begin in its user's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// There.
+    From(Start),
+    /// It said something that is no cursor.
+    Unreadable,
 }
 
 /// The session that a client comes back to.
@@ -179,6 +191,28 @@ pub enum ServerMessage {
     Heartbeat(Timestamp),
     /// The stream will end; 1.1 only.
     GoAway(Box<GoAway>),
+    /// Something in the user's log; 1.1 only.
+    Log(Box<LogNews>),
+}
+
+/// What a follower of a log is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogNews {
+    /// Behind it; `None` if nothing is known of the log.
+    pub cursor: Option<Cursor>,
+    /// What it is.
+    pub what: LogWhat,
+}
+
+/// What is new in a log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogWhat {
+    /// Everything after the cursor will be told.
+    Start,
+    /// An entry.
+    Entry(Arc<Entry>),
+    /// Entries are missing here.
+    Gap,
 }
 
 /// The one terminal event of a frame.

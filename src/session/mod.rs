@@ -5,6 +5,7 @@
 mod absences;
 mod actor;
 mod answers;
+mod following;
 mod frames;
 mod line;
 mod lobby;
@@ -20,15 +21,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analysis::Analyst;
 use crate::domain::Principal;
+use crate::events::Log;
 use crate::telemetry::{Metrics, TraceContext};
+use crate::tools::Directory;
 use crate::world::World;
 
 pub use actor::Session;
 pub use line::{Connection, Inputs, StreamEnd};
 pub use lobby::Lobby;
 pub use message::{
-    ClientMessage, FrameAnswer, GoAway, Hello, Input, Ready, Refusal, RefusalCode, Resumable,
-    Resume, Resumed, ServerMessage, Version,
+    ClientMessage, Follow, FrameAnswer, GoAway, Hello, Input, LogNews, LogWhat, Ready, Refusal,
+    RefusalCode, Resumable, Resume, Resumed, ServerMessage, Version,
 };
 
 pub use quota::{Account, Full, Held, Limits, NoRoom, Quota, Seat};
@@ -66,6 +69,8 @@ pub struct Options {
     /// The longest reconnect delay suggested in a GoAway; each client gets its
     /// own share of it.
     pub reconnect_spread: Duration,
+    /// Whether the log is told of frames without a task, too.
+    pub log_no_task: bool,
 }
 
 impl Default for Options {
@@ -83,6 +88,7 @@ impl Default for Options {
             drain_grace: Duration::from_secs(25),
             drain_spread: Duration::ZERO,
             reconnect_spread: Duration::from_secs(5),
+            log_no_task: false,
         }
     }
 }
@@ -132,6 +138,10 @@ pub struct Tools {
     pub metrics: Metrics,
     /// What may be open and under way.
     pub quota: Quota,
+    /// Where desktops are found for work that no session brought.
+    pub directory: Directory,
+    /// Every user's log.
+    pub log: Log,
 }
 
 /// Whose session it is and where from.

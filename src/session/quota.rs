@@ -97,6 +97,13 @@ struct Known {
     gone: Instant,
 }
 
+impl Known {
+    /// Whether something is counted here: a session, or what was sent outside of one.
+    fn is_here(&self) -> bool {
+        self.sessions > 0 || Arc::strong_count(&self.user) > 1
+    }
+}
+
 /// What one user has under way.
 struct User {
     uid: Uid,
@@ -156,19 +163,7 @@ impl Quota {
             all.met(Limit::Sessions, uid);
             return Err(Full::Server);
         }
-        users.forget(FEW_USERS + 2 * limits.sessions);
-        let known = users.known.entry(uid.clone()).or_insert_with(|| Known {
-            user: Arc::new(User {
-                uid: uid.clone(),
-                bytes: AtomicUsize::new(0),
-                frames: RateLimiter::direct_with_clock(
-                    Rate::per_minute(limits.frames_per_minute),
-                    TokioClock(Instant::now()),
-                ),
-            }),
-            sessions: 0,
-            gone: Instant::now(),
-        });
+        let known = all.known(&mut users, uid);
         if known.sessions >= limits.sessions_per_user {
             drop(users);
             all.met(Limit::UserSessions, uid);
@@ -185,6 +180,16 @@ impl Quota {
         Ok(Seat(Arc::new(Taken(Account { user, all }))))
     }
 
+    /// Where what this user sends outside of sessions is counted.
+    pub fn account(&self, uid: &Uid) -> Account {
+        let all = &self.0;
+        let mut users = all.users();
+        let known = all.known(&mut users, uid);
+        known.gone = Instant::now();
+        let (user, all) = (known.user.clone(), all.clone());
+        Account { user, all }
+    }
+
     /// How many users are remembered.
     pub fn users(&self) -> usize {
         self.0.users().known.len()
@@ -197,6 +202,22 @@ impl Quota {
 }
 
 impl All {
+    fn known<'a>(&self, users: &'a mut Users, uid: &Uid) -> &'a mut Known {
+        users.forget(FEW_USERS + 2 * self.limits.sessions);
+        users.known.entry(uid.clone()).or_insert_with(|| Known {
+            user: Arc::new(User {
+                uid: uid.clone(),
+                bytes: AtomicUsize::new(0),
+                frames: RateLimiter::direct_with_clock(
+                    Rate::per_minute(self.limits.frames_per_minute),
+                    TokioClock(Instant::now()),
+                ),
+            }),
+            sessions: 0,
+            gone: Instant::now(),
+        })
+    }
+
     fn users(&self) -> MutexGuard<'_, Users> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,9 +240,9 @@ impl Users {
             return;
         }
         self.known
-            .retain(|_, known| known.sessions > 0 || known.gone.elapsed() < REFILL);
+            .retain(|_, known| known.is_here() || known.gone.elapsed() < REFILL);
         if self.known.len() >= most {
-            self.known.retain(|_, known| known.sessions > 0);
+            self.known.retain(|_, known| known.is_here());
         }
         self.sweep_at = 2 * self.known.len();
     }
@@ -234,39 +255,9 @@ pub struct Seat(Arc<Taken>);
 struct Taken(Account);
 
 impl Seat {
-    /// Where this session's messages are counted.
-    pub fn account(&self) -> Account {
-        self.0.0.clone()
-    }
-
-    /// Takes what the frame costs until it is answered.
-    ///
-    /// # Errors
-    /// What its client is told: it sends too many, or has too much under way.
-    pub fn admit(&self, frame: &Frame) -> Result<Held, FrameFault> {
-        let Account { user, all } = &self.0.0;
-        if let Err(too_soon) = user.frames.check() {
-            all.met(Limit::UserFrames, &user.uid);
-            let wait = too_soon.wait_time_from(user.frames.clock().now());
-            let most = all.limits.frames_per_minute;
-            let message = format!(
-                "This user has sent more than {most} frames a minute; send the frame again later."
-            );
-            let fault = FrameFault::new(FrameFaultCode::Throttled, message, true);
-            return Err(fault.retry_after(Some(wait + all.world.up_to(COME_BACK.0))));
-        }
-        let image = frame.image.as_ref().map_or(0, |image| image.bytes().len());
-        // As base64, and the text as it came and in the prompt.
-        let cost = image.div_ceil(3) * 4 + 2 * frame.ocr.0.len() + FRAME_BYTES;
-        self.0.0.hold(cost).map_err(|full| self.overloaded(full))
-    }
-
-    /// What the client of a frame is told for which there was no room.
-    pub fn overloaded(&self, full: NoRoom) -> FrameFault {
-        let (least, most) = COME_BACK;
-        let wait = least + self.0.0.all.world.up_to(most - least);
-        let message = format!("{full}; send the frame again later.");
-        FrameFault::new(FrameFaultCode::Overloaded, message, true).retry_after(Some(wait))
+    /// Where this session's messages and frames are counted.
+    pub fn account(&self) -> &Account {
+        &self.0.0
     }
 }
 
@@ -310,6 +301,36 @@ impl Account {
         };
         held.grow(bytes)?;
         Ok(held)
+    }
+
+    /// Takes what the frame costs until it is answered.
+    ///
+    /// # Errors
+    /// What its client is told: it sends too many, or has too much under way.
+    pub fn admit(&self, frame: &Frame) -> Result<Held, FrameFault> {
+        let Self { user, all } = self;
+        if let Err(too_soon) = user.frames.check() {
+            all.met(Limit::UserFrames, &user.uid);
+            let wait = too_soon.wait_time_from(user.frames.clock().now());
+            let most = all.limits.frames_per_minute;
+            let message = format!(
+                "This user has sent more than {most} frames a minute; send the frame again later."
+            );
+            let fault = FrameFault::new(FrameFaultCode::Throttled, message, true);
+            return Err(fault.retry_after(Some(wait + all.world.up_to(COME_BACK.0))));
+        }
+        let image = frame.image.as_ref().map_or(0, |image| image.bytes().len());
+        // As base64, and the text as it came and in the prompt.
+        let cost = image.div_ceil(3) * 4 + 2 * frame.ocr.0.len() + FRAME_BYTES;
+        self.hold(cost).map_err(|full| self.overloaded(full))
+    }
+
+    /// What the client of a frame is told for which there was no room.
+    pub fn overloaded(&self, full: NoRoom) -> FrameFault {
+        let (least, most) = COME_BACK;
+        let wait = least + self.all.world.up_to(most - least);
+        let message = format!("{full}; send the frame again later.");
+        FrameFault::new(FrameFaultCode::Overloaded, message, true).retry_after(Some(wait))
     }
 }
 

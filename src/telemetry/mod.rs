@@ -15,6 +15,7 @@ pub use log::{EnvFilter, LogFormat, init};
 pub use metrics::{CircuitState, METRICS_CONTENT_TYPE, Metrics};
 pub use seldom::Seldom;
 pub use spans::{
-    frame_span, model_answered, model_turn_span, session_span, span_failed, tool_call_span,
+    frame_span, job_span, model_answered, model_turn_span, session_span, span_failed,
+    tool_call_span,
 };
 pub use traces::{TraceContext, TraceOptions, Traces};

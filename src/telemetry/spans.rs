@@ -12,7 +12,7 @@ use tracing::{Span, debug_span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::TraceContext;
-use crate::domain::{FrameId, RequestId, SessionId, Uid, Usage, clip};
+use crate::domain::{FrameId, JobId, RequestId, SessionId, Uid, Usage, clip};
 
 const CLIENT_ID_CHARS: usize = 64;
 
@@ -47,6 +47,11 @@ pub fn session_span(
         span.record("trace_id", context.trace_id().to_string());
     }
     span
+}
+
+/// One job, from its submission to its end.
+pub fn job_span(job: &JobId, uid: &Uid) -> Span {
+    info_span!("job", job.id = %job, user.id = &*uid.to_string())
 }
 
 /// The analysis of one frame.

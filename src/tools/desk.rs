@@ -1,13 +1,14 @@
-//! A frame's way to the desktop that sent it.
+//! A frame's way to the desktop that sent it, and a job's to one of its user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::Pending;
-use crate::domain::{FrameId, Hit, RequestId, SearchKind};
+use super::{Anybody, Pending};
+use crate::domain::{FrameId, Hit, JobId, RequestId, SearchKind};
 use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
 use crate::world::World;
 
@@ -38,6 +39,8 @@ pub struct SearchRequest {
     pub id: RequestId,
     /// For which frame.
     pub frame: FrameId,
+    /// For which job; `None` if the frame came in the session that is asked.
+    pub job: Option<JobId>,
     /// How to search.
     pub kind: SearchKind,
     /// What for: 1 to 512 characters.
@@ -57,31 +60,44 @@ pub enum Miss {
     TimedOut,
     /// The client closed its side of the stream: nobody can answer.
     Gone,
+    /// A job's user has had no desktop connected for as long as that is waited for.
+    NoDesktop,
 }
 
 /// The desktop as one frame's analysis sees it.
 #[derive(Clone, Debug)]
 pub struct Desk {
     frame: FrameId,
-    pending: Pending,
-    errands: mpsc::Sender<Box<Errand>>,
+    way: Way,
     world: World,
     metrics: Metrics,
 }
 
+/// Who is asked.
+#[derive(Clone, Debug)]
+enum Way {
+    /// The desktop that sent the frame.
+    Session(Contact),
+    /// Whichever of the user's is connected.
+    User(Arc<Anybody>),
+}
+
 impl Desk {
-    /// The way to the desktop for one frame.
-    pub fn new(
-        frame: FrameId,
-        pending: Pending,
-        errands: mpsc::Sender<Box<Errand>>,
-        world: World,
-        metrics: Metrics,
-    ) -> Self {
+    /// The way to the desktop of one session, for a frame that it sent.
+    pub fn of_session(frame: FrameId, contact: Contact, world: World, metrics: Metrics) -> Self {
         Self {
             frame,
-            pending,
-            errands,
+            way: Way::Session(contact),
+            world,
+            metrics,
+        }
+    }
+
+    /// The way to whichever of these desktops is there when it is needed, for a job.
+    pub fn of_user(frame: FrameId, anybody: Anybody, world: World, metrics: Metrics) -> Self {
+        Self {
+            frame,
+            way: Way::User(Arc::new(anybody)),
             world,
             metrics,
         }
@@ -102,25 +118,29 @@ impl Desk {
         let span = tool_call_span(&id, kind.function_name());
         let mut record = CallRecord::new(&self.metrics, kind);
         let request = SearchRequest {
-            id: id.clone(),
+            id,
             frame: self.frame.clone(),
+            job: None,
             kind,
             query,
             timeout: deadline.saturating_duration_since(record.started),
             trace: TraceContext::of_span(&span),
         };
-        let result = self.ask(request, deadline).instrument(span.clone()).await;
+        let asking = async {
+            match &self.way {
+                Way::Session(contact) => contact.ask(request).await,
+                Way::User(anybody) => anybody.ask(request, &self.world).await,
+            }
+        };
+        let result = asking.instrument(span.clone()).await;
         record.result = match &result {
             Ok(_) => ToolResult::Answered,
             Err(Miss::Failed(_)) => ToolResult::Failed,
             Err(Miss::TimedOut) => ToolResult::Timeout,
-            Err(Miss::Gone) => ToolResult::Gone,
+            Err(Miss::Gone | Miss::NoDesktop) => ToolResult::Gone,
         };
         if result.is_err() {
             span_failed(&span, record.result.as_str());
-        }
-        if result == Err(Miss::TimedOut) {
-            self.cancel(id).await;
         }
         result
     }
@@ -128,32 +148,80 @@ impl Desk {
     /// How long time has stood still by now for whoever waits for this desktop,
     /// because no client was connected.
     pub fn stood_still(&self) -> Duration {
-        self.pending.stood_still()
+        match &self.way {
+            Way::Session(contact) => contact.pending.stood_still(),
+            Way::User(anybody) => anybody.stood_still(),
+        }
     }
+}
 
-    async fn ask(&self, request: SearchRequest, deadline: Instant) -> Result<Vec<Hit>, Miss> {
+/// How the desktop of one session is asked.
+#[derive(Clone, Debug)]
+pub struct Contact {
+    /// Where its answer comes in.
+    pub pending: Pending,
+    /// To the session, which asks it.
+    pub errands: mpsc::Sender<Box<Errand>>,
+}
+
+impl Contact {
+    pub(super) async fn ask(&self, request: SearchRequest) -> Result<Vec<Hit>, Miss> {
+        let deadline = Instant::now() + request.timeout;
         let errand = Box::new(Errand::Search(request.id.clone()));
+        let mut given_up = GivenUp::new(self, &request);
         let mut wait = self.pending.register(request).ok_or(Miss::Gone)?;
-        match timeout_at(deadline, self.errands.send(errand)).await {
+        let result = match timeout_at(deadline, self.errands.send(errand)).await {
             Ok(Ok(())) => wait.answer().await,
             Ok(Err(_)) => Err(Miss::Gone),
             Err(_) => Err(Miss::TimedOut),
+        };
+        given_up.tell = false;
+        if result == Err(Miss::TimedOut) {
+            drop(wait);
+            let errand = given_up.errand("the search's deadline passed");
+            let telling = timeout(CANCEL_WAIT, self.errands.send(errand));
+            if telling.await.is_err() {
+                tracing::warn!("a client was too slow to be told that a search is over");
+            }
+        }
+        result
+    }
+}
+
+/// Tells a desktop that a job's search is over, if the job is given up meanwhile. (A
+/// session tells that of its own frames itself.)
+struct GivenUp<'a> {
+    contact: &'a Contact,
+    request: RequestId,
+    frame: FrameId,
+    tell: bool,
+}
+
+impl<'a> GivenUp<'a> {
+    fn new(contact: &'a Contact, request: &SearchRequest) -> Self {
+        Self {
+            contact,
+            request: request.id.clone(),
+            frame: request.frame.clone(),
+            tell: request.job.is_some(),
         }
     }
 
-    async fn cancel(&self, request: RequestId) {
-        let frame = self.frame.clone();
-        let reason = "the search's deadline passed".to_owned();
-        let errand = Box::new(Errand::Cancel {
-            request,
-            frame,
-            reason,
-        });
-        if timeout(CANCEL_WAIT, self.errands.send(errand))
-            .await
-            .is_err()
-        {
-            tracing::warn!("a client was too slow to be told that a search is over");
+    fn errand(&self, reason: &str) -> Box<Errand> {
+        Box::new(Errand::Cancel {
+            request: self.request.clone(),
+            frame: self.frame.clone(),
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if self.tell {
+            // Without room the desktop searches in vain.
+            let errand = self.errand("the job was given up");
+            let _ = self.contact.errands.try_send(errand);
         }
     }
 }

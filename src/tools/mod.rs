@@ -1,9 +1,13 @@
 //! Tools that run elsewhere: today the two searches, on the desktop whose
-//! stream sent the frame. The analysis sees a [`Desk`]; the session sees
-//! [`Errand`]s to send and a [`Pending`] table to resolve.
+//! stream sent the frame, or, for a job, on one of its user. The analysis sees a
+//! [`Desk`]; the session sees [`Errand`]s to send and a [`Pending`] table to resolve.
 
+mod anybody;
 mod desk;
+mod directory;
 mod pending;
 
-pub use desk::{Desk, Errand, Miss, SearchRequest};
+pub use anybody::Anybody;
+pub use desk::{Contact, Desk, Errand, Miss, SearchRequest};
+pub use directory::{Directory, Listed};
 pub use pending::{Answer, Pending, Wait};

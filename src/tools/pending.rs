@@ -63,7 +63,7 @@ impl Pending {
         let (answer, answered) = oneshot::channel();
         let id = request.id.clone();
         let mut table = self.table();
-        if table.closed {
+        if table.closed || (table.paused.is_some() && request.job.is_some()) {
             return None;
         }
         let time = match table.paused {
@@ -98,11 +98,13 @@ impl Pending {
         (!slot.asked).then(|| slot.ask())
     }
 
-    /// Nobody is connected: every wait stands still until [`Self::resume`].
+    /// Nobody is connected: every wait stands still until [`Self::resume`], but for
+    /// those of jobs, which end now: another desktop can be asked.
     pub fn pause(&self) {
         let mut table = self.table();
         let now = Instant::now();
         table.paused.get_or_insert(now);
+        table.slots.retain(|slot| slot.request.job.is_none());
         for slot in &mut table.slots {
             if let Time::Until(deadline) = slot.time {
                 slot.time = Time::Left(deadline.saturating_duration_since(now));
@@ -262,6 +264,7 @@ mod tests {
 
     fn request(id: &str, frame: &str) -> SearchRequest {
         SearchRequest {
+            job: None,
             id: RequestId::new(id),
             frame: FrameId::new(frame),
             kind: SearchKind::Similar,

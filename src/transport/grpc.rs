@@ -260,7 +260,7 @@ impl ProactiveAi for Door {
             return Err(Status::internal("The server let a stream in unverified."));
         };
         let seat = self.lobby.quota().open(&principal.uid).map_err(full)?;
-        let account = seat.account();
+        let account = seat.account().clone();
         let caller = Caller {
             principal,
             seat,

@@ -1,13 +1,15 @@
-//! Before a stream opens: its token is verified, once, and its body set aside
-//! for the session to read.
+//! Before a call or a stream opens: its token is verified, once, and the body of what
+//! may be large set aside, to be read message by message and counted.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
+use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
@@ -79,6 +81,19 @@ impl Guard {
     }
 }
 
+/// What tonic's reader is given instead of a body that is read in another way.
+fn put_aside(path: &str) -> Option<Body> {
+    /// A message of no bytes: prefix, flags and length.
+    const EMPTY: &[u8] = &[0; 5];
+    let (_, method) = path.rsplit_once('/')?;
+    match method {
+        "Session" => Some(Body::empty()),
+        // A call must have a message.
+        "SubmitFrame" => Some(Body::new(Full::new(Bytes::from_static(EMPTY)))),
+        _ => None,
+    }
+}
+
 impl<S> Layer<S> for Guard {
     type Service = Guarded<S>;
 
@@ -121,10 +136,14 @@ where
                 Ok(principal) => parts.extensions.insert(principal),
                 Err(status) => return Ok(status.into_http()),
             };
-            parts.extensions.insert(RawBody::new(body));
-            inner
-                .call(http::Request::from_parts(parts, Body::empty()))
-                .await
+            let body = match put_aside(parts.uri.path()) {
+                Some(instead) => {
+                    parts.extensions.insert(RawBody::new(body));
+                    instead
+                }
+                None => body,
+            };
+            inner.call(http::Request::from_parts(parts, body)).await
         }
         .boxed()
     }

@@ -30,7 +30,10 @@ use crate::domain::{
     ActiveTask, Context, Frame, FrameId, Goal, Hit, Image, MatchType, PastTask, RequestId,
     ResumeSecret, ScreenText, SessionId, TaskStatus, clip,
 };
-use crate::session::{ClientMessage, Hello, Input, Refusal, RefusalCode, Resume, Version};
+use crate::events::Start;
+use crate::session::{
+    ClientMessage, Follow, Hello, Input, Refusal, RefusalCode, Resume, Version,
+};
 use crate::tools::Answer;
 
 pub(super) const FRAME_ID_BYTES: usize = 256;
@@ -65,18 +68,28 @@ fn alone(mut event: Event, size: usize) -> Event {
 }
 
 fn decode(message: Bytes) -> Result<Event, Refusal> {
-    let not_one_of_ours = || invalid_event("The event is not a ClientEvent of proactive.v1.");
-    match weigh::check(&message) {
-        Ok(()) => {}
-        Err(Excess::Entries) => {
-            let message = format!("A list in the event has more than {MAX_ENTRIES} entries.");
-            return Err(invalid_event(&message));
-        }
-        Err(Excess::Malformed) => return Err(not_one_of_ours()),
-    }
-    let ClientEvent { event } = ClientEvent::decode(message).map_err(|_| not_one_of_ours())?;
+    const NOT_ONE: &str = "The event is not a ClientEvent of proactive.v1.";
+    weighed(&message, weigh::CLIENT_EVENT, NOT_ONE)?;
+    let ClientEvent { event } = ClientEvent::decode(message).map_err(|_| invalid_event(NOT_ONE))?;
     event
         .ok_or_else(|| invalid_event("The event is empty, or of a kind this server does not know."))
+}
+
+/// Reads one encoded SubmitFrameRequest.
+pub(super) fn submission(message: Bytes) -> Result<proto::SubmitFrameRequest, Refusal> {
+    const NOT_ONE: &str = "The message is not a SubmitFrameRequest of proactive.v1.";
+    weighed(&message, weigh::SUBMIT_FRAME, NOT_ONE)?;
+    proto::SubmitFrameRequest::decode(message).map_err(|_| invalid_event(NOT_ONE))
+}
+
+fn weighed(message: &[u8], holders: weigh::Holders, not_one: &str) -> Result<(), Refusal> {
+    weigh::check(message, holders).map_err(|excess| match excess {
+        Excess::Entries => {
+            let message = format!("A list in the event has more than {MAX_ENTRIES} entries.");
+            invalid_event(&message)
+        }
+        Excess::Malformed => invalid_event(not_one),
+    })
 }
 
 fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
@@ -104,6 +117,7 @@ fn hello(said: proto::ClientHello) -> Hello {
         utc_offset_minutes,
         resume: come_back,
         heartbeat_interval_ms,
+        follow: wish,
     } = said;
     let context_version = clipped(context_version, VERSION_CHARS);
     let version = Version::negotiate(&protocol_version);
@@ -112,12 +126,27 @@ fn hello(said: proto::ClientHello) -> Hello {
     Hello {
         version,
         resume: come_back.filter(|_| since_1_1).map(resume),
+        follow: wish.filter(|_| since_1_1).map(follow),
         heartbeat_interval: beats.then(|| {
             Duration::from_millis(count(heartbeat_interval_ms)).clamp(FASTEST_BEAT, SLOWEST_BEAT)
         }),
         context: session_context.map(|tasks| context(&context_version, tasks)),
         context_version,
         utc_offset: utc_offset_minutes.and_then(utc_offset),
+    }
+}
+
+fn follow(said: proto::Follow) -> Follow {
+    let proto::Follow { cursor } = said;
+    start(&cursor).map_or(Follow::Unreadable, Follow::From)
+}
+
+/// Where to begin in a log: a cursor, or a word for it. `None`: it is neither.
+pub(super) fn start(said: &str) -> Option<Start> {
+    match said.trim() {
+        "" => Some(Start::Now),
+        "oldest" => Some(Start::Oldest),
+        cursor => cursor.parse().ok().map(Start::After),
     }
 }
 
@@ -134,7 +163,7 @@ fn resume(said: proto::Resume) -> Box<Resume> {
     })
 }
 
-fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
+pub(super) fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
     let proto::FrameEvent {
         jpeg_bytes,
         app_name,
@@ -305,7 +334,7 @@ fn hit(found: proto::SearchResult) -> Hit {
     }
 }
 
-fn utc_offset(minutes: i32) -> Option<Offset> {
+pub(super) fn utc_offset(minutes: i32) -> Option<Offset> {
     Offset::from_seconds(minutes.checked_mul(60)?).ok()
 }
 

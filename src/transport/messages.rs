@@ -56,18 +56,41 @@ impl RawBody {
 
 /// What the client says, in order. Ends when the client closes its side.
 pub fn inputs(body: Body, max_message: usize, account: Account) -> impl Stream<Item = Input> {
-    let reader = Reader {
-        body: Some(body),
-        chunk: Bytes::new(),
-        state: State::default(),
-        max_message,
-        account,
-        told: Instant::now(),
-        stalled: false,
-    };
+    let reader = Reader::new(body, max_message, account);
     stream::unfold(reader, |mut reader| async move {
-        Some((reader.next().await?, reader))
+        let input = match reader.next().await? {
+            Read::Message(message) => inbound::input(message),
+            Read::Else(input) => input,
+        };
+        Some((input, reader))
     })
+}
+
+/// The one message of a call.
+///
+/// # Errors
+/// What to tell its client; `None` if it has gone.
+pub(super) async fn only(
+    body: Body,
+    max_message: usize,
+    account: Account,
+) -> Result<Bytes, Option<Refusal>> {
+    let mut reader = Reader::new(body, max_message, account);
+    loop {
+        match reader.next().await {
+            Some(Read::Message(message)) => return Ok(message),
+            Some(Read::Else(Input::Refused(refusal))) => return Err(Some(refusal)),
+            Some(Read::Else(Input::Part)) => {}
+            Some(Read::Else(_)) | None => return Err(None),
+        }
+    }
+}
+
+/// What comes next in a request body.
+enum Read {
+    Message(Bytes),
+    /// Something else to tell, which is never a message.
+    Else(Input),
 }
 
 struct Reader {
@@ -135,15 +158,27 @@ impl Default for State {
 }
 
 impl Reader {
-    async fn next(&mut self) -> Option<Input> {
+    fn new(body: Body, max_message: usize, account: Account) -> Self {
+        Self {
+            body: Some(body),
+            chunk: Bytes::new(),
+            state: State::default(),
+            max_message,
+            account,
+            told: Instant::now(),
+            stalled: false,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Read> {
         loop {
-            if let Some(input) = self.advance() {
+            if let Some(read) = self.advance() {
                 self.told = Instant::now();
-                return Some(input);
+                return Some(read);
             }
             let whole_by = self.whole_by();
             let Some(body) = &mut self.body else {
-                return mem::take(&mut self.stalled).then_some(Input::Stalled);
+                return mem::take(&mut self.stalled).then_some(Read::Else(Input::Stalled));
             };
             let frame = body.frame();
             let frame = match whole_by {
@@ -154,17 +189,17 @@ impl Reader {
                 // Trailers carry nothing for us.
                 Ok(Some(Ok(frame))) => {
                     self.chunk = frame.into_data().unwrap_or_default();
-                    if let Some(input) = self.advance() {
-                        return Some(input);
+                    if let Some(read) = self.advance() {
+                        return Some(read);
                     }
                     if self.told.elapsed() >= SIGN_OF_LIFE {
                         self.told = Instant::now();
-                        return Some(Input::Part);
+                        return Some(Read::Else(Input::Part));
                     }
                 }
                 Ok(Some(Err(_))) => {
                     self.body = None;
-                    return Some(Input::Lost);
+                    return Some(Read::Else(Input::Lost));
                 }
                 Ok(None) => {
                     self.body = None;
@@ -180,8 +215,8 @@ impl Reader {
         }
     }
 
-    /// Works through the chunk as far as the next input.
-    fn advance(&mut self) -> Option<Input> {
+    /// Works through the chunk as far as the next message.
+    fn advance(&mut self) -> Option<Read> {
         loop {
             match &mut self.state {
                 State::Prefix { seen, bytes } => {
@@ -225,7 +260,7 @@ impl Reader {
                         }
                     };
                     self.state = State::default();
-                    return Some(inbound::input(message));
+                    return Some(Read::Message(message));
                 }
                 State::PassBy { left, skim, full } => {
                     let piece = self.chunk.split_to(self.chunk.len().min(*left));
@@ -236,13 +271,13 @@ impl Reader {
                     }
                     let (full, skim) = (*full, mem::take(skim));
                     self.state = State::default();
-                    return Some(Input::Refused(Refusal {
+                    return Some(Read::Else(Input::Refused(Refusal {
                         frame: skim.frame(),
                         ..refusal(
                             RefusalCode::Overloaded(full),
                             format!("{full}; send the event again later."),
                         )
-                    }));
+                    })));
                 }
                 State::Skip { left, refusal } => {
                     let count = self.chunk.len().min(*left);
@@ -253,20 +288,20 @@ impl Reader {
                     }
                     let refusal = refusal.clone();
                     self.state = State::default();
-                    return Some(Input::Refused(refusal));
+                    return Some(Read::Else(Input::Refused(refusal)));
                 }
             }
         }
     }
 
     /// What to say of a message that the end of the stream cut off.
-    fn cut_off(&mut self, why: &str) -> Option<Input> {
+    fn cut_off(&mut self, why: &str) -> Option<Read> {
         match mem::take(&mut self.state) {
             State::Prefix { seen: 0, .. } => None,
-            _ => Some(Input::Refused(refusal(
+            _ => Some(Read::Else(Input::Refused(refusal(
                 RefusalCode::InvalidEvent,
                 why.to_owned(),
-            ))),
+            )))),
         }
     }
 

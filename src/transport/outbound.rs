@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::proto;
+use super::{log_events, proto};
 use super::proto::server_event::Event;
 use crate::domain::{
     Bill, Decision, FrameFault, FrameId, Outcome, Priority, SearchKind, Task, Usage,
@@ -52,6 +52,7 @@ pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
                 resumable,
             })
         }
+        ServerMessage::Log(news) => Event::LogEvent(log_events::event(*news)),
     };
     proto::ServerEvent { event: Some(event) }
 }
@@ -69,24 +70,36 @@ fn answered(answer: FrameAnswer) -> Event {
             answer_number: whole(number),
             ..analysis_outcome(&frame, since_1_1, outcome)
         }),
-        Err(FrameFault {
-            code,
-            message,
-            retryable,
-            retry_after,
-            // Told for decisions only.
-            bill: _,
-        }) => Event::ServerError(proto::ServerError {
-            code: code.as_str().to_owned(),
-            message,
-            retryable,
-            frame_id: frame.to_string(),
-            request_id: String::new(),
-            retry_after_ms: retry_after
-                .filter(|_| since_1_1)
-                .map_or(0, |wait| millis_left(wait.min(LONGEST_WAIT))),
+        Err(fault) => Event::ServerError(proto::ServerError {
             answer_number: whole(number),
+            ..frame_fault(&frame, since_1_1, fault)
         }),
+    }
+}
+
+pub(super) fn frame_fault(
+    frame: &FrameId,
+    since_1_1: bool,
+    fault: FrameFault,
+) -> proto::ServerError {
+    let FrameFault {
+        code,
+        message,
+        retryable,
+        retry_after,
+        // Told for decisions only.
+        bill: _,
+    } = fault;
+    proto::ServerError {
+        code: code.as_str().to_owned(),
+        message,
+        retryable,
+        frame_id: frame.to_string(),
+        request_id: String::new(),
+        retry_after_ms: retry_after
+            .filter(|_| since_1_1)
+            .map_or(0, |wait| millis_left(wait.min(LONGEST_WAIT))),
+        answer_number: 0,
     }
 }
 
@@ -158,6 +171,7 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
     let SearchRequest {
         id,
         frame,
+        job,
         kind,
         query,
         timeout,
@@ -175,10 +189,11 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
         frame_id: frame.to_string(),
         traceparent,
         tracestate,
+        job_id: job.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
-fn analysis_outcome(frame: &FrameId, with_bill: bool, outcome: Outcome) -> proto::AnalysisOutcome {
+pub(super) fn analysis_outcome(frame: &FrameId, with_bill: bool, outcome: Outcome) -> proto::AnalysisOutcome {
     let Outcome {
         decision,
         context_summary,
@@ -297,7 +312,7 @@ fn tool_kind(kind: SearchKind) -> proto::ToolKind {
     }
 }
 
-fn timestamp(stamp: Timestamp) -> prost_types::Timestamp {
+pub(super) fn timestamp(stamp: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: stamp.as_second(),
         nanos: stamp.subsec_nanosecond(),
@@ -313,6 +328,6 @@ fn millis_left(duration: Duration) -> i64 {
     millis(duration + Duration::from_nanos(999_999))
 }
 
-fn whole(count: u64) -> i64 {
+pub(super) fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

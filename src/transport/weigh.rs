@@ -20,30 +20,30 @@ pub(super) enum Excess {
     Malformed,
 }
 
-const HELLO: usize = 1;
-const FRAME: usize = 2;
-const TOOL_RESULT: usize = 3;
+/// Where lists are: in which field of what is sent, and in which field of that.
+pub(super) type Holders = &'static [(usize, usize)];
+/// In a ClientEvent: hello, frame and tool result.
+pub(super) const CLIENT_EVENT: Holders = &[(1, 7), (2, 9), (3, 2)];
+/// In a SubmitFrameRequest: its frame.
+pub(super) const SUBMIT_FRAME: Holders = &[(1, 9)];
 /// The tags of SessionContext's lists; SearchResults has only the first.
 const LISTS: usize = 4;
 
-/// Whether the event may be built; `Ok` does not mean that it can be parsed.
+/// Whether the message may be built; `Ok` does not mean that it can be parsed.
 /// What is sent in pieces is merged, so all lists of one tag count as one.
 ///
 /// # Errors
 /// Why not.
-pub(super) fn check(event: &[u8]) -> Result<(), Excess> {
+pub(super) fn check(event: &[u8], holders: Holders) -> Result<(), Excess> {
     let mut entries = [0; LISTS + 1];
     for said in Fields(event) {
         let (kind, said) = said?;
-        let holder = match kind {
-            HELLO => 7,
-            FRAME => 9,
-            TOOL_RESULT => 2,
-            _ => continue,
+        let Some((_, holder)) = holders.iter().find(|(holds, _)| *holds == kind) else {
+            continue;
         };
         for field in Fields(said) {
             let (tag, lists) = field?;
-            if tag != holder {
+            if tag != *holder {
                 continue;
             }
             for entry in Fields(lists) {
@@ -171,8 +171,8 @@ mod tests {
             },
         ];
         for (at, list) in lists.into_iter().enumerate() {
-            assert_eq!(check(&list(MAX_ENTRIES)), Ok(()), "list {at}");
-            assert_eq!(check(&list(MAX_ENTRIES + 1)), Err(Excess::Entries));
+            assert_eq!(check(&list(MAX_ENTRIES), CLIENT_EVENT), Ok(()), "list {at}");
+            assert_eq!(check(&list(MAX_ENTRIES + 1), CLIENT_EVENT), Err(Excess::Entries));
         }
     }
 
@@ -183,8 +183,8 @@ mod tests {
             ..SessionContext::default()
         };
         let half = hello(half);
-        assert_eq!(check(&half), Ok(()));
-        assert_eq!(check(&half.repeat(2)), Err(Excess::Entries));
+        assert_eq!(check(&half, CLIENT_EVENT), Ok(()));
+        assert_eq!(check(&half.repeat(2), CLIENT_EVENT), Err(Excess::Entries));
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
             ..SessionContext::default()
         });
         for length in 1..whole.len() {
-            assert_eq!(check(&whole[..length]), Err(Excess::Malformed), "{length}");
+            assert_eq!(check(&whole[..length], CLIENT_EVENT), Err(Excess::Malformed), "{length}");
         }
         assert_eq!(check(b"\x0f"), Err(Excess::Malformed), "wire type 7");
         assert_eq!(check(b""), Ok(()));

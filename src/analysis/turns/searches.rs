@@ -204,6 +204,9 @@ fn answer(
         Err(Miss::TimedOut) => Err(format!(
             "The desktop did not answer {name} before its deadline."
         )),
+        Err(Miss::NoDesktop) => Err(format!(
+            "None of the user's desktops was connected in time, so nobody could answer {name}."
+        )),
         Err(Miss::Gone) => Err(format!(
             "The client closed its side of the stream, so nobody could answer {name}."
         )),

@@ -44,8 +44,8 @@ impl Session {
 
     pub(super) fn ask(&mut self, mut request: SearchRequest) {
         // The task of a frame just cancelled may still be running on another
-        // thread.
-        if !self.frames.contains(&request.frame) {
+        // thread. (A job's frame was never here.)
+        if request.job.is_none() && !self.frames.contains(&request.frame) {
             return;
         }
         self.totals.searches += 1;

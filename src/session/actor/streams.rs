@@ -9,10 +9,14 @@ use tokio::time::Instant;
 use super::{Drain, Session};
 use crate::analysis::Background;
 use crate::domain::SearchKind;
+use crate::events::Start;
 use crate::session::line::Line;
 use crate::session::lobby::Arrival;
 use crate::session::timers::Due;
-use crate::session::{GoAway, Hello, Ready, Resumable, Resumed, ServerMessage, StreamEnd, Version};
+use crate::session::{
+    Follow, GoAway, Hello, Ready, Refusal, RefusalCode, Resumable, Resumed, ServerMessage,
+    StreamEnd, Version,
+};
 use crate::telemetry::SessionEnd;
 
 impl Session {
@@ -45,6 +49,7 @@ impl Session {
     pub(super) fn half_close(&mut self) {
         if let Some(line) = &mut self.line {
             line.half_closed = true;
+            line.listed = None;
             line.timers.expect_silence();
         }
         self.registered = None;
@@ -119,6 +124,10 @@ impl Session {
         if let Some(line) = &mut self.line {
             line.timers.begun();
             line.timers.set_heartbeats(beat, hello.heartbeat_interval);
+            line.listed.get_or_insert_with(|| {
+                let contact = self.frames.contact().clone();
+                self.tools.directory.list(&self.uid, contact)
+            });
         }
         self.version = hello.version;
         self.utc_offset = hello.utc_offset;
@@ -151,8 +160,30 @@ impl Session {
             heartbeat_interval: self.options.heartbeat_interval,
             resume,
         })));
+        self.follow(hello.follow);
         if self.is_leaving() {
             self.say_goodbye();
+        }
+    }
+
+    /// What the client is told of its user's log from now on.
+    fn follow(&mut self, wish: Option<Follow>) {
+        let log = &self.tools.log;
+        match wish {
+            _ if self.version < Version::V1_1 => self.following.nothing(),
+            None => self.following.messages(log, &self.uid),
+            Some(Follow::From(start)) => self.following.everything(log, &self.uid, start),
+            Some(Follow::Unreadable) => {
+                self.following.everything(log, &self.uid, Start::Now);
+                let message = "client_hello.follow.cursor is not a cursor; the log is followed \
+                               from now on.";
+                self.say(ServerMessage::Refused(Box::new(Refusal {
+                    code: RefusalCode::InvalidEvent,
+                    message: message.to_owned(),
+                    frame: None,
+                    context: None,
+                })));
+            }
         }
     }
 

@@ -42,7 +42,7 @@ async fn read(bytes: &[u8], piece: usize, broken: bool) -> Vec<String> {
     let end = broken.then(|| Err(Status::cancelled("")));
     let body = Body::new(StreamBody::new(stream::iter(chunks.into_iter().chain(end))));
     let (_, seat) = quota(1 << 20);
-    let kinds = inputs(body, 1_000, seat.account()).map(|input| kind(&input));
+    let kinds = inputs(body, 1_000, seat.account().clone()).map(|input| kind(&input));
     kinds.collect().await
 }
 
@@ -97,7 +97,7 @@ async fn a_message_is_counted_as_it_arrives_and_until_its_jpeg_is_dropped() {
     let (quota, seat) = quota(1 << 20);
     let idle = quota.bytes();
     let (send, body) = body();
-    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account()));
+    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account().clone()));
     let shot = shot("shot", 200_000);
     let whole = shot.len() - PREFIX;
     send.send(Bytes::copy_from_slice(&shot[..FREE]))
@@ -127,7 +127,7 @@ async fn a_frame_for_which_there_is_no_room_is_named_and_the_next_one_read() {
     let (quota, seat) = quota(400_000);
     let idle = quota.bytes();
     let (send, body) = body();
-    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account()));
+    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account().clone()));
     let all = [
         shot("large", 900_000),
         frame("small"),
@@ -148,7 +148,7 @@ async fn a_frame_for_which_there_is_no_room_is_named_and_the_next_one_read() {
 async fn a_message_that_is_long_in_coming_is_a_sign_of_life_every_second() {
     let (_, seat) = quota(1 << 20);
     let (send, body) = body();
-    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account()));
+    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account().clone()));
     let shot = shot("shot", 100_000);
     let mut told = Vec::new();
     for piece in shot.chunks(10_000) {
@@ -168,7 +168,7 @@ async fn half_a_message_gives_its_memory_back_after_a_minute() {
     let (quota, seat) = quota(1 << 20);
     let idle = quota.bytes();
     let (send, body) = body();
-    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account()));
+    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account().clone()));
     let shot = shot("shot", 200_000);
     send.send(Bytes::copy_from_slice(&shot[..100_000]))
         .await
@@ -184,7 +184,7 @@ async fn half_a_message_gives_its_memory_back_after_a_minute() {
     assert!(inputs.next().await.is_none(), "nothing more is read");
     // Silence between two messages is not limited.
     let (send, body) = self::body();
-    let mut inputs = Box::pin(super::inputs(body, 10 << 20, seat.account()));
+    let mut inputs = Box::pin(super::inputs(body, 10 << 20, seat.account().clone()));
     assert!(futures::poll!(inputs.next()).is_pending());
     tokio::time::advance(10 * ARRIVAL).await;
     send.send(shot.into()).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_small_jpeg_does_not_keep_a_large_message() {
     let event = Some(event);
     let message = framed(&ClientEvent { event }.encode_to_vec());
     send.send(message.into()).await.unwrap();
-    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account()));
+    let mut inputs = Box::pin(inputs(body, 10 << 20, seat.account().clone()));
     let input = inputs.next().await.unwrap();
     assert_eq!((kind(&input).as_str(), quota.bytes()), ("0", idle));
 }

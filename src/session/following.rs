@@ -1,0 +1,105 @@
+//! What a session has to do with its user's log: its decisions are written there, and
+//! its client is told what is new.
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::{LogNews, LogWhat};
+use crate::domain::{Decided, Event, FrameId, Outcome, SessionId, Uid};
+use crate::events::{Error, Follower, Log, Start, Told};
+
+/// How long a decision waits to be written down before its client is told all the
+/// same.
+const WRITING: Duration = Duration::from_secs(2);
+/// Between two attempts to read a log.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Writes a decision into the user's log. Its client's answer comes after it, so that
+/// what a client knows is in the log; but no log, however slow, keeps it back for long.
+pub(super) async fn write_down(
+    log: &Log,
+    user: &Uid,
+    session: SessionId,
+    frame: FrameId,
+    outcome: Outcome,
+) {
+    let decided = Event::Decided(Box::new(Decided {
+        session,
+        frame,
+        outcome,
+    }));
+    match timeout(WRITING, log.append(user, decided, None)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a decision is not in its user's log"),
+        Err(_) => tracing::warn!("a decision may not be in its user's log: writing takes too long"),
+    }
+}
+
+/// What a session's client is told of its user's log.
+#[derive(Default)]
+pub(super) struct Following(Option<Box<Open>>);
+
+struct Open {
+    follower: Follower,
+    /// Messages alone, for a client that did not ask for more.
+    messages_only: bool,
+}
+
+impl Following {
+    /// From there on everything is told.
+    pub(super) fn everything(&mut self, log: &Log, user: &Uid, start: Start) {
+        self.0 = Some(Box::new(Open {
+            follower: log.follow(user, start),
+            messages_only: false,
+        }));
+    }
+
+    /// Messages are told; if they were already, from where that was.
+    pub(super) fn messages(&mut self, log: &Log, user: &Uid) {
+        if self.0.as_ref().is_none_or(|open| !open.messages_only) {
+            self.0 = Some(Box::new(Open {
+                follower: log.listen(user),
+                messages_only: true,
+            }));
+        }
+    }
+
+    pub(super) fn nothing(&mut self) {
+        self.0 = None;
+    }
+
+    /// What is new; waits for it as long as it takes. Cancel-safe.
+    pub(super) async fn news(&mut self) -> LogNews {
+        let Some(open) = &mut self.0 else {
+            return pending().await;
+        };
+        loop {
+            let what = match open.follower.next().await {
+                Ok(Told::Start) => LogWhat::Start,
+                Ok(Told::Gap) => LogWhat::Gap,
+                Ok(Told::Entry(entry)) => LogWhat::Entry(entry),
+                // It goes on where it was.
+                Err(Error::Unavailable) => {
+                    sleep(RETRY).await;
+                    continue;
+                }
+                Err(Error::Closed) => pending().await,
+            };
+            if !open.messages_only || is_for_everybody(&what) {
+                let cursor = open.follower.cursor().cloned();
+                return LogNews { cursor, what };
+            }
+        }
+    }
+}
+
+/// Whether a client is told that did not ask for the log.
+fn is_for_everybody(what: &LogWhat) -> bool {
+    match what {
+        LogWhat::Entry(entry) => matches!(entry.event, Event::Message(_)),
+        LogWhat::Gap => true,
+        LogWhat::Start => false,
+    }
+}

@@ -1,0 +1,225 @@
+//! A job's search for somebody to ask: one desktop of its user, another one if that
+//! goes away, and for a while nobody.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Contact, Directory, Miss, SearchRequest};
+use crate::domain::{Hit, JobId, RequestId, Uid};
+use crate::world::World;
+
+/// Whichever desktop of a user is connected.
+#[derive(Debug)]
+pub struct Anybody {
+    job: JobId,
+    uid: Uid,
+    directory: Directory,
+    patience: Duration,
+    absence: Mutex<Absence>,
+}
+
+/// How long no desktop was there when one was needed.
+#[derive(Debug, Default)]
+struct Absence {
+    waiting: usize,
+    since: Option<Instant>,
+    past: Duration,
+}
+
+impl Anybody {
+    /// For this job. If no desktop is connected, one is waited for as long as
+    /// `patience`, all in all.
+    pub fn new(job: JobId, uid: Uid, directory: Directory, patience: Duration) -> Self {
+        Self {
+            job,
+            uid,
+            directory,
+            patience,
+            absence: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn ask(
+        &self,
+        mut request: SearchRequest,
+        world: &World,
+    ) -> Result<Vec<Hit>, Miss> {
+        request.job = Some(self.job.clone());
+        while !request.timeout.is_zero() {
+            let contact = self.contact().await?;
+            let began = Instant::now();
+            match contact.ask(request.clone()).await {
+                Err(Miss::Gone) => {}
+                result => return result,
+            }
+            // The one that went away may come back and answer: to nobody.
+            request.id = RequestId::new(world.uuid());
+            request.timeout = request.timeout.saturating_sub(began.elapsed());
+        }
+        Err(Miss::TimedOut)
+    }
+
+    /// How long nobody was there, all in all.
+    pub(super) fn stood_still(&self) -> Duration {
+        self.absence().so_far()
+    }
+
+    async fn contact(&self) -> Result<Contact, Miss> {
+        let left = self.patience.saturating_sub(self.stood_still());
+        let _absent = Absent::new(self);
+        let contact = timeout(left, self.directory.contact(&self.uid));
+        contact.await.map_err(|_| Miss::NoDesktop)
+    }
+
+    fn absence(&self) -> MutexGuard<'_, Absence> {
+        self.absence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Absence {
+    fn so_far(&self) -> Duration {
+        self.past + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// A search that waits for a desktop: for several at once, time stands still once.
+struct Absent<'a>(&'a Anybody);
+
+impl<'a> Absent<'a> {
+    fn new(anybody: &'a Anybody) -> Self {
+        let mut absence = anybody.absence();
+        absence.waiting += 1;
+        absence.since.get_or_insert_with(Instant::now);
+        drop(absence);
+        Self(anybody)
+    }
+}
+
+impl Drop for Absent<'_> {
+    fn drop(&mut self) {
+        let mut absence = self.0.absence();
+        absence.waiting -= 1;
+        if absence.waiting == 0 {
+            absence.past = absence.so_far();
+            absence.since = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::domain::{FrameId, SearchKind};
+    use crate::tools::{Errand, Pending};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn request() -> SearchRequest {
+        SearchRequest {
+            id: RequestId::new("first"),
+            frame: FrameId::new("f"),
+            job: None,
+            kind: SearchKind::Similar,
+            query: "signed lease".to_owned(),
+            timeout: Duration::from_secs(10),
+            trace: None,
+        }
+    }
+
+    fn anybody(directory: &Directory) -> Anybody {
+        let (job, uid) = (JobId::new("j"), Uid::new("ada"));
+        Anybody::new(job, uid, directory.clone(), PATIENCE)
+    }
+
+    fn desktop() -> (Contact, mpsc::Receiver<Box<Errand>>) {
+        let (errands, asked) = mpsc::channel(4);
+        let pending = Pending::default();
+        (Contact { pending, errands }, asked)
+    }
+
+    /// Answers the next search that it is asked for.
+    async fn answer(contact: &Contact, asked: &mut mpsc::Receiver<Box<Errand>>) {
+        let Some(Errand::Search(id)) = asked.recv().await.map(|errand| *errand) else {
+            panic!("no search")
+        };
+        let request = contact.pending.ask(&id).unwrap();
+        assert_eq!(request.job, Some(JobId::new("j")));
+        assert!(contact.pending.resolve(&id, Ok(vec![])));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e01_nobody_is_waited_for_so_long_and_no_longer() {
+        let (directory, began) = (Directory::default(), Instant::now());
+        let anybody = anybody(&directory);
+        let world = World::real();
+        let two = [(); 2].map(|()| anybody.ask(request(), &world));
+        let [one, other] = <[_; 2]>::try_from(futures::future::join_all(two).await).unwrap();
+        assert_eq!((one, other), (Err(Miss::NoDesktop), Err(Miss::NoDesktop)));
+        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(anybody.stood_still(), PATIENCE, "not twice");
+        let again = anybody.ask(request(), &world).await;
+        assert_eq!(again, Err(Miss::NoDesktop));
+        assert_eq!(began.elapsed(), PATIENCE, "patience is used up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e01_a_desktop_that_comes_late_has_all_of_its_time() {
+        let directory = Directory::default();
+        let anybody = anybody(&directory);
+        let (contact, mut asked) = desktop();
+        let uid = Uid::new("ada");
+        let comes = async {
+            sleep(Duration::from_secs(20)).await;
+            let listed = directory.list(&uid, contact.clone());
+            sleep(Duration::from_secs(9)).await;
+            answer(&contact, &mut asked).await;
+            listed
+        };
+        let world = World::real();
+        let (found, _listed) = tokio::join!(anybody.ask(request(), &world), comes);
+        assert_eq!(found, Ok(vec![]));
+        assert_eq!(anybody.stood_still(), Duration::from_secs(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e01_when_one_desktop_goes_away_another_is_asked() {
+        let directory = Directory::default();
+        let anybody = anybody(&directory);
+        let (first, mut first_asked) = desktop();
+        let (second, mut second_asked) = desktop();
+        let uid = Uid::new("ada");
+        let _second = directory.list(&uid, second.clone());
+        let listed = directory.list(&uid, first.clone());
+        let goes = async {
+            let asked = first_asked.recv().await;
+            assert!(matches!(asked.as_deref(), Some(Errand::Search(_))));
+            drop(listed);
+            // Its session could be taken up; a job does not wait for that.
+            first.pending.pause();
+            answer(&second, &mut second_asked).await;
+        };
+        let world = World::real();
+        let (found, ()) = tokio::join!(anybody.ask(request(), &world), goes);
+        assert_eq!(found, Ok(vec![]));
+        assert_eq!((first.pending.len(), second.pending.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_desktop_is_told_when_the_job_is_given_up() {
+        let directory = Directory::default();
+        let anybody = anybody(&directory);
+        let (contact, mut asked) = desktop();
+        let _listed = directory.list(&Uid::new("ada"), contact.clone());
+        let world = World::real();
+        let searching = timeout(Duration::from_secs(1), anybody.ask(request(), &world));
+        assert!(searching.await.is_err());
+        assert!(matches!(asked.recv().await.as_deref(), Some(Errand::Search(_))));
+        assert!(matches!(asked.recv().await.as_deref(), Some(Errand::Cancel { .. })));
+        assert!(contact.pending.is_empty());
+    }
+}
