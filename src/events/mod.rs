@@ -2,14 +2,34 @@
 //! had to say. It is appended to, read after a cursor, and followed.
 //!
 //! An engine keeps the logs: in memory, or in SQLite. All are held to the same
-//! tests.
+//! tests. The rest of the house has a [`Log`], which is an engine and those who
+//! follow.
 
+mod follower;
+mod hub;
+mod log;
+mod memory;
+mod options;
+mod weight;
+
+use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::domain::{Event, FrameId, Job, JobId, JobState, MessageId, Uid};
+use crate::world::World;
+pub use follower::{Follower, Told};
+pub use log::Log;
+pub use options::{OpenError, Options};
+
+/// Bytes of a page at most, if it has more than one entry: followers that are slow
+/// hold one each.
+const PAGE_BYTES: usize = 64 << 10;
+/// Keys of messages that are known of one user; the oldest of more are forgotten
+/// before their time.
+const KEYS_PER_USER: usize = 10_000;
 
 /// A place in one user's log: everything up to this offset has been read. Written
 /// `EPOCH:OFFSET`.
@@ -20,6 +40,13 @@ pub struct Cursor {
     pub epoch: Arc<str>,
     /// 0: before the first entry.
     pub offset: u64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, offset } = self;
+        write!(f, "{epoch}:{offset}")
+    }
 }
 
 /// One entry of a log.
@@ -79,6 +106,8 @@ pub struct Page {
     pub entries: Vec<Arc<Entry>>,
     /// Behind the last of them; where to read on.
     pub cursor: Cursor,
+    /// Whether there was more behind it.
+    pub more: bool,
 }
 
 /// Where to begin.
@@ -94,8 +123,11 @@ pub enum Start {
 
 /// What keeps the logs and the jobs.
 ///
-/// What a call has reported is kept, whatever happens to the process then. A call
-/// whose future is dropped may have happened or not.
+/// What a call has reported is kept, whatever happens to the process then, as far as
+/// the engine outlives it. A call whose future is dropped may have happened or not.
+///
+/// Each entry is announced to the user's followers when it is kept, in the order of
+/// offsets: an engine is made with the [`Hubs`](hub::Hubs) for that.
 pub trait Engine: Send + Sync + 'static {
     /// Appends an event to a user's log, which is made if there is none. With a key
     /// that was used for a message of this user before, nothing is appended.
@@ -106,9 +138,10 @@ pub trait Engine: Send + Sync + 'static {
         key: Option<Key>,
     ) -> BoxFuture<'_, Result<Appended, Error>>;
 
-    /// At most `most` entries, at least one if there is one. If the cursor is of
+    /// At most `most` entries, and fewer if they are large. If the cursor is of
     /// another epoch, lies behind the end, or before entries that are kept no more,
-    /// there is a gap, and reading begins with the oldest.
+    /// there is a gap, and reading begins with the oldest. A user without a log has
+    /// an empty one.
     fn read(&self, user: &Uid, start: Start, most: usize) -> BoxFuture<'_, Result<Page, Error>>;
 
     /// Makes a job of this process, and says so in the log. With a key that was used
@@ -141,6 +174,19 @@ pub trait Engine: Send + Sync + 'static {
         before: Option<JobId>,
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Job>, Error>>;
+
+    /// Ends what is under way; whoever calls then is told [`Error::Closed`].
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Whether a job may go from one state to the other: only down the list.
+fn may_become(state: &JobState, next: &JobState) -> bool {
+    let place = |state: &JobState| match state {
+        JobState::Pending => 0,
+        JobState::Streaming => 1,
+        JobState::Done(_) | JobState::Error(_) => 2,
+    };
+    place(next) > place(state)
 }
 
 /// Why the log could not be read or written. What it says is for clients; the cause
@@ -154,3 +200,25 @@ pub enum Error {
     #[error("the server is shutting down; try again")]
     Closed,
 }
+
+/// Now, as the logs have it: in milliseconds, so that what is told at once and what is
+/// read later are the same.
+fn stamp(world: &World) -> Timestamp {
+    let now = world.now().as_millisecond();
+    Timestamp::from_millisecond(now).expect("it was one")
+}
+
+/// Names all the logs of an engine that begins with none.
+fn log_name(world: &World) -> String {
+    world.uuid().chars().take(13).collect()
+}
+
+/// The epoch of a log that begins when so many were forgotten. So a cursor of an empty
+/// log, which is nowhere yet, is good for the log's beginning, and a cursor of a log
+/// that was forgotten is not good for the next one.
+fn epoch(name: &str, forgotten: u64) -> Arc<str> {
+    format!("{name}-{forgotten}").into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! Who follows whose log. Each user with followers has a hub, which goes with the
+//! last of them; the engine announces there what it has kept.
+//!
+//! A hub counts what was announced, and keeps the newest entries until every
+//! follower has taken them: a thousand who are up to date read nothing from the
+//! disk. That is bounded, and who is behind it reads the engine. Two moments matter:
+//! a follower has its seat before it reads, so that nothing falls in between; and an
+//! engine announces in the order of offsets, so that what was announced since a
+//! follower had everything is exactly what it lacks.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Cursor, Entry, weight};
+use crate::domain::Uid;
+
+/// Entries that a hub keeps for those who have not taken them yet.
+const RING: usize = 64;
+/// And bytes of them: a few of the largest messages.
+const RING_BYTES: usize = 128 << 10;
+/// Bytes of all hubs: ten thousand followers that do not listen would hold a
+/// gigabyte. Beyond, followers read the engine.
+const ALL_BYTES: usize = 32 << 20;
+
+/// All hubs; cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Hubs(Arc<All>);
+
+#[derive(Default)]
+struct All {
+    users: Mutex<HashMap<Uid, Arc<Hub>>>,
+    bytes: AtomicUsize,
+    closed: AtomicBool,
+}
+
+struct Hub {
+    user: Uid,
+    news: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    followers: usize,
+    /// Entries announced since there is this hub.
+    announced: u64,
+    /// The last of them.
+    last: Option<Cursor>,
+    /// The newest of them, without a hole.
+    ring: VecDeque<Slot>,
+    bytes: usize,
+}
+
+struct Slot {
+    epoch: Arc<str>,
+    entry: Arc<Entry>,
+    bytes: usize,
+    /// Followers that have not taken it yet.
+    waiting: usize,
+}
+
+/// What a follower finds at its hub.
+pub(super) enum Found {
+    /// The next entries, of one epoch.
+    Entries(Arc<str>, Vec<Arc<Entry>>),
+    /// It has everything.
+    Nothing,
+    /// It lacks what the hub has no more.
+    Behind,
+}
+
+impl Hubs {
+    /// Tells a user's followers of the next entry of its log, which is kept by now.
+    /// How many they are.
+    pub(super) fn announce(&self, user: &Uid, epoch: &Arc<str>, entry: &Arc<Entry>) -> usize {
+        let hub = self.users().get(user).cloned();
+        hub.map_or(0, |hub| {
+            let followers = hub.state().announce(&self.0.bytes, epoch, entry);
+            hub.news.notify_waiters();
+            followers
+        })
+    }
+
+    /// How many follow this user's log.
+    pub(super) fn followers(&self, user: &Uid) -> usize {
+        let hub = self.users().get(user).cloned();
+        hub.map_or(0, |hub| hub.state().followers)
+    }
+
+    /// Takes a seat: whatever is announced from now on can be taken from it.
+    pub(super) fn join(&self, user: &Uid) -> Seat {
+        let mut users = self.users();
+        let hub = users.entry(user.clone()).or_insert_with(|| {
+            Arc::new(Hub {
+                user: user.clone(),
+                news: Notify::new(),
+                state: Mutex::default(),
+            })
+        });
+        // Under the lock of the map, so that it does not go in the meantime.
+        let mut state = hub.state();
+        state.followers += 1;
+        let next = state.announced;
+        drop(state);
+        Seat {
+            hubs: self.clone(),
+            hub: hub.clone(),
+            next,
+        }
+    }
+
+    /// Nothing is announced any more, and whoever waits is told.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        for hub in self.users().values() {
+            hub.news.notify_waiters();
+        }
+    }
+
+    fn users(&self) -> MutexGuard<'_, HashMap<Uid, Arc<Hub>>> {
+        self.0.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn announce(&mut self, all: &AtomicUsize, epoch: &Arc<str>, entry: &Arc<Entry>) -> usize {
+        self.announced += 1;
+        self.last = Some(Cursor {
+            epoch: epoch.clone(),
+            offset: entry.offset,
+        });
+        let bytes = weight::entry(&entry.event);
+        while self.ring.len() >= RING || (self.bytes + bytes > RING_BYTES && !self.ring.is_empty())
+        {
+            self.drop_oldest(all);
+        }
+        if all.load(Ordering::Relaxed) + bytes > ALL_BYTES {
+            while !self.ring.is_empty() {
+                self.drop_oldest(all);
+            }
+        } else {
+            self.bytes += bytes;
+            all.fetch_add(bytes, Ordering::Relaxed);
+            self.ring.push_back(Slot {
+                epoch: epoch.clone(),
+                entry: entry.clone(),
+                bytes,
+                waiting: self.followers,
+            });
+        }
+        self.followers
+    }
+
+    fn drop_oldest(&mut self, all: &AtomicUsize) {
+        if let Some(slot) = self.ring.pop_front() {
+            self.bytes -= slot.bytes;
+            all.fetch_sub(slot.bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The place of this entry in the ring; `None` if it is there no more.
+    fn place(&self, next: u64) -> Option<usize> {
+        let oldest = self.announced - self.ring.len() as u64;
+        let place = next.checked_sub(oldest)?;
+        Some(usize::try_from(place).expect("no more than the ring has"))
+    }
+
+    /// A follower that was to take `next` will take `then`.
+    fn pass(&mut self, all: &AtomicUsize, next: u64, then: u64) {
+        let oldest = self.announced - self.ring.len() as u64;
+        for place in next.max(oldest)..then.max(oldest) {
+            let place = usize::try_from(place - oldest).expect("no more than the ring has");
+            self.ring[place].waiting -= 1;
+        }
+        while self.ring.front().is_some_and(|slot| slot.waiting == 0) {
+            self.drop_oldest(all);
+        }
+        if self.ring.is_empty() {
+            // Most hubs have one follower, which has everything most of the time.
+            self.ring = VecDeque::new();
+        }
+    }
+}
+
+/// A follower's seat at its user's hub; given back when it is dropped.
+pub(super) struct Seat {
+    hubs: Hubs,
+    hub: Arc<Hub>,
+    /// The entry it takes next, as the hub counts them.
+    next: u64,
+}
+
+impl Seat {
+    /// Whose hub it is.
+    pub(super) fn user(&self) -> &Uid {
+        &self.hub.user
+    }
+
+    /// Takes at most so many entries.
+    pub(super) fn take(&mut self, most: usize) -> Found {
+        let mut state = self.hub.state();
+        if self.next == state.announced {
+            return Found::Nothing;
+        }
+        let Some(place) = state.place(self.next) else {
+            return Found::Behind;
+        };
+        let epoch = state.ring[place].epoch.clone();
+        let of_epoch = |slot: &&Slot| slot.epoch == epoch;
+        let slots = state.ring.range(place..).take_while(of_epoch).take(most);
+        let entries: Vec<_> = slots.map(|slot| slot.entry.clone()).collect();
+        let then = self.next + entries.len() as u64;
+        state.pass(&self.hubs.0.bytes, self.next, then);
+        self.next = then;
+        Found::Entries(epoch, entries)
+    }
+
+    /// Leaves out what was announced so far, to read it from the engine.
+    pub(super) fn skip(&mut self) {
+        let mut state = self.hub.state();
+        let announced = state.announced;
+        state.pass(&self.hubs.0.bytes, self.next, announced);
+        self.next = announced;
+    }
+
+    /// The cursor before the entry that it takes next, if that has been announced and
+    /// the log is still the same one.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        let state = self.hub.state();
+        let last = state.last.as_ref()?;
+        // Offsets begin anew with the epoch, so those of another do not go back so far.
+        let offset = last.offset.checked_sub(state.announced - self.next)?;
+        let epoch = last.epoch.clone();
+        Some(Cursor { epoch, offset })
+    }
+
+    /// Waits until there is something to take, or nothing will come: then it is
+    /// `false`.
+    pub(super) async fn wait(&self) -> bool {
+        let mut news = pin!(self.hub.news.notified());
+        loop {
+            // Before looking, so that nothing falls in between.
+            news.as_mut().enable();
+            if self.hub.state().announced != self.next {
+                return true;
+            }
+            if self.hubs.0.closed.load(Ordering::SeqCst) {
+                return false;
+            }
+            news.as_mut().await;
+            news.set(self.hub.news.notified());
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.skip();
+        // Under the lock of the map, so that nobody joins in the meantime.
+        let mut users = self.hubs.users();
+        let mut state = self.hub.state();
+        state.followers -= 1;
+        if state.followers == 0 {
+            drop(state);
+            users.remove(&self.hub.user);
+        }
+    }
+}

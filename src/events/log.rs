@@ -1,0 +1,161 @@
+//! The logs as the rest of the house has them: an engine, and those who follow.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::hub::Hubs;
+use super::memory::Memory;
+use super::{Appended, Engine, Error, Follower, Key, OpenError, Options, Page, Start, Submitted};
+use crate::domain::{Event, FrameId, Job, JobId, JobState, Uid};
+use crate::telemetry::Metrics;
+use crate::world::World;
+
+/// All users' logs and jobs; cheap to clone.
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    engine: Box<dyn Engine>,
+    hubs: Hubs,
+    world: World,
+    metrics: Metrics,
+}
+
+impl Log {
+    /// Opens the logs, and says in the operators' log where they are.
+    ///
+    /// # Errors
+    /// They cannot be had; the error names the file and what to do.
+    pub async fn open(options: Options, world: World, metrics: Metrics) -> Result<Self, OpenError> {
+        let hubs = Hubs::default();
+        let engine = Memory::new(options, world.clone(), hubs.clone());
+        Ok(Self::over(Box::new(engine), hubs, world, metrics))
+    }
+
+    /// The logs that an engine keeps, which announces to these hubs.
+    pub(super) fn over(
+        engine: Box<dyn Engine>,
+        hubs: Hubs,
+        world: World,
+        metrics: Metrics,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            hubs,
+            world,
+            metrics,
+        }))
+    }
+
+    /// Appends an event to a user's log, which is made if there is none. With a key
+    /// that was used for a message of this user before, nothing is appended.
+    ///
+    /// # Errors
+    /// Nothing was appended.
+    pub async fn append(
+        &self,
+        user: &Uid,
+        event: Event,
+        key: Option<Key>,
+    ) -> Result<Appended, Error> {
+        self.0.engine.append(user, event, key).await
+    }
+
+    /// At most `most` entries, and fewer if they are large. If the cursor is of
+    /// another epoch, lies behind the end, or before entries that are kept no more,
+    /// there is a gap, and reading begins with the oldest. A user without a log has
+    /// an empty one.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn read(&self, user: &Uid, start: Start, most: usize) -> Result<Page, Error> {
+        self.0.engine.read(user, start, most).await
+    }
+
+    /// Follows a user's log. Whatever is appended after this call has returned is
+    /// told; nothing is read before the first call of [`Follower::next`], and with
+    /// [`Start::Now`] not then either.
+    pub fn follow(&self, user: &Uid, start: Start) -> Follower {
+        Follower::new(self.clone(), self.0.hubs.join(user), start)
+    }
+
+    /// How many follow this user's log.
+    pub fn followers(&self, user: &Uid) -> usize {
+        self.0.hubs.followers(user)
+    }
+
+    /// Makes a job of this process, and says so in the log. With a key that was used
+    /// for a job of this user before, gives that job.
+    ///
+    /// # Errors
+    /// There is no such job.
+    pub async fn submit(
+        &self,
+        user: &Uid,
+        id: JobId,
+        frame: FrameId,
+        key: Option<Key>,
+    ) -> Result<Submitted, Error> {
+        self.0.engine.submit(user, id, frame, key).await
+    }
+
+    /// Moves a job on and says so in the log, in one step; gives the job as it is
+    /// then. One that has ended, or is further already, is left as it is. `None` if
+    /// this user has no such job.
+    ///
+    /// # Errors
+    /// The job is as it was.
+    pub async fn advance(
+        &self,
+        user: &Uid,
+        id: &JobId,
+        state: JobState,
+    ) -> Result<Option<Job>, Error> {
+        self.0.engine.advance(user, id, state).await
+    }
+
+    /// One job of this user.
+    ///
+    /// # Errors
+    /// The jobs cannot be read.
+    pub async fn job(&self, user: &Uid, id: &JobId) -> Result<Option<Job>, Error> {
+        self.0.engine.job(user, id).await
+    }
+
+    /// Jobs of this user, newest first: those submitted before this one, if it is
+    /// given and known.
+    ///
+    /// # Errors
+    /// The jobs cannot be read.
+    pub async fn jobs(
+        &self,
+        user: &Uid,
+        before: Option<JobId>,
+        most: usize,
+    ) -> Result<Vec<Job>, Error> {
+        self.0.engine.jobs(user, before, most).await
+    }
+
+    /// Ends what is under way and lets go of the folder. Followers, and whoever calls
+    /// later, are told [`Error::Closed`].
+    pub async fn close(&self) {
+        self.0.hubs.close();
+        self.0.engine.close().await;
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.world.now()
+    }
+
+    pub(super) fn count_gap(&self) {
+        let _ = &self.0.metrics;
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
+}

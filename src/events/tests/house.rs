@@ -1,0 +1,128 @@
+//! Every engine there is, with a clock that tests move.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    Bill, Decided, Decision, Event, FrameId, Message, MessageId, Outcome, SessionId, Uid,
+};
+use crate::events::{Cursor, Entry, Key, Log, Options, Page, Start};
+use crate::telemetry::Metrics;
+use crate::world::World;
+
+/// 2025-11-22 in milliseconds.
+const BEGINNING: i64 = 1_763_769_600_000;
+
+/// One engine, opened.
+pub(super) struct House {
+    pub(super) engine: &'static str,
+    pub(super) log: Log,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Clone)]
+pub(super) struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(BEGINNING)))
+    }
+
+    pub(super) fn world(&self, seed: u64) -> World {
+        let clock = self.clone();
+        World::with_clock(move || clock.now(), seed)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+
+    pub(super) fn advance(&self, time: Duration) {
+        let time = i64::try_from(time.as_millis()).unwrap();
+        self.0.fetch_add(time, Ordering::SeqCst);
+    }
+}
+
+/// Runs a test on every engine.
+pub(super) async fn on_each_engine(options: Options, test: impl AsyncFn(&House)) {
+    for engine in ["memory"] {
+        println!("on {engine}");
+        let clock = Clock::new();
+        let metrics = Metrics::new();
+        let options = options.clone();
+        let log = Log::open(options, clock.world(7), metrics.clone());
+        let house = House {
+            engine,
+            log: log.await.unwrap(),
+            clock,
+            metrics,
+        };
+        test(&house).await;
+        house.log.close().await;
+    }
+}
+
+impl House {
+    /// Appends a decision; where it stands.
+    pub(super) async fn decide(&self, user: &Uid, frame: impl ToString) -> Cursor {
+        let appended = self.log.append(user, decided(frame), None).await.unwrap();
+        appended.cursor
+    }
+
+    pub(super) async fn read(&self, user: &Uid, start: Start) -> Page {
+        self.log.read(user, start, 10_000).await.unwrap()
+    }
+
+    /// The offsets of all entries that are kept.
+    pub(super) async fn offsets(&self, user: &Uid) -> Vec<u64> {
+        offsets(&self.read(user, Start::Oldest).await.entries)
+    }
+}
+
+pub(super) fn offsets(entries: &[Arc<Entry>]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.offset).collect()
+}
+
+pub(super) fn uid(name: &str) -> Uid {
+    Uid::new(name)
+}
+
+pub(super) fn key(key: &str) -> Key {
+    Key::new(key)
+}
+
+pub(super) fn outcome(reason: impl ToString) -> Outcome {
+    Outcome {
+        decision: Decision::NoTask {
+            reason: reason.to_string(),
+        },
+        context_summary: "An inbox.".to_owned(),
+        current_activity: "Reading".to_owned(),
+        bill: Bill::default(),
+    }
+}
+
+pub(super) fn decided(frame: impl ToString) -> Event {
+    Event::Decided(Box::new(Decided {
+        session: SessionId::new("a session"),
+        frame: FrameId::new(frame.to_string()),
+        outcome: outcome(""),
+    }))
+}
+
+pub(super) fn message(id: &str, expires_at: Option<Timestamp>) -> Event {
+    Event::Message(Box::new(Message {
+        id: MessageId::new(id),
+        kind: "news".to_owned(),
+        title: "A title".to_owned(),
+        body: "A body".to_owned(),
+        data: r#"{"a":1}"#.to_owned(),
+        sent_at: Timestamp::from_millisecond(BEGINNING).unwrap(),
+        expires_at,
+    }))
+}
