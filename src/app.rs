@@ -14,10 +14,16 @@ use tokio_util::task::TaskTracker;
 use crate::analysis::Analyst;
 use crate::auth::Verifier;
 use crate::config::Config;
+use crate::events::{self, Log};
 use crate::gemini;
+use crate::jobs::Jobs;
 use crate::session::{Lobby, Quota, Stop, Tools};
 use crate::telemetry::Metrics;
+use crate::tools::Directory;
 use crate::transport::admin::{self, Admin};
+use crate::transport::calls::Calls;
+use crate::transport::fire::Post;
+use crate::transport::followers;
 use crate::transport::grpc::{self, Door};
 use crate::world::World;
 
@@ -37,6 +43,9 @@ pub enum Error {
     /// Choose other addresses or ports. One line each.
     #[error("{}", lines(.0))]
     Bind(Vec<Unbound>),
+    /// The users' logs cannot be had; what it says is what to do.
+    #[error(transparent)]
+    Log(#[from] events::OpenError),
     /// No HTTP client could be made; the system's TLS set-up is broken.
     #[error("no HTTPS client could be made: {0}")]
     Http(reqwest::Error),
@@ -68,6 +77,7 @@ pub struct Running {
     /// Ends what must outlive the sessions.
     closing: CancellationToken,
     sessions: TaskTracker,
+    log: Log,
     drain_grace: Duration,
     parts: JoinSet<Result<(), Error>>,
 }
@@ -110,6 +120,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             config.auth.project_id
         );
     }
+    let log = Log::open(config.events, world.clone(), metrics.clone()).await?;
     let verifier = Verifier::new(config.auth, keys, world.clone());
     let (stop, closing, sessions) = <(Stop, CancellationToken, TaskTracker)>::default();
     let tools = Tools {
@@ -120,13 +131,34 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             metrics.clone(),
         ),
         quota: Quota::new(config.limits, world.clone(), metrics.clone()),
-        world,
+        world: world.clone(),
         metrics: metrics.clone(),
+        directory: Directory::default(),
+        log: log.clone(),
     };
+    let jobs = Jobs::new(config.jobs, tools.clone(), stop.clone(), sessions.clone());
     let lobby = Lobby::new(config.session, tools, stop.clone(), sessions.clone());
+    let calls = Calls {
+        jobs,
+        log: log.clone(),
+        lobby: lobby.clone(),
+        followers: followers::Options {
+            max_age: config.session.max_age,
+            token_leeway: config.session.token_leeway,
+        },
+        world: world.clone(),
+        stopping: stop.soft.clone(),
+    };
+    let post = Post {
+        tokens: config.service_tokens,
+        log: log.clone(),
+        world,
+    };
     let door = Door {
         verifier: verifier.clone(),
         lobby,
+        calls,
+        post,
         metrics: metrics.clone(),
         stopping: stop.soft.clone(),
     };
@@ -165,6 +197,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         stop,
         closing,
         sessions,
+        log,
         drain_grace: config.drain_grace,
         parts,
     })
@@ -225,6 +258,7 @@ impl Running {
         if timeout(FLUSH, flushed).await.is_err() {
             tracing::info!("some connections were closed before they said goodbye");
         }
+        self.log.close().await;
         tracing::info!("stopped");
     }
 }

@@ -25,7 +25,9 @@ pub enum NotAdmitted {
     #[error("The service token is none of those that are valid here.")]
     Unknown,
     /// The operator must set one.
-    #[error("This server takes no messages: neither SERVICE_TOKENS nor SERVICE_TOKENS_FILE is set.")]
+    #[error(
+        "This server takes no messages: neither SERVICE_TOKENS nor SERVICE_TOKENS_FILE is set."
+    )]
     Closed,
 }
 

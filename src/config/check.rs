@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
 use crate::transport::grpc;
-use crate::{analysis, auth, session};
+use crate::{analysis, auth, events, session};
 
 /// Up to this much of the suggested reconnect delay is by chance.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
@@ -66,6 +66,9 @@ impl Settings {
                 max_connections: self.max_connections(w, limits.sessions),
             },
             admin: SocketAddr::new(bind, admin_port),
+            events: events::Options::default(),
+            jobs: self.jobs(w, session.frames_at_once),
+            service_tokens: self.service_tokens(w),
             gemini: self.gemini(w),
             auth: self.auth(w),
             drain_grace,
@@ -148,6 +151,7 @@ impl Settings {
                 Duration::ZERO..=10 * MINUTE,
             ),
             reconnect_spread: RECONNECT_SPREAD,
+            log_no_task: self.log_no_task(wrong),
             ..session::Options::default()
         }
     }

@@ -11,6 +11,7 @@ mod show;
 mod sources;
 mod tls;
 mod traces;
+mod work;
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -19,10 +20,11 @@ use std::time::Duration;
 
 use crate::telemetry::{EnvFilter, LogFormat};
 use crate::transport::grpc;
-use crate::{analysis, auth, gemini, session};
+use crate::{analysis, auth, events, gemini, jobs, session};
 
 pub use settings::Settings;
 pub use traces::TraceSettings;
+pub use work::WorkSettings;
 
 /// The exit code for a configuration that cannot be used (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
@@ -44,6 +46,12 @@ pub struct Config {
     pub limits: session::Limits,
     /// Each frame.
     pub analysis: analysis::Options,
+    /// Users' logs.
+    pub events: events::Options,
+    /// What outlives its call.
+    pub jobs: jobs::Options,
+    /// Who may send messages to users.
+    pub service_tokens: auth::ServiceTokens,
     /// How long accepted frames may take to finish after the order to stop.
     pub drain_grace: Duration,
 }

@@ -4,6 +4,8 @@
 use clap::Args;
 use secrecy::SecretString;
 
+use super::WorkSettings;
+
 /// The settings of `proactive serve`, not yet checked. All of them may come
 /// from the environment alone.
 #[derive(Clone, Debug, Args)]
@@ -474,4 +476,7 @@ pub struct Settings {
         help_heading = "Listening"
     )]
     pub tls_key_file: Option<String>,
+    /// Jobs, logs and messages.
+    #[command(flatten)]
+    pub work: WorkSettings,
 }

@@ -24,6 +24,9 @@ impl Config {
             session,
             limits,
             analysis,
+            events: _,
+            jobs,
+            service_tokens,
             drain_grace,
         } = self;
         let mut page = String::new();
@@ -107,6 +110,20 @@ impl Config {
         line("MAX_SESSIONS", &limits.sessions);
         line("MEMORY_CEILING", &size(limits.bytes));
         line("MAX_CONNECTIONS", &grpc.max_connections);
+        line("MAX_JOBS_PER_USER", &jobs.per_user);
+        line("MAX_JOBS", &jobs.at_all);
+        line("JOB_DESKTOP_WAIT", &span(jobs.desktop_wait));
+        line("LOG_NO_TASK_FOUND", &session.log_no_task);
+        let work = &settings.work;
+        line(
+            "SERVICE_TOKENS",
+            &match service_tokens.len() {
+                0 => "not set: no messages are taken".to_owned(),
+                count => format!("******** ({count} valid, those of the file included)"),
+            },
+        );
+        let file = given(&work.service_tokens_file);
+        line("SERVICE_TOKENS_FILE", &file.unwrap_or(NOT_SET));
         line("DRAIN_GRACE", &span(*drain_grace));
         line("DRAIN_SPREAD", &span(session.drain_spread));
         line("FIREBASE_PROJECT_ID", &auth.project_id);

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 
 use super::hub::Hubs;
 use super::memory::Memory;
-use super::{Appended, Engine, Error, Follower, Key, OpenError, Options, Page, Start, Submitted};
+use super::{
+    Appended, Engine, Error, Follower, Key, OpenError, Options, Page, Start, Submitted,
+    Subscription,
+};
 use crate::domain::{Event, FrameId, Job, JobId, JobState, Uid};
 use crate::telemetry::Metrics;
 use crate::world::World;
@@ -29,9 +32,14 @@ impl Log {
     /// # Errors
     /// They cannot be had; the error names the file and what to do.
     pub async fn open(options: Options, world: World, metrics: Metrics) -> Result<Self, OpenError> {
+        Ok(Self::in_memory(options, world, metrics))
+    }
+
+    /// Logs that go with the process.
+    pub fn in_memory(options: Options, world: World, metrics: Metrics) -> Self {
         let hubs = Hubs::default();
         let engine = Memory::new(options, world.clone(), hubs.clone());
-        Ok(Self::over(Box::new(engine), hubs, world, metrics))
+        Self::over(Box::new(engine), hubs, world, metrics)
     }
 
     /// The logs that an engine keeps, which announces to these hubs.
@@ -79,6 +87,16 @@ impl Log {
     /// [`Start::Now`] not then either.
     pub fn follow(&self, user: &Uid, start: Start) -> Follower {
         Follower::new(self.clone(), self.0.hubs.join(user), start)
+    }
+
+    /// Follows a user's log from there, which is told first.
+    pub fn subscribe(&self, user: &Uid, start: Start) -> Subscription {
+        Subscription::new(self.clone(), user.clone(), Some(start))
+    }
+
+    /// Follows a user's log from now on, and reads nothing for that.
+    pub fn listen(&self, user: &Uid) -> Subscription {
+        Subscription::new(self.clone(), user.clone(), None)
     }
 
     /// How many follow this user's log.

@@ -10,9 +10,11 @@ mod hub;
 mod log;
 mod memory;
 mod options;
+mod subscription;
 mod weight;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -23,6 +25,7 @@ use crate::world::World;
 pub use follower::{Follower, Told};
 pub use log::Log;
 pub use options::{OpenError, Options};
+pub use subscription::{News, Subscription, What};
 
 /// Bytes of a page at most, if it has more than one entry: followers that are slow
 /// hold one each.
@@ -30,6 +33,8 @@ const PAGE_BYTES: usize = 64 << 10;
 /// Keys of messages that are known of one user; the oldest of more are forgotten
 /// before their time.
 const KEYS_PER_USER: usize = 10_000;
+
+const EPOCH_CHARS: usize = 36;
 
 /// A place in one user's log: everything up to this offset has been read. Written
 /// `EPOCH:OFFSET`.
@@ -46,6 +51,27 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { epoch, offset } = self;
         write!(f, "{epoch}:{offset}")
+    }
+}
+
+/// The text is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not of the form EPOCH:OFFSET")]
+pub struct NoCursor;
+
+impl FromStr for Cursor {
+    type Err = NoCursor;
+
+    fn from_str(text: &str) -> Result<Self, NoCursor> {
+        let (epoch, offset) = text.split_once(':').ok_or(NoCursor)?;
+        let of_epoch = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if !(1..=EPOCH_CHARS).contains(&epoch.len()) || !epoch.chars().all(of_epoch) {
+            return Err(NoCursor);
+        }
+        let digits = offset.bytes().all(|byte| byte.is_ascii_digit());
+        let offset = offset.parse().ok().filter(|_| digits).ok_or(NoCursor)?;
+        let epoch = epoch.into();
+        Ok(Self { epoch, offset })
     }
 }
 

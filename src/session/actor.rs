@@ -35,11 +35,12 @@ use super::outbox::Flush;
 use super::timers::Due;
 use super::totals::Totals;
 use super::{
-    Caller, ClientMessage, Connection, Input, LogNews, Options, Refusal, RefusalCode, ServerMessage, Stop,
+    Caller, ClientMessage, Connection, Input, Options, Refusal, RefusalCode, ServerMessage, Stop,
     StreamEnd, Tools, Version,
 };
 use crate::analysis::Background;
 use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
+use crate::events::News;
 use crate::telemetry::{FrameResult, Metrics, SessionEnd, session_span};
 use crate::tools::{Contact, Errand, Pending};
 
@@ -97,7 +98,7 @@ enum Wake {
     Errand(Box<Errand>),
     Finished(FrameId, Result<Outcome, FrameFault>),
     Due(Due),
-    News(LogNews),
+    News(News),
     Input(Option<Input>),
 }
 

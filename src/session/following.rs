@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{LogNews, LogWhat};
 use crate::domain::{Decided, Event, FrameId, Outcome, SessionId, Uid};
-use crate::events::{Error, Follower, Log, Start, Told};
+use crate::events::{Error, Log, News, Start, Subscription, What};
 
 /// How long a decision waits to be written down before its client is told all the
 /// same.
@@ -42,7 +41,7 @@ pub(super) async fn write_down(
 pub(super) struct Following(Option<Box<Open>>);
 
 struct Open {
-    follower: Follower,
+    subscription: Subscription,
     /// Messages alone, for a client that did not ask for more.
     messages_only: bool,
 }
@@ -51,7 +50,7 @@ impl Following {
     /// From there on everything is told.
     pub(super) fn everything(&mut self, log: &Log, user: &Uid, start: Start) {
         self.0 = Some(Box::new(Open {
-            follower: log.follow(user, start),
+            subscription: log.subscribe(user, start),
             messages_only: false,
         }));
     }
@@ -60,7 +59,7 @@ impl Following {
     pub(super) fn messages(&mut self, log: &Log, user: &Uid) {
         if self.0.as_ref().is_none_or(|open| !open.messages_only) {
             self.0 = Some(Box::new(Open {
-                follower: log.listen(user),
+                subscription: log.listen(user),
                 messages_only: true,
             }));
         }
@@ -71,35 +70,27 @@ impl Following {
     }
 
     /// What is new; waits for it as long as it takes. Cancel-safe.
-    pub(super) async fn news(&mut self) -> LogNews {
+    pub(super) async fn news(&mut self) -> News {
         let Some(open) = &mut self.0 else {
             return pending().await;
         };
         loop {
-            let what = match open.follower.next().await {
-                Ok(Told::Start) => LogWhat::Start,
-                Ok(Told::Gap) => LogWhat::Gap,
-                Ok(Told::Entry(entry)) => LogWhat::Entry(entry),
+            match open.subscription.next().await {
+                Ok(news) if !open.messages_only || is_for_everybody(&news) => return news,
+                Ok(_) => {}
                 // It goes on where it was.
-                Err(Error::Unavailable) => {
-                    sleep(RETRY).await;
-                    continue;
-                }
+                Err(Error::Unavailable) => sleep(RETRY).await,
                 Err(Error::Closed) => pending().await,
-            };
-            if !open.messages_only || is_for_everybody(&what) {
-                let cursor = open.follower.cursor().cloned();
-                return LogNews { cursor, what };
             }
         }
     }
 }
 
 /// Whether a client is told that did not ask for the log.
-fn is_for_everybody(what: &LogWhat) -> bool {
-    match what {
-        LogWhat::Entry(entry) => matches!(entry.event, Event::Message(_)),
-        LogWhat::Gap => true,
-        LogWhat::Start => false,
+fn is_for_everybody(news: &News) -> bool {
+    match &news.what {
+        What::Entry(entry) => matches!(entry.event, Event::Message(_)),
+        What::Gap => true,
+        What::Start => false,
     }
 }

@@ -10,7 +10,7 @@ use super::NoRoom;
 use crate::domain::{
     Context, Frame, FrameFault, FrameId, Outcome, RequestId, ResumeSecret, SearchKind, SessionId,
 };
-use crate::events::{Cursor, Entry, Start};
+use crate::events::{News, Start};
 use crate::tools::{Answer, SearchRequest};
 
 /// What a transport hands to a session.
@@ -192,27 +192,7 @@ pub enum ServerMessage {
     /// The stream will end; 1.1 only.
     GoAway(Box<GoAway>),
     /// Something in the user's log; 1.1 only.
-    Log(Box<LogNews>),
-}
-
-/// What a follower of a log is told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogNews {
-    /// Behind it; `None` if nothing is known of the log.
-    pub cursor: Option<Cursor>,
-    /// What it is.
-    pub what: LogWhat,
-}
-
-/// What is new in a log.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LogWhat {
-    /// Everything after the cursor will be told.
-    Start,
-    /// An entry.
-    Entry(Arc<Entry>),
-    /// Entries are missing here.
-    Gap,
+    Log(Box<News>),
 }
 
 /// The one terminal event of a frame.

@@ -30,8 +30,8 @@ pub use actor::Session;
 pub use line::{Connection, Inputs, StreamEnd};
 pub use lobby::Lobby;
 pub use message::{
-    ClientMessage, Follow, FrameAnswer, GoAway, Hello, Input, LogNews, LogWhat, Ready, Refusal,
-    RefusalCode, Resumable, Resume, Resumed, ServerMessage, Version,
+    ClientMessage, Follow, FrameAnswer, GoAway, Hello, Input, Ready, Refusal, RefusalCode,
+    Resumable, Resume, Resumed, ServerMessage, Version,
 };
 
 pub use quota::{Account, Full, Held, Limits, NoRoom, Quota, Seat};

@@ -218,8 +218,14 @@ mod tests {
         let world = World::real();
         let searching = timeout(Duration::from_secs(1), anybody.ask(request(), &world));
         assert!(searching.await.is_err());
-        assert!(matches!(asked.recv().await.as_deref(), Some(Errand::Search(_))));
-        assert!(matches!(asked.recv().await.as_deref(), Some(Errand::Cancel { .. })));
+        assert!(matches!(
+            asked.recv().await.as_deref(),
+            Some(Errand::Search(_))
+        ));
+        assert!(matches!(
+            asked.recv().await.as_deref(),
+            Some(Errand::Cancel { .. })
+        ));
         assert!(contact.pending.is_empty());
     }
 }

@@ -1,15 +1,16 @@
 //! What users ask for outside of sessions, checked field by field: jobs, and their
 //! log. Every door has the same calls.
 
+use futures::Stream;
+use tokio_util::sync::CancellationToken;
+
+use super::followers::{self, Said};
+use super::{inbound, log_events, proto};
 use crate::domain::{Frame, JobId, Principal, Uid};
 use crate::events::{self, Key, Log, Submitted};
 use crate::jobs::{Jobs, Refused};
 use crate::session::{Full, Lobby};
 use crate::world::World;
-use tokio_util::sync::CancellationToken;
-
-use super::followers::{self, Said};
-use super::{inbound, proto};
 
 const KEY_BYTES: usize = 255;
 const ID_BYTES: usize = 64;
@@ -79,12 +80,12 @@ impl Calls {
 
     pub(super) async fn job(&self, user: &Uid, id: &str) -> Result<proto::Job, Fault> {
         let job = self.jobs.get(user, &job_id(id)?).await?;
-        job.map(super::log_events::job).ok_or(Fault::NoSuchJob)
+        job.map(log_events::job).ok_or(Fault::NoSuchJob)
     }
 
     pub(super) async fn cancel(&self, user: &Uid, id: &str) -> Result<proto::Job, Fault> {
         let job = self.jobs.cancel(user, &job_id(id)?).await?;
-        job.map(super::log_events::job).ok_or(Fault::NoSuchJob)
+        job.map(log_events::job).ok_or(Fault::NoSuchJob)
     }
 
     /// A page of the user's jobs, and the token of the next one.
@@ -106,8 +107,8 @@ impl Calls {
             false => {
                 let last = JobId::new(page_token);
                 // A page is named by the last job of the one before.
-                let known = last.as_str().len() <= ID_BYTES
-                    && self.jobs.get(user, &last).await?.is_some();
+                let known =
+                    last.as_str().len() <= ID_BYTES && self.jobs.get(user, &last).await?.is_some();
                 if !known {
                     let message = "page_token is not one, or its job is kept no more; begin with \
                                    the first page.";
@@ -122,7 +123,7 @@ impl Calls {
         let last = jobs.last().filter(|_| more);
         Ok(proto::ListJobsResponse {
             next_page_token: last.map(|job| job.id.to_string()).unwrap_or_default(),
-            jobs: jobs.into_iter().map(super::log_events::job).collect(),
+            jobs: jobs.into_iter().map(log_events::job).collect(),
         })
     }
 
@@ -130,7 +131,7 @@ impl Calls {
         &self,
         principal: &Principal,
         cursor: &str,
-    ) -> Result<impl futures::Stream<Item = Said> + use<>, Fault> {
+    ) -> Result<impl Stream<Item = Said> + use<>, Fault> {
         if self.stopping.is_cancelled() {
             return Err(Fault::ShuttingDown);
         }
@@ -138,9 +139,16 @@ impl Calls {
             invalid("cursor is not one: send the cursor of a LogEvent, \"oldest\", or nothing.")
         })?;
         let seat = self.lobby.quota().open(&principal.uid)?;
-        let follower = self.log.follow(&principal.uid, start);
+        let subscription = self.log.subscribe(&principal.uid, start);
         let (options, stopping) = (self.followers, self.stopping.clone());
-        let said = followers::said(follower, principal, seat, options, &self.world, stopping);
+        let said = followers::said(
+            subscription,
+            principal,
+            seat,
+            options,
+            &self.world,
+            stopping,
+        );
         Ok(said)
     }
 }

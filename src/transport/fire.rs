@@ -33,7 +33,10 @@ impl Post {
         self.tokens.admit(authorization)
     }
 
-    pub(super) async fn fire(&self, sent: proto::FireRequest) -> Result<proto::FireResponse, Fault> {
+    pub(super) async fn fire(
+        &self,
+        sent: proto::FireRequest,
+    ) -> Result<proto::FireResponse, Fault> {
         let proto::FireRequest {
             uid,
             kind,

@@ -8,8 +8,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Principal;
-use crate::events::{Error, Follower, Told};
-use crate::session::{LogNews, LogWhat, Seat};
+use crate::events::{Error, News, Subscription};
+use crate::session::Seat;
 use crate::world::World;
 
 /// Between two signs of life. Balancers allow at least 30 s of silence, most of them
@@ -29,7 +29,7 @@ pub struct Options {
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
     /// Something in the log.
-    News(LogNews),
+    News(News),
     /// A sign of life.
     Heartbeat,
     /// The last word.
@@ -50,7 +50,7 @@ pub(super) enum End {
 /// Everything the follower is told until its stream ends. It reads on when it is
 /// asked for more, so whoever takes it slowly holds up nobody and nothing.
 pub(super) fn said(
-    follower: Follower,
+    subscription: Subscription,
     principal: &Principal,
     seat: Seat,
     options: Options,
@@ -64,7 +64,7 @@ pub(super) fn said(
     let mut beat = interval_at(now + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let listening = Listening {
-        follower,
+        subscription,
         beat,
         ends: now + age.min(valid + options.token_leeway),
         stopping,
@@ -79,7 +79,7 @@ pub(super) fn said(
 }
 
 struct Listening {
-    follower: Follower,
+    subscription: Subscription,
     beat: Interval,
     ends: Instant,
     stopping: CancellationToken,
@@ -93,25 +93,15 @@ impl Listening {
             biased;
             () = self.stopping.cancelled() => Said::End(End::Drained),
             () = sleep_until(self.ends) => Said::End(End::Expired),
-            told = self.follower.next() => {
+            news = self.subscription.next() => {
                 self.beat.reset();
-                match told {
-                    Ok(told) => Said::News(self.news(told)),
+                match news {
+                    Ok(news) => Said::News(news),
                     Err(Error::Unavailable) => Said::End(End::Unreadable),
                     Err(Error::Closed) => Said::End(End::Drained),
                 }
             }
             _ = self.beat.tick() => Said::Heartbeat,
         }
-    }
-
-    fn news(&self, told: Told) -> LogNews {
-        let what = match told {
-            Told::Start => LogWhat::Start,
-            Told::Gap => LogWhat::Gap,
-            Told::Entry(entry) => LogWhat::Entry(entry),
-        };
-        let cursor = self.follower.cursor().cloned();
-        LogNews { cursor, what }
     }
 }

@@ -1,4 +1,4 @@
-//! The gRPC door: `proactive.v1.ProactiveAI`, health and reflection.
+//! The gRPC door: the services of `proactive.v1`, health and reflection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,9 +20,15 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tonic_health::server::HealthReporter;
 
+use super::calls::Calls;
+use super::fire::Post;
 use super::guard::Guard;
 use super::messages::{self, RawBody};
+use super::methods::{CallsDoor, MessagesDoor};
 use super::outbound;
+use super::proto::events_server::EventsServer;
+use super::proto::jobs_server::JobsServer;
+use super::proto::messages_server::MessagesServer;
 use super::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use super::silence::{Attentive, Patience};
@@ -36,8 +42,12 @@ use crate::telemetry::{Metrics, TraceContext};
 /// kill a server because Google's keys cannot be fetched.
 pub const ALIVE: &str = "alive";
 
-/// The largest event taken from a client, in bytes.
+/// The largest event taken from a client, in bytes; as large is the largest frame
+/// that is submitted.
 pub const MAX_MESSAGE: usize = 10 << 20;
+/// The largest message of the calls that carry no frame, in bytes: more than a message
+/// to a user may have. tonic's reader holds it, which nobody counts.
+const MAX_SMALL_MESSAGE: usize = 64 << 10;
 
 /// HTTP/2 pings, also while no stream is open: they find dead peers.
 pub const KEEPALIVE: Keepalive = Keepalive {
@@ -136,6 +146,10 @@ pub struct Door {
     pub verifier: Verifier,
     /// Where streams become sessions.
     pub lobby: Lobby,
+    /// What else users ask for.
+    pub calls: Calls,
+    /// Where the operator's programs leave messages.
+    pub post: Post,
     /// How streams are judged is counted here.
     pub metrics: Metrics,
     /// No more streams are taken from then on.
@@ -158,6 +172,12 @@ pub async fn serve(
     let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
     let metrics = door.metrics.clone();
     let guard = Guard::new(door.verifier.clone(), metrics.clone());
+    let calls = CallsDoor(door.calls.clone());
+    let (jobs, events) = (JobsServer::new(calls.clone()), EventsServer::new(calls));
+    let jobs = guard.named_layer(jobs.max_decoding_message_size(MAX_SMALL_MESSAGE));
+    let events = guard.named_layer(events.max_decoding_message_size(MAX_SMALL_MESSAGE));
+    let messages = MessagesServer::new(MessagesDoor(door.post.clone()));
+    let messages = messages.max_decoding_message_size(MAX_SMALL_MESSAGE);
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
     let mut server = server(options.keepalive);
     if let Some(tls) = options.tls {
@@ -176,6 +196,9 @@ pub async fn serve(
     });
     let serving = server
         .add_service(sessions)
+        .add_service(jobs)
+        .add_service(events)
+        .add_service(messages)
         .add_service(health)
         .add_service(
             reflection()
@@ -212,7 +235,13 @@ async fn announce(
 ) -> Infallible {
     let say = async |status| {
         const EVERYTHING: &str = "";
-        for service in [ProactiveAiServer::<Door>::NAME, EVERYTHING] {
+        for service in [
+            ProactiveAiServer::<Door>::NAME,
+            JobsServer::<CallsDoor>::NAME,
+            EventsServer::<CallsDoor>::NAME,
+            MessagesServer::<MessagesDoor>::NAME,
+            EVERYTHING,
+        ] {
             reporter.set_service_status(service, status).await;
         }
     };

@@ -31,9 +31,7 @@ use crate::domain::{
     ResumeSecret, ScreenText, SessionId, TaskStatus, clip,
 };
 use crate::events::Start;
-use crate::session::{
-    ClientMessage, Follow, Hello, Input, Refusal, RefusalCode, Resume, Version,
-};
+use crate::session::{ClientMessage, Follow, Hello, Input, Refusal, RefusalCode, Resume, Version};
 use crate::tools::Answer;
 
 pub(super) const FRAME_ID_BYTES: usize = 256;

@@ -6,16 +6,15 @@ use super::outbound::{analysis_outcome, frame_fault, timestamp};
 use super::proto;
 use super::proto::log_event::Event;
 use crate::domain::{self, Decided, Job, JobState, Message};
-use crate::events::Entry;
-use crate::session::{LogNews, LogWhat};
+use crate::events::{Entry, News, What};
 
 /// What a follower is told, in the wire's words.
-pub(super) fn event(news: LogNews) -> proto::LogEvent {
-    let LogNews { cursor, what } = news;
+pub(super) fn event(news: News) -> proto::LogEvent {
+    let News { cursor, what } = news;
     let (at, event) = match what {
-        LogWhat::Start => (None, Event::Start(proto::LogStart {})),
-        LogWhat::Gap => (None, Event::Gap(proto::LogGap {})),
-        LogWhat::Entry(entry) => {
+        What::Start => (None, Event::Start(proto::LogStart {})),
+        What::Gap => (None, Event::Gap(proto::LogGap {})),
+        What::Entry(entry) => {
             let Entry {
                 offset: _,
                 at,

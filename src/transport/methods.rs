@@ -1,65 +1,112 @@
-//! The methods of `proactive.v1.ProactiveAI` beside Session, and
-//! `proactive.v1.Messages`: calls in gRPC's words.
+//! `proactive.v1.Jobs`, `Events` and `Messages`: calls in gRPC's words.
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
-use super::calls::Fault;
+use super::calls::{Calls, Fault};
 use super::fire::Post;
 use super::followers::{End, Said};
-use super::grpc::{Door, MAX_MESSAGE};
+use super::grpc::MAX_MESSAGE;
 use super::messages::{self, RawBody};
 use super::outbound::timestamp;
+use super::proto::events_server::Events;
+use super::proto::jobs_server::Jobs;
 use super::proto::messages_server::Messages;
 use super::proto::subscribe_response::Event;
 use super::{inbound, log_events, proto};
 use crate::domain::Principal;
-use crate::events;
+use crate::events::Submitted;
 use crate::jobs::Refused;
-use crate::session::{Full, RefusalCode};
+use crate::session::{Full, Refusal, RefusalCode};
 use crate::world::World;
 
-pub(super) type Followed = BoxStream<'static, Result<proto::SubscribeResponse, Status>>;
+/// `proactive.v1.Jobs` and `proactive.v1.Events`.
+#[derive(Clone)]
+pub(super) struct CallsDoor(pub(super) Calls);
 
-impl Door {
-    pub(super) async fn submit(
+#[tonic::async_trait]
+impl Jobs for CallsDoor {
+    /// The message is read from the `RawBody`; tonic's reader got an empty one.
+    async fn submit_frame(
         &self,
-        mut extensions: Extensions,
-    ) -> Result<proto::SubmitFrameResponse, Status> {
+        request: Request<proto::SubmitFrameRequest>,
+    ) -> Result<Response<proto::SubmitFrameResponse>, Status> {
+        let (_, mut extensions, _) = request.into_parts();
         let principal = principal(&extensions)?;
         let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());
         let body = body.ok_or_else(unverified)?;
-        let account = self.lobby.quota().account(&principal.uid);
+        let account = self.0.lobby.quota().account(&principal.uid);
         let message = messages::only(body, MAX_MESSAGE, account).await;
-        let refused = |refusal: crate::session::Refusal| match refusal.code {
-            RefusalCode::Overloaded(_) => Status::resource_exhausted(refusal.message),
-            RefusalCode::InvalidEvent
-            | RefusalCode::InvalidFrame
-            | RefusalCode::MessageTooLarge => Status::invalid_argument(refusal.message),
-        };
-        let message = message.map_err(|refusal| match refusal {
-            Some(refusal) => refused(refusal),
-            None => Status::cancelled("The call broke off before its message was whole."),
-        })?;
-        let asked = inbound::submission(message).map_err(refused)?;
-        let submitted = self.calls.submit(&principal.uid, asked).await;
-        let events::Submitted { job, repeated } = submitted.map_err(status)?;
-        Ok(proto::SubmitFrameResponse {
+        let asked = inbound::submission(message.map_err(refused)?).map_err(unusable)?;
+        let submitted = self.0.submit(&principal.uid, asked).await;
+        let Submitted { job, repeated } = submitted.map_err(status)?;
+        Ok(Response::new(proto::SubmitFrameResponse {
             job: Some(log_events::job(job)),
             repeated,
-        })
+        }))
     }
 
-    pub(super) fn follow(
+    async fn get_job(
         &self,
-        extensions: &Extensions,
-        asked: &proto::SubscribeRequest,
-    ) -> Result<Followed, Status> {
-        let principal = principal(extensions)?;
-        let said = self.calls.subscribe(&principal, &asked.cursor);
-        Ok(told(said.map_err(status)?, self.calls.world.clone()).boxed())
+        request: Request<proto::GetJobRequest>,
+    ) -> Result<Response<proto::GetJobResponse>, Status> {
+        let user = principal(request.extensions())?.uid;
+        let job = self.0.job(&user, &request.get_ref().job_id).await;
+        let job = Some(job.map_err(status)?);
+        Ok(Response::new(proto::GetJobResponse { job }))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<proto::ListJobsRequest>,
+    ) -> Result<Response<proto::ListJobsResponse>, Status> {
+        let user = principal(request.extensions())?.uid;
+        let jobs = self.0.list(&user, request.into_inner()).await;
+        Ok(Response::new(jobs.map_err(status)?))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<proto::CancelJobRequest>,
+    ) -> Result<Response<proto::CancelJobResponse>, Status> {
+        let user = principal(request.extensions())?.uid;
+        let job = self.0.cancel(&user, &request.get_ref().job_id).await;
+        let job = Some(job.map_err(status)?);
+        Ok(Response::new(proto::CancelJobResponse { job }))
+    }
+}
+
+#[tonic::async_trait]
+impl Events for CallsDoor {
+    type SubscribeStream = BoxStream<'static, Result<proto::SubscribeResponse, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<proto::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let principal = principal(request.extensions())?;
+        let said = self.0.subscribe(&principal, &request.get_ref().cursor);
+        let told = told(said.map_err(status)?, self.0.world.clone());
+        Ok(Response::new(told.boxed()))
+    }
+}
+
+/// What to say of a message that did not come, or for which there was no room.
+fn refused(refusal: Option<Refusal>) -> Status {
+    match refusal {
+        Some(refusal) => unusable(refusal),
+        None => Status::cancelled("The call broke off before its message was whole."),
+    }
+}
+
+fn unusable(refusal: Refusal) -> Status {
+    match refusal.code {
+        RefusalCode::Overloaded(_) => Status::resource_exhausted(refusal.message),
+        RefusalCode::InvalidEvent | RefusalCode::InvalidFrame | RefusalCode::MessageTooLarge => {
+            Status::invalid_argument(refusal.message)
+        }
     }
 }
 
@@ -92,7 +139,7 @@ fn ended(end: End) -> Status {
 }
 
 /// Who called; the guard has put it there.
-pub(super) fn principal(extensions: &Extensions) -> Result<Principal, Status> {
+fn principal(extensions: &Extensions) -> Result<Principal, Status> {
     let principal = extensions.get::<Principal>();
     principal.cloned().ok_or_else(unverified)
 }
@@ -102,7 +149,7 @@ fn unverified() -> Status {
 }
 
 /// What a call that failed is answered with.
-pub(super) fn status(fault: Fault) -> Status {
+fn status(fault: Fault) -> Status {
     let told = fault.to_string();
     match fault {
         Fault::Invalid(_) | Fault::Refused(Refused::NoContext) => Status::invalid_argument(told),

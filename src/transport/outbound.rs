@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{log_events, proto};
 use super::proto::server_event::Event;
+use super::{log_events, proto};
 use crate::domain::{
     Bill, Decision, FrameFault, FrameId, Outcome, Priority, SearchKind, Task, Usage,
 };
@@ -193,7 +193,11 @@ fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
     }
 }
 
-pub(super) fn analysis_outcome(frame: &FrameId, with_bill: bool, outcome: Outcome) -> proto::AnalysisOutcome {
+pub(super) fn analysis_outcome(
+    frame: &FrameId,
+    with_bill: bool,
+    outcome: Outcome,
+) -> proto::AnalysisOutcome {
     let Outcome {
         decision,
         context_summary,

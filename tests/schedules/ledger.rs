@@ -197,6 +197,7 @@ impl Ledger {
             ServerMessage::Heartbeat(_) if !self.spoke_1_1 => self.blame("a heartbeat to 1.0"),
             ServerMessage::GoAway(_) if !self.spoke_1_1 => self.blame("a GoAway to 1.0"),
             ServerMessage::GoAway(_) if !self.draining => self.blame("a GoAway without a drain"),
+            ServerMessage::Log(_) => self.blame("news of a log that nobody asked for"),
             ServerMessage::Heartbeat(_) | ServerMessage::GoAway(_) => {}
         }
     }

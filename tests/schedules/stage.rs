@@ -11,13 +11,14 @@ use std::time::Duration;
 use futures::Stream;
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Context, Frame, FrameId, Hit, ScreenText};
+use proactive::events::{self, Log};
 use proactive::gemini::Scripted;
 use proactive::session::{
     ClientMessage, Hello, Input, Limits, Lobby, Quota, Refusal, RefusalCode, ServerMessage,
     Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
-use proactive::tools::Pending;
+use proactive::tools::{Directory, Pending};
 use proactive::world::World;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -54,6 +55,8 @@ impl House {
         Self {
             tools: Tools {
                 analyst,
+                log: Log::in_memory(events::Options::default(), world.clone(), metrics.clone()),
+                directory: Directory::default(),
                 world,
                 metrics,
                 quota,

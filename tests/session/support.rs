@@ -12,12 +12,13 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{
     ActiveTask, Context, Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus,
 };
+use proactive::events::{self, Log};
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
     self, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
 };
 use proactive::telemetry::Metrics;
-use proactive::tools::Pending;
+use proactive::tools::{Directory, Pending};
 use proactive::world::World;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -132,6 +133,8 @@ impl Core {
         let all = || Quota::new(Limits::default(), world.clone(), metrics.clone());
         Tools {
             quota: self.quota.unwrap_or_else(all),
+            log: Log::in_memory(events::Options::default(), world.clone(), metrics.clone()),
+            directory: Directory::default(),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,
             metrics: metrics.clone(),

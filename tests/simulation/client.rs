@@ -392,6 +392,7 @@ impl Client {
             ServerMessage::Refused(refusal) => self.ledger.refused(&mut link.book, &refusal, stage),
             ServerMessage::Ready(_) => stage.blame("ready, twice"),
             ServerMessage::Heartbeat(_) => {}
+            ServerMessage::Log(_) => stage.blame("news of a log that nobody asked for"),
             ServerMessage::GoAway(go_away) => {
                 stage.note(&self.habits.name, || format!("hears {go_away:?}"));
                 link.go_away = true;

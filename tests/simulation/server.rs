@@ -7,9 +7,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Principal, Uid};
+use proactive::events::{self, Log};
 use proactive::gemini::Scripted;
 use proactive::session::{Caller, Full, Limits, Lobby, Options, Quota, Stop, Tools};
 use proactive::telemetry::Metrics;
+use proactive::tools::Directory;
 use proactive::world::World;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
@@ -154,6 +156,8 @@ impl Server {
         let tools = Tools {
             analyst: Analyst::new(analysis, model, world.clone(), metrics.clone()),
             quota,
+            log: Log::in_memory(events::Options::default(), world.clone(), metrics.clone()),
+            directory: Directory::default(),
             world,
             metrics,
         };

@@ -9,6 +9,7 @@
 )]
 
 pub mod google;
+pub mod outside;
 pub mod tools;
 
 use std::time::Duration;
@@ -40,6 +41,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 /// Nothing here takes this long; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Whose desktop it is, where nothing else is said.
+pub const USER: &str = "test-user-0123456789";
 pub const MODEL: &str = "gemini-3.5-flash-lite";
 
 /// As the Firebase Auth emulator makes them, for this project.
@@ -144,7 +147,7 @@ impl App {
 
     /// A stream of this user that has said nothing yet.
     pub async fn desk(&self) -> Desk {
-        let token = self.service.token("test-user-0123456789");
+        let token = self.service.token(USER);
         Desk::open(self.channel().await, &token).await.unwrap()
     }
 

@@ -342,8 +342,9 @@ impl Link {
             .as_ref()
             .map_or("", |arguments| &arguments.query);
         let found = match call.tool_kind() {
-            // The tasks are told for a frame that was shown, and for nothing else.
-            _ if !self.unanswered.contains(&call.frame_id) => {
+            // The tasks are told for a frame that was shown, or for a job that this user
+            // submitted, and for nothing else.
+            _ if call.job_id.is_empty() && !self.unanswered.contains(&call.frame_id) => {
                 Err(Unfound::from("no frame of that frame_id is being analysed"))
             }
             ToolKind::SearchSimilar => store.search_similar(query).map_err(Unfound::from),
@@ -384,7 +385,8 @@ pub(in crate::desk) fn told_aside(event: Event, observe: &mut impl FnMut(Step)) 
         Event::ServerHeartbeat(_)
         | Event::SessionReady(_)
         | Event::ToolCallRequest(_)
-        | Event::AnalysisOutcome(_) => {}
+        | Event::AnalysisOutcome(_)
+        | Event::LogEvent(_) => {}
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn hello(
         utc_offset_minutes: about.utc_offset_minutes,
         resume: Some(resume),
         heartbeat_interval_ms: MOST_HEARTBEAT.as_millis() as i64,
+        follow: None,
     })))
 }
 

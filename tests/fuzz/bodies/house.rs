@@ -10,11 +10,13 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Decision, FrameFaultCode};
+use proactive::events::{self, Log};
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
     Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage, Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
+use proactive::tools::Directory;
 use proactive::world::World;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -109,6 +111,12 @@ async fn session(
         analyst: house.analyst.clone(),
         world: world.clone(),
         quota: Quota::new(Limits::default(), world.clone(), house.metrics.clone()),
+        log: Log::in_memory(
+            events::Options::default(),
+            world.clone(),
+            house.metrics.clone(),
+        ),
+        directory: Directory::default(),
         metrics: house.metrics.clone(),
     };
     let (to_client, mut from_server) = mpsc::channel(OUTBOUND_QUEUE);
@@ -177,6 +185,7 @@ fn judge(message: &ServerMessage) {
         | ServerMessage::CancelSearch { .. }
         | ServerMessage::Refused(_)
         | ServerMessage::Heartbeat(_)
-        | ServerMessage::GoAway(_) => {}
+        | ServerMessage::GoAway(_)
+        | ServerMessage::Log(_) => {}
     }
 }
