@@ -75,6 +75,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ("OTEL_SERVICE_NAME", "proactive"),
     ("OTEL_SDK_DISABLED", ""),
+    ("MAX_JOBS_PER_USER", "20"),
+    ("MAX_JOBS", "1000"),
+    ("JOB_DESKTOP_WAIT", "30s"),
+    ("LOG_NO_TASK_FOUND", ""),
+    ("SERVICE_TOKENS", ""),
+    ("SERVICE_TOKENS_FILE", ""),
 ];
 
 /// The lines of `serve --check-config`, which must be content.

@@ -8,6 +8,8 @@
 #[path = "../support/caller.rs"]
 mod caller;
 mod ledger;
+#[path = "../support/log.rs"]
+mod log;
 #[path = "../support/faulty.rs"]
 mod model;
 mod plan;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures::Stream;
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Context, Frame, FrameId, Hit, ScreenText};
-use proactive::events::{self, Log};
 use proactive::gemini::Scripted;
 use proactive::session::{
     ClientMessage, Hello, Input, Limits, Lobby, Quota, Refusal, RefusalCode, ServerMessage,
@@ -29,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::caller::{caller, now};
 use super::ledger::Ledger;
+use super::log::empty_log;
 use super::model;
 use super::plan::{Deed, Found, Plan, answers};
 
@@ -55,7 +55,7 @@ impl House {
         Self {
             tools: Tools {
                 analyst,
-                log: Log::in_memory(events::Options::default(), world.clone(), metrics.clone()),
+                log: empty_log(&metrics),
                 directory: Directory::default(),
                 world,
                 metrics,

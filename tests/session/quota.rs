@@ -200,7 +200,7 @@ async fn users_who_have_gone_are_forgotten_but_not_before_their_minute_is_over()
     let frames = |number: usize| {
         quota
             .open(&uid(number))
-            .map(|seat| seat.admit(&frame("f")).is_ok())
+            .map(|seat| seat.account().admit(&frame("f")).is_ok())
     };
     for number in 0..2_000 {
         assert_eq!(frames(number), Ok(true));

@@ -3,6 +3,8 @@
 #[path = "../support/caller.rs"]
 mod caller;
 mod desk;
+#[path = "../support/log.rs"]
+mod log;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +14,6 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{
     ActiveTask, Context, Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus,
 };
-use proactive::events::{self, Log};
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
     self, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
@@ -133,7 +134,7 @@ impl Core {
         let all = || Quota::new(Limits::default(), world.clone(), metrics.clone());
         Tools {
             quota: self.quota.unwrap_or_else(all),
-            log: Log::in_memory(events::Options::default(), world.clone(), metrics.clone()),
+            log: log::empty_log(&metrics),
             directory: Directory::default(),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,

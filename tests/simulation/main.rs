@@ -21,6 +21,8 @@ mod intruder;
 mod judge;
 mod ledger;
 mod link;
+#[path = "../support/log.rs"]
+mod log;
 mod model;
 mod network;
 #[path = "../support/seeds.rs"]

@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Principal, Uid};
-use proactive::events::{self, Log};
 use proactive::gemini::Scripted;
 use proactive::session::{Caller, Full, Limits, Lobby, Options, Quota, Stop, Tools};
 use proactive::telemetry::Metrics;
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::judge::{Judge, lock};
+use super::log::empty_log;
 use super::model::{Model, Watch};
 use super::network::{self, Cable, Terms};
 
@@ -156,7 +156,7 @@ impl Server {
         let tools = Tools {
             analyst: Analyst::new(analysis, model, world.clone(), metrics.clone()),
             quota,
-            log: Log::in_memory(events::Options::default(), world.clone(), metrics.clone()),
+            log: empty_log(&metrics),
             directory: Directory::default(),
             world,
             metrics,

@@ -56,7 +56,7 @@ pub(crate) fn run(data: &[u8]) {
     let quota = Quota::new(Limits::default(), world(), Metrics::new());
     let seat = quota.open(&Uid::new("somebody")).expect("there is room");
     let body = Body::new(StreamBody::new(body));
-    let inputs = Box::pin(inputs(body, MOST_BYTES, seat.account()));
+    let inputs = Box::pin(inputs(body, MOST_BYTES, seat.account().clone()));
     let inputs = inputs.inspect(move |input| {
         if let Some(frame) = frame_of(input) {
             *hearing

@@ -2,6 +2,8 @@
 
 #[path = "../../support/caller.rs"]
 mod caller;
+#[path = "../../support/log.rs"]
+mod log;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -10,7 +12,6 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use proactive::analysis::{self, Analyst};
 use proactive::domain::{Decision, FrameFaultCode};
-use proactive::events::{self, Log};
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::session::{
     Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage, Session, Stop, Tools,
@@ -111,11 +112,7 @@ async fn session(
         analyst: house.analyst.clone(),
         world: world.clone(),
         quota: Quota::new(Limits::default(), world.clone(), house.metrics.clone()),
-        log: Log::in_memory(
-            events::Options::default(),
-            world.clone(),
-            house.metrics.clone(),
-        ),
+        log: log::empty_log(&house.metrics),
         directory: Directory::default(),
         metrics: house.metrics.clone(),
     };
