@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 
 use super::hub::Hubs;
 use super::memory::Memory;
+use super::sqlite::Sqlite;
 use super::{Appended, Engine, Error, Follower, Key, OpenError, Options, Page, Start, Submitted};
 use crate::domain::{Event, FrameId, Job, JobId, JobState, Uid};
 use crate::telemetry::Metrics;
@@ -29,9 +32,29 @@ impl Log {
     /// # Errors
     /// They cannot be had; the error names the file and what to do.
     pub async fn open(options: Options, world: World, metrics: Metrics) -> Result<Self, OpenError> {
-        let hubs = Hubs::default();
-        let engine = Memory::new(options, world.clone(), hubs.clone());
-        Ok(Self::over(Box::new(engine), hubs, world, metrics))
+        let hubs = Hubs::new(metrics.clone());
+        let engine: Box<dyn Engine> = match options.folder.clone() {
+            None => {
+                tracing::warn!(
+                    "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
+                );
+                let (world, metrics) = (world.clone(), metrics.clone());
+                Box::new(Memory::new(options, world, metrics, hubs.clone()))
+            }
+            Some(folder) => {
+                let (world, metrics, hubs) = (world.clone(), metrics.clone(), hubs.clone());
+                let opening = spawn_blocking(move || {
+                    let engine = Sqlite::open(&folder, &options, &world, &metrics, hubs)?;
+                    tracing::info!(folder = %folder.display(), "users' logs and jobs are kept in DATA_DIR");
+                    Ok(engine)
+                });
+                match opening.await {
+                    Ok(engine) => Box::new(engine?),
+                    Err(crash) => std::panic::resume_unwind(crash.into_panic()),
+                }
+            }
+        };
+        Ok(Self::over(engine, hubs, world, metrics))
     }
 
     /// The logs that an engine keeps, which announces to these hubs.
@@ -60,7 +83,7 @@ impl Log {
         event: Event,
         key: Option<Key>,
     ) -> Result<Appended, Error> {
-        self.0.engine.append(user, event, key).await
+        self.counted(self.0.engine.append(user, event, key)).await
     }
 
     /// At most `most` entries, and fewer if they are large. If the cursor is of
@@ -71,7 +94,7 @@ impl Log {
     /// # Errors
     /// The log cannot be read.
     pub async fn read(&self, user: &Uid, start: Start, most: usize) -> Result<Page, Error> {
-        self.0.engine.read(user, start, most).await
+        self.counted(self.0.engine.read(user, start, most)).await
     }
 
     /// Follows a user's log. Whatever is appended after this call has returned is
@@ -98,7 +121,8 @@ impl Log {
         frame: FrameId,
         key: Option<Key>,
     ) -> Result<Submitted, Error> {
-        self.0.engine.submit(user, id, frame, key).await
+        self.counted(self.0.engine.submit(user, id, frame, key))
+            .await
     }
 
     /// Moves a job on and says so in the log, in one step; gives the job as it is
@@ -113,7 +137,7 @@ impl Log {
         id: &JobId,
         state: JobState,
     ) -> Result<Option<Job>, Error> {
-        self.0.engine.advance(user, id, state).await
+        self.counted(self.0.engine.advance(user, id, state)).await
     }
 
     /// One job of this user.
@@ -121,7 +145,7 @@ impl Log {
     /// # Errors
     /// The jobs cannot be read.
     pub async fn job(&self, user: &Uid, id: &JobId) -> Result<Option<Job>, Error> {
-        self.0.engine.job(user, id).await
+        self.counted(self.0.engine.job(user, id)).await
     }
 
     /// Jobs of this user, newest first: those submitted before this one, if it is
@@ -135,7 +159,7 @@ impl Log {
         before: Option<JobId>,
         most: usize,
     ) -> Result<Vec<Job>, Error> {
-        self.0.engine.jobs(user, before, most).await
+        self.counted(self.0.engine.jobs(user, before, most)).await
     }
 
     /// Ends what is under way and lets go of the folder. Followers, and whoever calls
@@ -145,12 +169,21 @@ impl Log {
         self.0.engine.close().await;
     }
 
+    async fn counted<T>(&self, call: BoxFuture<'_, Result<T, Error>>) -> Result<T, Error> {
+        let result = call.await;
+        match &result {
+            Err(Error::Unavailable) => self.0.metrics.log_failed(),
+            Ok(_) | Err(Error::Closed) => {}
+        }
+        result
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.0.world.now()
     }
 
     pub(super) fn count_gap(&self) {
-        let _ = &self.0.metrics;
+        self.0.metrics.log_gap_told();
     }
 }
 

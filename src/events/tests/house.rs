@@ -50,11 +50,15 @@ impl Clock {
 
 /// Runs a test on every engine.
 pub(super) async fn on_each_engine(options: Options, test: impl AsyncFn(&House)) {
-    for engine in ["memory"] {
+    for engine in ["memory", "SQLite"] {
         println!("on {engine}");
+        let folder = tempfile::tempdir().unwrap();
         let clock = Clock::new();
         let metrics = Metrics::new();
-        let options = options.clone();
+        let mut options = options.clone();
+        if engine == "SQLite" {
+            options.folder = Some(folder.path().to_owned());
+        }
         let log = Log::open(options, clock.world(7), metrics.clone());
         let house = House {
             engine,
