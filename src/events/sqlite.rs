@@ -222,3 +222,6 @@ impl Engine for Sqlite {
         closing.boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;
