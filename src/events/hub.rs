@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::{Cursor, Entry, weight};
-use crate::domain::Uid;
+use crate::domain::{Event, Uid};
+use crate::telemetry::{EntryKind, Metrics};
 
 /// Entries that a hub keeps for those who have not taken them yet.
 const RING: usize = 64;
@@ -27,11 +28,11 @@ const RING_BYTES: usize = 128 << 10;
 const ALL_BYTES: usize = 32 << 20;
 
 /// All hubs; cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Hubs(Arc<All>);
 
-#[derive(Default)]
 struct All {
+    metrics: Metrics,
     users: Mutex<HashMap<Uid, Arc<Hub>>>,
     bytes: AtomicUsize,
     closed: AtomicBool,
@@ -74,9 +75,23 @@ pub(super) enum Found {
 }
 
 impl Hubs {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(All {
+            metrics,
+            users: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
     /// Tells a user's followers of the next entry of its log, which is kept by now.
     /// How many they are.
     pub(super) fn announce(&self, user: &Uid, epoch: &Arc<str>, entry: &Arc<Entry>) -> usize {
+        self.0.metrics.log_appended(match &entry.event {
+            Event::Decided(_) => EntryKind::Decision,
+            Event::Job(_) => EntryKind::Job,
+            Event::Message(_) => EntryKind::Message,
+        });
         let hub = self.users().get(user).cloned();
         hub.map_or(0, |hub| {
             let followers = hub.state().announce(&self.0.bytes, epoch, entry);
@@ -104,6 +119,7 @@ impl Hubs {
         // Under the lock of the map, so that it does not go in the meantime.
         let mut state = hub.state();
         state.followers += 1;
+        self.0.metrics.log_follower_came();
         let next = state.announced;
         drop(state);
         Seat {
@@ -270,6 +286,7 @@ impl Drop for Seat {
         let mut users = self.hubs.users();
         let mut state = self.hub.state();
         state.followers -= 1;
+        self.hubs.0.metrics.log_follower_left();
         if state.followers == 0 {
             drop(state);
             users.remove(&self.hub.user);

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 
 use super::hub::Hubs;
 use super::memory::Memory;
+use super::sqlite::Sqlite;
 use super::{
     Appended, Engine, Error, Follower, Key, OpenError, Options, Page, Start, Submitted,
     Subscription,
@@ -32,13 +35,31 @@ impl Log {
     /// # Errors
     /// They cannot be had; the error names the file and what to do.
     pub async fn open(options: Options, world: World, metrics: Metrics) -> Result<Self, OpenError> {
-        Ok(Self::in_memory(options, world, metrics))
+        let Some(folder) = options.folder.clone() else {
+            tracing::warn!(
+                "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
+            );
+            return Ok(Self::in_memory(options, world, metrics));
+        };
+        let hubs = Hubs::new(metrics.clone());
+        let opening = {
+            let (world, metrics, hubs) = (world.clone(), metrics.clone(), hubs.clone());
+            spawn_blocking(move || {
+                let engine = Sqlite::open(&folder, &options, &world, &metrics, hubs)?;
+                tracing::info!(folder = %folder.display(), "users' logs and jobs are kept in DATA_DIR");
+                Ok(engine)
+            })
+        };
+        match opening.await {
+            Ok(engine) => Ok(Self::over(Box::new(engine?), hubs, world, metrics)),
+            Err(crash) => std::panic::resume_unwind(crash.into_panic()),
+        }
     }
 
     /// Logs that go with the process.
     pub fn in_memory(options: Options, world: World, metrics: Metrics) -> Self {
-        let hubs = Hubs::default();
-        let engine = Memory::new(options, world.clone(), hubs.clone());
+        let hubs = Hubs::new(metrics.clone());
+        let engine = Memory::new(options, world.clone(), metrics.clone(), hubs.clone());
         Self::over(Box::new(engine), hubs, world, metrics)
     }
 
@@ -68,7 +89,7 @@ impl Log {
         event: Event,
         key: Option<Key>,
     ) -> Result<Appended, Error> {
-        self.0.engine.append(user, event, key).await
+        self.counted(self.0.engine.append(user, event, key)).await
     }
 
     /// At most `most` entries, and fewer if they are large. If the cursor is of
@@ -79,7 +100,7 @@ impl Log {
     /// # Errors
     /// The log cannot be read.
     pub async fn read(&self, user: &Uid, start: Start, most: usize) -> Result<Page, Error> {
-        self.0.engine.read(user, start, most).await
+        self.counted(self.0.engine.read(user, start, most)).await
     }
 
     /// Follows a user's log. Whatever is appended after this call has returned is
@@ -116,7 +137,8 @@ impl Log {
         frame: FrameId,
         key: Option<Key>,
     ) -> Result<Submitted, Error> {
-        self.0.engine.submit(user, id, frame, key).await
+        self.counted(self.0.engine.submit(user, id, frame, key))
+            .await
     }
 
     /// Moves a job on and says so in the log, in one step; gives the job as it is
@@ -131,7 +153,7 @@ impl Log {
         id: &JobId,
         state: JobState,
     ) -> Result<Option<Job>, Error> {
-        self.0.engine.advance(user, id, state).await
+        self.counted(self.0.engine.advance(user, id, state)).await
     }
 
     /// One job of this user.
@@ -139,7 +161,7 @@ impl Log {
     /// # Errors
     /// The jobs cannot be read.
     pub async fn job(&self, user: &Uid, id: &JobId) -> Result<Option<Job>, Error> {
-        self.0.engine.job(user, id).await
+        self.counted(self.0.engine.job(user, id)).await
     }
 
     /// Jobs of this user, newest first: those submitted before this one, if it is
@@ -153,7 +175,7 @@ impl Log {
         before: Option<JobId>,
         most: usize,
     ) -> Result<Vec<Job>, Error> {
-        self.0.engine.jobs(user, before, most).await
+        self.counted(self.0.engine.jobs(user, before, most)).await
     }
 
     /// Ends what is under way and lets go of the folder. Followers, and whoever calls
@@ -163,12 +185,21 @@ impl Log {
         self.0.engine.close().await;
     }
 
+    async fn counted<T>(&self, call: BoxFuture<'_, Result<T, Error>>) -> Result<T, Error> {
+        let result = call.await;
+        match &result {
+            Err(Error::Unavailable) => self.0.metrics.log_failed(),
+            Ok(_) | Err(Error::Closed) => {}
+        }
+        result
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.0.world.now()
     }
 
     pub(super) fn count_gap(&self) {
-        let _ = &self.0.metrics;
+        self.0.metrics.log_gap_told();
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     Appended, Cursor, Engine, Error, Key, Options, Page, Start, Submitted, may_become, stamp,
 };
 use crate::domain::{Event, FrameId, Job, JobId, JobState, Uid};
+use crate::telemetry::{EntryLoss, Metrics};
 use crate::world::World;
 use user::User;
 
@@ -27,6 +28,7 @@ const LOOKED_AT: usize = 4;
 pub(super) struct Memory {
     options: Options,
     world: World,
+    metrics: Metrics,
     hubs: Hubs,
     state: Mutex<State>,
 }
@@ -46,7 +48,7 @@ struct State {
 }
 
 impl Memory {
-    pub(super) fn new(options: Options, world: World, hubs: Hubs) -> Self {
+    pub(super) fn new(options: Options, world: World, metrics: Metrics, hubs: Hubs) -> Self {
         let state = State {
             name: super::log_name(&world),
             forgotten: 0,
@@ -59,6 +61,7 @@ impl Memory {
         Self {
             options,
             world,
+            metrics,
             hubs,
             state: Mutex::new(state),
         }
@@ -82,10 +85,40 @@ impl Memory {
     /// order of offsets.
     fn push(&self, state: &mut State, user: &Uid, event: Event, now: Timestamp) -> (Cursor, usize) {
         let log = state.user(user);
-        let (epoch, entry) = log.push(event, now, self.options.entries_per_user);
+        let (epoch, entry, over) = log.push(event, now, self.options.entries_per_user);
+        self.metrics.log_swept(EntryLoss::Count, over);
         let followers = self.hubs.announce(user, &epoch, &entry);
         let offset = entry.offset;
         (Cursor { epoch, offset }, followers)
+    }
+
+    fn forget(&self, log: &mut User, cutoff: Timestamp) {
+        let old = log.forget(cutoff, &self.options);
+        self.metrics.log_swept(EntryLoss::Age, old);
+    }
+
+    /// After something was written to this user's log: its turn to be evicted comes
+    /// last, and there is as much in memory as may be.
+    fn settle(&self, state: &mut State, user: &Uid, cutoff: Timestamp) {
+        state.written(user);
+        let oldest: Vec<_> = state.order.values().take(LOOKED_AT).cloned().collect();
+        for user in oldest {
+            state.shrink(&user, |log| self.forget(log, cutoff));
+        }
+        let most = self.options.memory;
+        let mut from = 0;
+        while state.bytes > most {
+            let Some((turn, user)) = state.order.range(from..).next() else {
+                // What is left is jobs under way.
+                return;
+            };
+            from = turn + 1;
+            let (user, over) = (user.clone(), state.bytes - most);
+            state.shrink(&user, |log| {
+                let evicted = log.evict(over);
+                self.metrics.log_swept(EntryLoss::Memory, evicted);
+            });
+        }
     }
 
     fn append_now(&self, user: &Uid, event: Event, key: Option<Key>) -> Result<Appended, Error> {
@@ -93,7 +126,7 @@ impl Memory {
         let now = stamp(&self.world);
         let cutoff = self.cutoff(now);
         let known = state.users.get_mut(user).and_then(|log| {
-            log.forget(cutoff, &self.options);
+            self.forget(log, cutoff);
             log.message(key.as_ref()?)
         });
         if let Some((cursor, message)) = known {
@@ -112,7 +145,7 @@ impl Memory {
         if let (Some(key), Some(message)) = (key, message) {
             state.user(user).keep_key(key, cursor.offset, message, now);
         }
-        state.settle(user, &self.options, cutoff);
+        self.settle(&mut state, user, cutoff);
         Ok(Appended {
             cursor,
             earlier: None,
@@ -131,8 +164,9 @@ impl Memory {
         let now = stamp(&self.world);
         let cutoff = self.cutoff(now);
         let log = state.user(user);
-        log.forget(cutoff, &self.options);
-        if let Some(job) = key.as_ref().and_then(|key| log.jobs.by_key(key)) {
+        self.forget(log, cutoff);
+        let same = key.as_ref().and_then(|key| log.jobs.by_key(key));
+        if let Some(job) = same.or_else(|| log.jobs.get(&id)) {
             return Ok(Submitted {
                 job: job.clone(),
                 repeated: true,
@@ -147,7 +181,7 @@ impl Memory {
         };
         log.jobs.insert(job.clone(), key);
         self.push(&mut state, user, Event::Job(Box::new(job.clone())), now);
-        state.settle(user, &self.options, cutoff);
+        self.settle(&mut state, user, cutoff);
         Ok(Submitted {
             job,
             repeated: false,
@@ -161,7 +195,7 @@ impl Memory {
         let Some(log) = state.users.get_mut(user) else {
             return Ok(None);
         };
-        log.forget(cutoff, &self.options);
+        self.forget(log, cutoff);
         let Some(job) = log.jobs.get(id) else {
             return Ok(None);
         };
@@ -175,7 +209,7 @@ impl Memory {
         };
         log.jobs.replace(moved.clone());
         self.push(&mut state, user, Event::Job(Box::new(moved.clone())), now);
-        state.settle(user, &self.options, cutoff);
+        self.settle(&mut state, user, cutoff);
         Ok(Some(moved))
     }
 
@@ -228,9 +262,8 @@ impl State {
         })
     }
 
-    /// After something was written to this user's log: its turn to be evicted comes
-    /// last, and there is as much in memory as may be.
-    fn settle(&mut self, user: &Uid, options: &Options, cutoff: Timestamp) {
+    /// This user was written to last.
+    fn written(&mut self, user: &Uid) {
         if let Some(log) = self.users.get_mut(user) {
             self.turns += 1;
             self.order.remove(&log.turn);
@@ -238,22 +271,6 @@ impl State {
             self.order.insert(self.turns, user.clone());
             let bytes = log.bytes();
             self.bytes = self.bytes + bytes - std::mem::replace(&mut log.counted, bytes);
-        }
-        let oldest: Vec<_> = self.order.values().take(LOOKED_AT).cloned().collect();
-        for user in oldest {
-            self.shrink(&user, |log| {
-                log.forget(cutoff, options);
-            });
-        }
-        let mut from = 0;
-        while self.bytes > options.memory {
-            let Some((turn, user)) = self.order.range(from..).next() else {
-                // What is left is jobs under way.
-                return;
-            };
-            from = turn + 1;
-            let (user, over) = (user.clone(), self.bytes - options.memory);
-            self.shrink(&user, |log| log.evict(over));
         }
     }
 

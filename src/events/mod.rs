@@ -10,6 +10,8 @@ mod hub;
 mod log;
 mod memory;
 mod options;
+mod sqlite;
+mod stored;
 mod subscription;
 mod weight;
 

@@ -1,6 +1,8 @@
 //! The logs, held to what they promise: one suite, which every engine passes.
 
 mod contract;
+mod crowd;
 mod following;
-mod house;
+pub(super) mod house;
 mod jobs;
+mod memory;

@@ -173,6 +173,30 @@ label! {
     }
 }
 
+label! {
+    /// What an entry of a user's log says.
+    EntryKind {
+        /// A frame of a session was decided.
+        Decision = "decision",
+        /// A job was submitted, or its state changed.
+        Job = "job",
+        /// Another program has something to say.
+        Message = "message",
+    }
+}
+
+label! {
+    /// Why an entry of a user's log is kept no more.
+    EntryLoss {
+        /// It had grown too old: `LOG_RETENTION`.
+        Age = "age",
+        /// There were newer ones: `LOG_ENTRIES_PER_USER`.
+        Count = "count",
+        /// All logs together were too large: `LOG_MEMORY`.
+        Memory = "memory",
+    }
+}
+
 /// How one call to the model ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ModelCode {

@@ -3,6 +3,7 @@
 //! enums; the one exception is the configured model's name.
 
 mod before_model;
+mod user_logs;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,6 +23,7 @@ use super::labels::{
 use crate::domain::Usage;
 use before_model::BeforeModel;
 pub use before_model::CircuitState;
+use user_logs::UserLogs;
 
 /// The content type of [`Metrics::render`]: OpenMetrics 1.0 text.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -102,6 +104,7 @@ pub(super) struct Inner {
     refused_events: Counter,
     model_calls: Family<ModelLabels, Counter>,
     before_model: BeforeModel,
+    user_logs: UserLogs,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
@@ -170,6 +173,7 @@ impl Metrics {
                 Family::default(),
             ),
             before_model: BeforeModel::new(r),
+            user_logs: UserLogs::new(r),
             tokens: put(
                 r,
                 "model_tokens",

@@ -45,21 +45,23 @@ impl User {
         }
     }
 
+    /// Appends, and drops the oldest of more than so many: how many it dropped.
     pub(super) fn push(
         &mut self,
         event: Event,
         at: Timestamp,
         most: usize,
-    ) -> (Arc<str>, Arc<Entry>) {
+    ) -> (Arc<str>, Arc<Entry>, usize) {
         self.head += 1;
         let offset = self.head;
         self.bytes += weight::entry(&event);
         let entry = Arc::new(Entry { offset, at, event });
         self.entries.push_back(entry.clone());
-        while self.entries.len() > most {
+        let over = self.entries.len().saturating_sub(most);
+        for _ in 0..over {
             self.drop_oldest();
         }
-        (self.epoch.clone(), entry)
+        (self.epoch.clone(), entry, over)
     }
 
     pub(super) fn read(&self, start: Start, most: usize, cutoff: Timestamp) -> Page {
@@ -113,13 +115,14 @@ impl User {
         self.bytes += key_bytes(&key);
         self.keys_in_turn.push_back((at, key.clone()));
         self.keys.insert(key, (offset, message));
-        while self.keys.len() > KEYS_PER_USER {
+        while self.keys_in_turn.len() > KEYS_PER_USER {
             self.drop_key();
         }
     }
 
-    /// Forgets what was appended, or has ended, before then.
-    pub(super) fn forget(&mut self, cutoff: Timestamp, options: &Options) {
+    /// Forgets what was appended, or has ended, before then; how many entries.
+    pub(super) fn forget(&mut self, cutoff: Timestamp, options: &Options) -> usize {
+        let before = self.entries.len();
         while self.entries.front().is_some_and(|entry| entry.at <= cutoff) {
             self.drop_oldest();
         }
@@ -127,10 +130,13 @@ impl User {
             self.drop_key();
         }
         self.jobs.forget(cutoff, options.jobs_per_user());
+        before - self.entries.len()
     }
 
     /// Frees so many bytes, if it has them: entries first, jobs under way never.
-    pub(super) fn evict(&mut self, bytes: usize) {
+    /// How many entries.
+    pub(super) fn evict(&mut self, bytes: usize) -> usize {
+        let before = self.entries.len();
         let least = self.bytes().saturating_sub(bytes);
         while self.bytes() > least {
             if !self.entries.is_empty() {
@@ -138,9 +144,10 @@ impl User {
             } else if !self.keys.is_empty() {
                 self.drop_key();
             } else if !self.jobs.evict() {
-                return;
+                break;
             }
         }
+        before - self.entries.len()
     }
 
     /// Nothing is lost if it is forgotten.

@@ -17,44 +17,48 @@ use crate::world::World;
 const BEGINNING: i64 = 1_763_769_600_000;
 
 /// One engine, opened.
-pub(super) struct House {
-    pub(super) engine: &'static str,
-    pub(super) log: Log,
-    pub(super) clock: Clock,
-    pub(super) metrics: Metrics,
+pub(in crate::events) struct House {
+    pub(in crate::events) engine: &'static str,
+    pub(in crate::events) log: Log,
+    pub(in crate::events) clock: Clock,
+    pub(in crate::events) metrics: Metrics,
 }
 
 /// A clock that stands still until it is moved.
 #[derive(Clone)]
-pub(super) struct Clock(Arc<AtomicI64>);
+pub(in crate::events) struct Clock(Arc<AtomicI64>);
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    pub(in crate::events) fn new() -> Self {
         Self(Arc::new(AtomicI64::new(BEGINNING)))
     }
 
-    pub(super) fn world(&self, seed: u64) -> World {
+    pub(in crate::events) fn world(&self, seed: u64) -> World {
         let clock = self.clone();
         World::with_clock(move || clock.now(), seed)
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::events) fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).unwrap()
     }
 
-    pub(super) fn advance(&self, time: Duration) {
+    pub(in crate::events) fn advance(&self, time: Duration) {
         let time = i64::try_from(time.as_millis()).unwrap();
         self.0.fetch_add(time, Ordering::SeqCst);
     }
 }
 
 /// Runs a test on every engine.
-pub(super) async fn on_each_engine(options: Options, test: impl AsyncFn(&House)) {
-    for engine in ["memory"] {
+pub(in crate::events) async fn on_each_engine(options: Options, test: impl AsyncFn(&House)) {
+    for engine in ["memory", "SQLite"] {
         println!("on {engine}");
+        let folder = tempfile::tempdir().unwrap();
         let clock = Clock::new();
         let metrics = Metrics::new();
-        let options = options.clone();
+        let mut options = options.clone();
+        if engine == "SQLite" {
+            options.folder = Some(folder.path().to_owned());
+        }
         let log = Log::open(options, clock.world(7), metrics.clone());
         let house = House {
             engine,
@@ -69,34 +73,34 @@ pub(super) async fn on_each_engine(options: Options, test: impl AsyncFn(&House))
 
 impl House {
     /// Appends a decision; where it stands.
-    pub(super) async fn decide(&self, user: &Uid, frame: impl ToString) -> Cursor {
+    pub(in crate::events) async fn decide(&self, user: &Uid, frame: impl ToString) -> Cursor {
         let appended = self.log.append(user, decided(frame), None).await.unwrap();
         appended.cursor
     }
 
-    pub(super) async fn read(&self, user: &Uid, start: Start) -> Page {
+    pub(in crate::events) async fn read(&self, user: &Uid, start: Start) -> Page {
         self.log.read(user, start, 10_000).await.unwrap()
     }
 
     /// The offsets of all entries that are kept.
-    pub(super) async fn offsets(&self, user: &Uid) -> Vec<u64> {
+    pub(in crate::events) async fn offsets(&self, user: &Uid) -> Vec<u64> {
         offsets(&self.read(user, Start::Oldest).await.entries)
     }
 }
 
-pub(super) fn offsets(entries: &[Arc<Entry>]) -> Vec<u64> {
+pub(in crate::events) fn offsets(entries: &[Arc<Entry>]) -> Vec<u64> {
     entries.iter().map(|entry| entry.offset).collect()
 }
 
-pub(super) fn uid(name: &str) -> Uid {
+pub(in crate::events) fn uid(name: &str) -> Uid {
     Uid::new(name)
 }
 
-pub(super) fn key(key: &str) -> Key {
+pub(in crate::events) fn key(key: &str) -> Key {
     Key::new(key)
 }
 
-pub(super) fn outcome(reason: impl ToString) -> Outcome {
+pub(in crate::events) fn outcome(reason: impl ToString) -> Outcome {
     Outcome {
         decision: Decision::NoTask {
             reason: reason.to_string(),
@@ -107,7 +111,7 @@ pub(super) fn outcome(reason: impl ToString) -> Outcome {
     }
 }
 
-pub(super) fn decided(frame: impl ToString) -> Event {
+pub(in crate::events) fn decided(frame: impl ToString) -> Event {
     Event::Decided(Box::new(Decided {
         session: SessionId::new("a session"),
         frame: FrameId::new(frame.to_string()),
@@ -115,7 +119,7 @@ pub(super) fn decided(frame: impl ToString) -> Event {
     }))
 }
 
-pub(super) fn message(id: &str, expires_at: Option<Timestamp>) -> Event {
+pub(in crate::events) fn message(id: &str, expires_at: Option<Timestamp>) -> Event {
     Event::Message(Box::new(Message {
         id: MessageId::new(id),
         kind: "news".to_owned(),
