@@ -1,9 +1,12 @@
-//! The doors of the house: gRPC for desktops, HTTP for operators. Wire formats
-//! end here.
+//! The doors of the house: gRPC and WebSocket for desktops, HTTP for everybody,
+//! and for operators. Wire formats end here.
 
 pub mod admin;
+mod arriving;
+mod door;
 pub mod grpc;
 mod guard;
+pub mod http;
 mod inbound;
 // Bytes of any client become inputs of a session there: tests/fuzz feeds it.
 #[doc(hidden)]
@@ -12,4 +15,9 @@ mod outbound;
 pub mod proto;
 mod silence;
 mod skim;
+mod tls;
+pub mod websocket;
 mod weigh;
+
+pub use door::Door;
+pub use tls::Tls;
