@@ -8,9 +8,13 @@
     reason = "shared by test binaries that each use a part of it"
 )]
 
+pub mod door;
 pub mod google;
+pub mod json;
 pub mod tools;
+pub mod websocket;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine;
@@ -23,7 +27,7 @@ use proactive::transport::proto::proactive_ai_client::ProactiveAiClient;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{
     AnalysisOutcome, ClientEvent, ClientHello, FrameEvent, SearchResult, SearchResults,
-    ServerError, ServerEvent, SessionContext, SessionReady, ToolCallRequest, ToolResult,
+    ServerError, SessionContext, SessionReady, ToolCallRequest, ToolResult,
 };
 use proactive::world::World;
 use serde_json::json;
@@ -33,10 +37,14 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+
+pub use door::Door;
+use door::Wire;
+use websocket::Socket;
 
 /// Nothing here takes this long; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,10 +81,13 @@ pub struct TestApp {
     options: stand_in::Options,
     tweak: Box<dyn FnOnce(&mut Config)>,
     world: World,
+    door: Door,
 }
 
 /// A server that runs, and the model behind it.
 pub struct App {
+    /// Which way desks come in.
+    pub door: Door,
     pub service: Embedded,
     pub model: StandIn,
 }
@@ -92,6 +103,15 @@ impl TestApp {
             options,
             tweak: Box::new(|_| ()),
             world: World::real(),
+            door: Door::Grpc,
+        }
+    }
+
+    /// One whose desks come in through this door.
+    pub fn at(door: Door) -> Self {
+        Self {
+            door,
+            ..Self::new()
         }
     }
 
@@ -127,7 +147,12 @@ impl TestApp {
             .await
             .unwrap();
         timeout(PATIENCE, service.ready()).await.unwrap();
-        App { service, model }
+        let door = self.door;
+        App {
+            door,
+            service,
+            model,
+        }
     }
 }
 
@@ -145,7 +170,23 @@ impl App {
     /// A stream of this user that has said nothing yet.
     pub async fn desk(&self) -> Desk {
         let token = self.service.token("test-user-0123456789");
-        Desk::open(self.channel().await, &token).await.unwrap()
+        self.open(&token).await.unwrap()
+    }
+
+    /// Opens a stream with this token.
+    pub async fn open(&self, token: &str) -> Result<Desk, Status> {
+        let http = self.service.server.http_addr();
+        open(self.door, self.channel().await, http, token).await
+    }
+
+    /// A client that may open a stream when nothing is left of this but its address.
+    pub async fn late(&self) -> Late {
+        Late {
+            channel: self.channel().await,
+            http: self.service.server.http_addr(),
+            token: self.service.token("late"),
+            door: self.door,
+        }
     }
 
     /// A stream that has said hello with an empty task list, in protocol 1.1.
@@ -200,6 +241,28 @@ impl App {
     }
 }
 
+/// Somebody who comes late.
+pub struct Late {
+    channel: Channel,
+    http: SocketAddr,
+    token: String,
+    door: Door,
+}
+
+impl Late {
+    pub async fn open(self) -> Result<Desk, Status> {
+        open(self.door, self.channel, self.http, &self.token).await
+    }
+}
+
+/// Opens a stream at one of two doors.
+async fn open(door: Door, channel: Channel, http: SocketAddr, token: &str) -> Result<Desk, Status> {
+    match door {
+        Door::Grpc => Desk::open(channel, token).await,
+        Door::WebSocket => Desk::over(websocket::request(http, token)).await,
+    }
+}
+
 pub async fn connect(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned())
         .unwrap()
@@ -209,10 +272,7 @@ pub async fn connect(url: &str) -> Channel {
 }
 
 /// The desktop's side of one stream.
-pub struct Desk {
-    say: Option<mpsc::Sender<ClientEvent>>,
-    told: Streaming<ServerEvent>,
-}
+pub struct Desk(Wire);
 
 impl Desk {
     /// Opens a stream with this token.
@@ -257,21 +317,25 @@ impl Desk {
             .await
             .unwrap()?
             .into_inner();
-        Ok(Self {
+        Ok(Self(Wire::Grpc {
             say: Some(say),
-            told,
-        })
+            told: Box::new(told),
+        }))
+    }
+
+    /// Opens a WebSocket.
+    pub async fn over(request: http::Request<()>) -> Result<Self, Status> {
+        let socket = Socket::open(request).await?;
+        Ok(Self(Wire::WebSocket(Box::new(socket))))
     }
 
     pub async fn say(&self, event: Said) {
-        let say = self.say.as_ref().expect("this side is closed");
-        say.send(ClientEvent { event: Some(event) }).await.unwrap();
+        self.0.say(Some(event)).await;
     }
 
     /// An event that is none.
     pub async fn say_nothing(&self) {
-        let say = self.say.as_ref().expect("this side is closed");
-        say.send(ClientEvent { event: None }).await.unwrap();
+        self.0.say(None).await;
     }
 
     pub async fn hello(&self, version: &str) {
@@ -294,17 +358,15 @@ impl Desk {
         .await;
     }
 
-    /// Closes this side, as grpcurl does at the end of its input.
-    pub fn close(&mut self) {
-        self.say = None;
+    /// Closes this side: at gRPC's door as grpcurl does at the end of its input, when
+    /// answers may still come.
+    pub async fn close(&mut self) {
+        self.0.close().await;
     }
 
     /// The next event, or how the stream ended.
     pub async fn next(&mut self) -> Result<Option<Event>, Status> {
-        let next = timeout(PATIENCE, self.told.message())
-            .await
-            .expect("nothing came");
-        next.map(|event| event.and_then(|event| event.event))
+        self.0.next().await
     }
 
     pub async fn event(&mut self) -> Event {
