@@ -86,7 +86,7 @@ healthy() {
 step "read-only, without capabilities"
 podman run --detach --name proactive-try --read-only --read-only-tmpfs=false --cap-drop all \
   --security-opt no-new-privileges --network host \
-  --env GRPC_PORT=0 --env ADMIN_PORT=0 --env RUST_LOG=info,rustls_platform_verifier=debug \
+  --env GRPC_PORT=0 --env HTTP_PORT=0 --env ADMIN_PORT=0 --env RUST_LOG=info,rustls_platform_verifier=debug \
   --env GEMINI_API_KEY=none --env FIREBASE_PROJECT_ID=demo-proactive \
   --env FIREBASE_AUTH_EMULATOR_HOST=127.0.0.1:9099 "$image" >/dev/null
 address=

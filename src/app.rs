@@ -23,8 +23,7 @@ use crate::tools::Directory;
 use crate::transport::admin::{self, Admin};
 use crate::transport::calls::Calls;
 use crate::transport::fire::Post;
-use crate::transport::followers;
-use crate::transport::grpc::{self, Door};
+use crate::transport::{Behind, Door, followers, grpc, http};
 use crate::world::World;
 
 /// How long connections may take to say goodbye after their streams are over.
@@ -70,6 +69,7 @@ pub struct Unbound {
 /// A server that runs.
 pub struct Running {
     grpc: SocketAddr,
+    http: SocketAddr,
     admin: SocketAddr,
     metrics: Metrics,
     verifier: Verifier,
@@ -100,18 +100,20 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         metrics.clone(),
     );
     let keys = http_client(&config.auth.keys_url).map_err(Error::Http)?;
-    let (grpc_listener, admin_listener) = match (
+    let (grpc_listener, http_listener, admin_listener) = match (
         bind("GRPC_PORT", config.grpc.address).await,
+        bind("HTTP_PORT", config.http.address).await,
         bind("ADMIN_PORT", config.admin).await,
     ) {
-        (Ok(grpc), Ok(admin)) => (grpc, admin),
-        (grpc, admin) => {
-            let unbound = [grpc.err(), admin.err()];
+        (Ok(grpc), Ok(http), Ok(admin)) => (grpc, http, admin),
+        (grpc, http, admin) => {
+            let unbound = [grpc.err(), http.err(), admin.err()];
             return Err(Error::Bind(unbound.into_iter().flatten().collect()));
         }
     };
     let bound = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
     let grpc = bound(&grpc_listener, config.grpc.address);
+    let http = bound(&http_listener, config.http.address);
     let admin = bound(&admin_listener, config.admin);
     if config.auth.emulator {
         tracing::warn!(
@@ -138,45 +140,53 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     };
     let jobs = Jobs::new(config.jobs, tools.clone(), stop.clone(), sessions.clone());
     let lobby = Lobby::new(config.session, tools, stop.clone(), sessions.clone());
-    let calls = Calls {
-        jobs,
-        log: log.clone(),
-        lobby: lobby.clone(),
-        followers: followers::Options {
-            max_age: config.session.max_age,
-            token_leeway: config.session.token_leeway,
+    let behind = Behind {
+        calls: Calls {
+            jobs,
+            log: log.clone(),
+            lobby: lobby.clone(),
+            followers: followers::Options {
+                max_age: config.session.max_age,
+                token_leeway: config.session.token_leeway,
+            },
+            world: world.clone(),
+            stopping: stop.soft.clone(),
         },
-        world: world.clone(),
-        stopping: stop.soft.clone(),
-    };
-    let post = Post {
-        tokens: config.service_tokens,
-        log: log.clone(),
-        world,
-    };
-    let door = Door {
-        verifier: verifier.clone(),
+        post: Post {
+            tokens: config.service_tokens,
+            log: log.clone(),
+            world: world.clone(),
+        },
         lobby,
-        calls,
-        post,
-        metrics: metrics.clone(),
-        stopping: stop.soft.clone(),
     };
+    let door = Door::new(
+        verifier.clone(),
+        behind,
+        metrics.clone(),
+        stop.soft.clone(),
+        config.max_connections,
+    );
     let pages = Admin {
         verifier: verifier.clone(),
         metrics: metrics.clone(),
         draining: stop.soft.clone(),
     };
     let mut parts = JoinSet::new();
-    let options = config.grpc;
+    let (options, http_options) = (config.grpc, config.http);
     // Before anything that runs can say something: the addresses come first.
     // Whoever connects from now on is queued by the operating system.
     let tls = options.tls.is_some();
-    tracing::info!(%grpc, %admin, tls, model = config.gemini.model, "serving");
+    tracing::info!(%grpc, %http, %admin, tls, model = config.gemini.model, "serving");
+    let other_door = door.clone();
     parts.spawn(async move {
-        grpc::serve(grpc_listener, options, door)
+        grpc::serve(grpc_listener, options, other_door)
             .await
             .map_err(|_| Error::Listener("gRPC"))
+    });
+    parts.spawn(async move {
+        http::serve(http_listener, http_options, door, world)
+            .await
+            .map_err(|_| Error::Listener("HTTP"))
     });
     let closed = closing.clone();
     parts.spawn(async move {
@@ -191,6 +201,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     });
     Ok(Running {
         grpc,
+        http,
         admin,
         metrics,
         verifier,
@@ -207,6 +218,11 @@ impl Running {
     /// Where gRPC is served.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Where WebSocket is served, and what else is HTTP for users.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
     }
 
     /// Where the operators' pages are.

@@ -17,8 +17,33 @@ fn collect(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-/// The functions right behind a test attribute.
+/// Tests that concern one door alone: how its streams end, or its own wire.
+const ONE_DOOR: [&str; 6] = [
+    "a02_a_stream_without_a_good_token_is_refused_before_any_event_and_echoes_nothing",
+    "a_connection_too_many_is_closed_at_once_and_its_place_is_free_again_later",
+    "a_half_closed_stream_still_gets_the_answers_to_its_frames",
+    "a_search_that_nobody_can_answer_ends_its_frame_at_once_with_the_reason",
+    "a_stream_is_refused_as_unavailable_while_no_keys_can_be_had",
+    "health_is_not_serving_as_soon_as_a_drain_begins",
+];
+
+/// The functions right behind a test attribute, and those that are run once for each
+/// door.
 fn collect_tests(code: &str, names: &mut BTreeSet<String>) {
+    names.extend(at_both_doors(code).map(str::to_owned));
+    names.extend(marked(code));
+}
+
+fn at_both_doors(code: &str) -> impl Iterator<Item = &str> {
+    let (_, list) = code.split_once("both_doors![").unwrap_or_default();
+    let (list, _) = list.split_once("];").unwrap_or_default();
+    list.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+}
+
+fn marked(code: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
     let mut marked = false;
     for line in code.lines().map(str::trim) {
         if line == "#[test]" || line.starts_with("#[tokio::test") {
@@ -28,6 +53,29 @@ fn collect_tests(code: &str, names: &mut BTreeSet<String>) {
             marked = false;
         }
     }
+    names
+}
+
+#[test]
+fn b02_every_test_of_a_session_goes_through_both_doors() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/service");
+    let (mut both, mut one) = (0, BTreeSet::new());
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // What stands beside sessions.
+        if ["doors.rs", "http.rs", "websocket.rs"]
+            .iter()
+            .any(|file| path.ends_with(file))
+        {
+            continue;
+        }
+        let code = fs::read_to_string(&path).unwrap();
+        both += at_both_doors(&code).count();
+        one.extend(marked(&code));
+    }
+    one.retain(|test| !ONE_DOOR.contains(&test.as_str()));
+    assert_eq!(one, BTreeSet::new(), "tests of one door");
+    assert!(both >= 60, "{both}");
 }
 
 #[test]

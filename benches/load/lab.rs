@@ -101,6 +101,7 @@ impl Lab {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("GRPC_PORT", port.to_string())
+            .env("HTTP_PORT", "0")
             .env("ADMIN_PORT", admin.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

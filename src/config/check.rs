@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
-use crate::transport::grpc;
+use crate::transport::{grpc, http};
 use crate::{analysis, auth, events, session};
 
 /// Up to this much of the suggested reconnect delay is by chance.
@@ -32,10 +32,17 @@ impl Settings {
         let bind = given(&self.bind_address).unwrap_or("0.0.0.0");
         let bind = address(w, "BIND_ADDRESS", bind);
         let grpc_port = port(w, "GRPC_PORT", &self.grpc_port);
+        let http_port = port(w, "HTTP_PORT", &self.http_port);
         let admin_port = port(w, "ADMIN_PORT", &self.admin_port);
-        if grpc_port == admin_port && grpc_port != 0 {
-            w.push("ADMIN_PORT: is the same as GRPC_PORT".to_owned());
-        }
+        must_differ(
+            w,
+            [
+                ("GRPC_PORT", grpc_port),
+                ("HTTP_PORT", http_port),
+                ("ADMIN_PORT", admin_port),
+            ],
+        );
+        let tls = self.tls(w);
         let drain_grace = duration(
             w,
             "DRAIN_GRACE",
@@ -61,10 +68,16 @@ impl Settings {
             session,
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
-                tls: self.tls(w),
+                tls: tls.clone(),
                 keepalive: grpc::KEEPALIVE,
-                max_connections: self.max_connections(w, limits.sessions),
             },
+            http: http::Options {
+                address: SocketAddr::new(bind, http_port),
+                tls,
+                keepalive: grpc::KEEPALIVE,
+                origins: self.origins(w),
+            },
+            max_connections: self.max_connections(w, limits.sessions),
             admin: SocketAddr::new(bind, admin_port),
             events: events::Options::default(),
             jobs: self.jobs(w, session.frames_at_once),
@@ -86,6 +99,12 @@ impl Settings {
         } else {
             Err(Mistakes(wrong))
         }
+    }
+
+    fn origins(&self, wrong: &mut Vec<String>) -> http::Origins {
+        let text = given(&self.http_allowed_origins).unwrap_or_default();
+        let origins = http::Origins::parse(text);
+        take(wrong, "HTTP_ALLOWED_ORIGINS", origins).unwrap_or_default()
     }
 
     fn auth(&self, wrong: &mut Vec<String>) -> auth::Options {
@@ -212,6 +231,16 @@ fn port(wrong: &mut Vec<String>, name: &str, text: &str) -> u16 {
     take(wrong, name, value).unwrap_or(0)
 }
 
+/// Each port is for one listener; 0 is another one each time.
+fn must_differ(wrong: &mut Vec<String>, ports: [(&str, u16); 3]) {
+    for (at, (name, port)) in ports.iter().enumerate() {
+        let same = ports[..at].iter().find(|(_, other)| other == port);
+        if let Some((other, _)) = same.filter(|_| *port != 0) {
+            wrong.push(format!("{name}: is the same as {other}"));
+        }
+    }
+}
+
 pub(super) fn number(
     wrong: &mut Vec<String>,
     name: &str,
@@ -324,8 +353,12 @@ mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let settings = Settings::defaults();
         assert_eq!(
-            (&*settings.grpc_port, &*settings.admin_port),
-            ("50051", "9464")
+            [
+                &*settings.grpc_port,
+                &settings.http_port,
+                &settings.admin_port
+            ],
+            ["50051", "8080", "9464"]
         );
         let config = settings.embedded().check().unwrap();
         assert_eq!(config.analysis.tool_timeout, Duration::from_secs(10));
@@ -394,6 +427,8 @@ mod tests {
     fn all_mistakes_are_told_at_once_each_by_its_variable() {
         let wrong = mistakes(|set| {
             set.grpc_port = "70000".into();
+            set.http_port = "http".into();
+            set.http_allowed_origins = Some("*".into());
             set.bind_address = Some("localhost".into());
             set.gemini_model = "a/../b".into();
             set.google_gemini_base_url = "ftp://x".into();
@@ -417,11 +452,23 @@ mod tests {
             "GOOGLE_GEMINI_BASE_URL",
             "GOOGLE_GENAI_USE_VERTEXAI",
             "GRPC_PORT",
+            "HTTP_ALLOWED_ORIGINS",
+            "HTTP_PORT",
             "TLS_CERT_FILE",
             "TLS_KEY_FILE",
             "TOKEN_CLOCK_SKEW",
         ];
         assert_eq!(wrong.names(), names);
+    }
+
+    #[test]
+    fn two_listeners_do_not_get_one_port() {
+        let wrong = mistakes(|set| {
+            set.grpc_port = "9464".into();
+            set.http_port = "9464".into();
+            set.admin_port = "9464".into();
+        });
+        assert_eq!(wrong.names(), ["ADMIN_PORT", "HTTP_PORT"]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(limits.bytes_per_user, 32 << 20);
         assert_eq!(limits.sessions, 10_000);
         assert!(limits.bytes >= 32 << 20, "{}", limits.bytes);
-        assert!(config.grpc.max_connections > 0);
+        assert!(config.max_connections > 0);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::telemetry::{EnvFilter, LogFormat};
-use crate::transport::grpc;
+use crate::transport::{grpc, http};
 use crate::{analysis, auth, events, gemini, jobs, session};
 
 pub use settings::Settings;
@@ -34,6 +34,10 @@ pub const EXIT_USAGE: u8 = 64;
 pub struct Config {
     /// The gRPC door.
     pub grpc: grpc::Options,
+    /// The HTTP door.
+    pub http: http::Options,
+    /// Connections to both doors at once; more are closed as they come.
+    pub max_connections: usize,
     /// Where operators look; port 0 means any free one.
     pub admin: SocketAddr,
     /// The model.

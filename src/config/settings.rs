@@ -451,6 +451,25 @@ pub struct Settings {
         help_heading = "Listening"
     )]
     pub grpc_port: String,
+    /// WebSocket, and whatever else is HTTP for users; 0 means any free port, told
+    /// in the log.
+    #[arg(
+        long,
+        env = "HTTP_PORT",
+        default_value = "8080",
+        value_name = "PORT",
+        help_heading = "Listening"
+    )]
+    pub http_port: String,
+    /// Whose web pages may use that port from a browser, beside those of its own
+    /// host: origins such as https://app.example.com, with commas in between.
+    #[arg(
+        long,
+        env = "HTTP_ALLOWED_ORIGINS",
+        value_name = "ORIGIN,…",
+        help_heading = "Listening"
+    )]
+    pub http_allowed_origins: Option<String>,
     /// Liveness, readiness and metrics over HTTP; 0 means any free port.
     #[arg(
         long,

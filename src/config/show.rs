@@ -18,6 +18,8 @@ impl Config {
     pub fn show(&self, settings: &Settings) -> String {
         let Self {
             grpc,
+            http,
+            max_connections,
             admin,
             gemini,
             auth,
@@ -36,6 +38,13 @@ impl Config {
         let span = |span: Duration| humantime::format_duration(span).to_string();
         line("BIND_ADDRESS", &grpc.address.ip());
         line("GRPC_PORT", &grpc.address.port());
+        line("HTTP_PORT", &http.address.port());
+        let origins = http.origins.to_string();
+        let origins = match &*origins {
+            "" => "not set: pages of this host alone",
+            origins => origins,
+        };
+        line("HTTP_ALLOWED_ORIGINS", &origins);
         line("ADMIN_PORT", &admin.port());
         let tls = match grpc.tls {
             Some(_) => SET,
@@ -109,7 +118,7 @@ impl Config {
         line("MAX_BYTES_IN_FLIGHT_PER_USER", &size(limits.bytes_per_user));
         line("MAX_SESSIONS", &limits.sessions);
         line("MEMORY_CEILING", &size(limits.bytes));
-        line("MAX_CONNECTIONS", &grpc.max_connections);
+        line("MAX_CONNECTIONS", max_connections);
         line("MAX_JOBS_PER_USER", &jobs.per_user);
         line("MAX_JOBS", &jobs.at_all);
         line("JOB_DESKTOP_WAIT", &span(jobs.desktop_wait));

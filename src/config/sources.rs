@@ -35,6 +35,7 @@ impl Settings {
     pub fn embedded(mut self) -> Self {
         self.bind_address = Some("127.0.0.1".to_owned());
         self.grpc_port = "0".to_owned();
+        self.http_port = "0".to_owned();
         self.admin_port = "0".to_owned();
         self.tls_cert_file = None;
         self.tls_key_file = None;
@@ -53,12 +54,18 @@ impl Settings {
     #[must_use]
     pub fn dev(self) -> Self {
         let address = given(&self.bind_address).map(str::to_owned);
-        let ports = (self.grpc_port.clone(), self.admin_port.clone());
+        let Self {
+            grpc_port,
+            http_port,
+            admin_port,
+            ..
+        } = self.clone();
         let embedded = self.embedded();
         Self {
             bind_address: address.or(embedded.bind_address.clone()),
-            grpc_port: ports.0,
-            admin_port: ports.1,
+            grpc_port,
+            http_port,
+            admin_port,
             ..embedded
         }
     }

@@ -6,7 +6,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Settings;
 use super::check::{file, given, take};
-use crate::transport::grpc::Tls;
+use crate::transport::Tls;
 
 const CERTIFICATE: &str = "TLS_CERT_FILE";
 const KEY: &str = "TLS_KEY_FILE";

@@ -7,11 +7,11 @@
 //! same too late, and ten seconds too long, for the allocator keeps what is free.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use std::{fmt, mem};
 
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
@@ -376,15 +376,21 @@ impl Held {
         self.bytes += bytes;
         Ok(())
     }
+
+    /// Gives back what is held beyond so many.
+    pub fn shrink(&mut self, bytes: usize) {
+        let Account { user, all } = &self.account;
+        let more = self.bytes.saturating_sub(bytes);
+        user.bytes.fetch_sub(more, Ordering::Relaxed);
+        all.bytes.fetch_sub(more, Ordering::Relaxed);
+        all.metrics.memory_given_back(more);
+        self.bytes -= more;
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Account { user, all } = &self.account;
-        let bytes = mem::take(&mut self.bytes);
-        user.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        all.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        all.metrics.memory_given_back(bytes);
+        self.shrink(0);
     }
 }
 

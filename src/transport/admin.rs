@@ -12,7 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::silence::{Attentive, Patience};
+use super::silence::{Attentive, Patience, Places};
 use crate::auth::Verifier;
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
 
@@ -46,7 +46,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(admin.clone());
-    let listener = Attentive::new(listener, PATIENCE, MAX_CONNECTIONS, admin.metrics);
+    let places = Places::new(MAX_CONNECTIONS);
+    let listener = Attentive::new(listener, PATIENCE, places, admin.metrics);
     axum::serve(listener, pages)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

@@ -7,22 +7,19 @@ use std::time::Duration;
 use axum::serve::Listener;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::LayerExt;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tonic_health::server::HealthReporter;
 
-use super::calls::Calls;
-use super::fire::Post;
-use super::guard::Guard;
+use super::door::{Door, caller};
 use super::messages::{self, RawBody};
 use super::methods::{CallsDoor, MessagesDoor};
 use super::outbound;
@@ -32,10 +29,10 @@ use super::proto::messages_server::MessagesServer;
 use super::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use super::silence::{Attentive, Patience};
+use super::tls::Tls;
 use crate::auth::Verifier;
-use crate::domain::{Principal, clip};
-use crate::session::{Caller, Full, Lobby, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
-use crate::telemetry::{Metrics, TraceContext};
+use crate::domain::Principal;
+use crate::session::{Full, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
 
 /// A name in the health service that is SERVING from the first to the last
 /// moment, whatever tokens and drains do: for liveness probes, which must not
@@ -67,8 +64,6 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// once could make the other desktops behind a balancer wait. It is also the
 /// most that a connection can make the server hold.
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// Characters of each thing a client says of itself that are kept for the log.
-const CLIENT_CHARS: usize = 64;
 
 /// Where and how to listen.
 #[derive(Clone, Debug)]
@@ -79,8 +74,6 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Usually [`KEEPALIVE`].
     pub keepalive: Keepalive,
-    /// More are closed as they come.
-    pub max_connections: usize,
 }
 
 /// How dead peers are found.
@@ -99,61 +92,12 @@ pub struct Keepalive {
 impl Keepalive {
     /// Longer than a peer that answers pings is ever silent, and than hyper
     /// takes to drop one that does not.
-    fn patience(self) -> Patience {
+    pub(super) fn patience(self) -> Patience {
         Patience {
             first: self.first_byte,
             next: self.interval + 2 * self.timeout,
         }
     }
-}
-
-/// A certificate chain and its key, as PEM.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// The server's certificate first.
-    certificates: String,
-    /// PKCS #8, PKCS #1 or SEC 1.
-    key: SecretString,
-}
-
-impl Tls {
-    /// Takes a certificate chain and a key that fit together.
-    ///
-    /// # Errors
-    /// What cannot be used, without a byte of it.
-    pub fn new(certificates: String, key: SecretString) -> Result<Self, &'static str> {
-        let tls = Self { certificates, key };
-        match Server::builder().tls_config(tls.config(KEEPALIVE)) {
-            Ok(_) => Ok(tls),
-            Err(_) => {
-                Err("the certificate chain and the key are not PEM, or do not belong together")
-            }
-        }
-    }
-
-    fn config(&self, keepalive: Keepalive) -> ServerTlsConfig {
-        let identity = Identity::from_pem(&self.certificates, self.key.expose_secret());
-        ServerTlsConfig::new()
-            .identity(identity)
-            .timeout(keepalive.first_byte)
-    }
-}
-
-/// What every session of this door needs.
-#[derive(Clone)]
-pub struct Door {
-    /// Judges tokens.
-    pub verifier: Verifier,
-    /// Where streams become sessions.
-    pub lobby: Lobby,
-    /// What else users ask for.
-    pub calls: Calls,
-    /// Where the operator's programs leave messages.
-    pub post: Post,
-    /// How streams are judged is counted here.
-    pub metrics: Metrics,
-    /// No more streams are taken from then on.
-    pub stopping: CancellationToken,
 }
 
 /// Serves on the listener until `door.stopping`, and then until the streams
@@ -171,7 +115,8 @@ pub async fn serve(
     let (reporter, health) = tonic_health::server::health_reporter();
     let announcing = announce(reporter, door.verifier.clone(), stopped.clone());
     let metrics = door.metrics.clone();
-    let guard = Guard::new(door.verifier.clone(), metrics.clone());
+    let places = door.places.clone();
+    let guard = door.guard.clone();
     let calls = CallsDoor(door.calls.clone());
     let (jobs, events) = (JobsServer::new(calls.clone()), EventsServer::new(calls));
     let jobs = guard.named_layer(jobs.max_decoding_message_size(MAX_SMALL_MESSAGE));
@@ -181,7 +126,7 @@ pub async fn serve(
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
     let mut server = server(options.keepalive);
     if let Some(tls) = options.tls {
-        server = server.tls_config(tls.config(options.keepalive))?;
+        server = server.tls_config(tls.for_grpc().timeout(options.keepalive.first_byte))?;
     }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -189,7 +134,7 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
     };
     let patience = options.keepalive.patience();
-    let listener = Attentive::new(listener, patience, options.max_connections, metrics);
+    let listener = Attentive::new(listener, patience, places, metrics);
     let connections = stream::unfold(listener, |mut listener| async {
         let (connection, _) = listener.accept().await;
         Some((Ok::<_, Infallible>(connection), listener))
@@ -274,15 +219,7 @@ impl ProactiveAi for Door {
         if self.stopping.is_cancelled() {
             return Err(shutting_down());
         }
-        let header = |name: &str| {
-            let value = request.metadata().get(name);
-            value.and_then(|value| value.to_str().ok())
-        };
-        let said = |name| clip(header(name).unwrap_or_default(), CLIENT_CHARS).into_owned();
-        let (device, platform) = (said("x-device-id"), said("x-app-platform"));
-        let app_version = said("x-app-version");
-        let trace = TraceContext::of_headers(header);
-        let (_, mut extensions, _) = request.into_parts();
+        let (metadata, mut extensions, _) = request.into_parts();
         let principal = extensions.remove::<Principal>();
         let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());
         let (Some(principal), Some(body)) = (principal, body) else {
@@ -290,14 +227,7 @@ impl ProactiveAi for Door {
         };
         let seat = self.lobby.quota().open(&principal.uid).map_err(full)?;
         let account = seat.account().clone();
-        let caller = Caller {
-            principal,
-            seat,
-            device,
-            platform,
-            app_version,
-            trace,
-        };
+        let caller = caller(metadata.as_ref(), principal, seat);
         let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
         let (ended, end) = oneshot::channel();
         let inputs = messages::inputs(body, MAX_MESSAGE, account).boxed();

@@ -1,5 +1,6 @@
-//! Before a call or a stream opens: its token is verified, once, and the body of what
-//! may be large set aside, to be read message by message and counted.
+//! Before a stream or a call opens, at whichever door: its token is verified, once. The
+//! body of what may be large in gRPC is set aside, to be read message by message and
+//! counted.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,8 +28,9 @@ const MOST_UNJUDGED: usize = 256;
 /// Between two lines of the log about streams that were refused.
 const LINES: Duration = Duration::from_secs(10);
 
-/// Puts the [`Principal`] and the [`RawBody`] into the request's extensions, or
-/// answers the request with a status.
+/// Judges the tokens of all streams, and counts how. As a layer of gRPC it puts
+/// the [`Principal`] and the [`RawBody`] into the request's extensions, or answers
+/// the request with a status.
 #[derive(Clone)]
 pub(super) struct Guard {
     verifier: Verifier,
@@ -47,15 +49,22 @@ impl Guard {
         }
     }
 
-    async fn admit(&self, headers: &http::HeaderMap) -> Result<Principal, Status> {
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// Why no stream is opened.
+    pub(super) async fn admit(
+        &self,
+        token: Result<&str, auth::Error>,
+    ) -> Result<Principal, Denied> {
         let Ok(_place) = self.unjudged.try_acquire() else {
             self.metrics.limit_met(Limit::Unjudged);
             self.metrics.stream_auth(AuthResult::Unavailable);
             let message = "Too many streams wait for their token to be judged; try again later.";
-            return Err(Status::unavailable(message));
+            return Err(Denied::Unavailable(message.to_owned()));
         };
         let [bad, unavailable] = &*self.lines;
-        let verdict = match auth::bearer(headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok())) {
+        let verdict = match token {
             Ok(token) => self.verifier.verify(token).await,
             Err(error) => Err(error),
         };
@@ -68,14 +77,14 @@ impl Guard {
                     if let Some(others) = unavailable.line() {
                         tracing::warn!(%error, others, "a stream was refused");
                     }
-                    Status::unavailable(sentence)
+                    Denied::Unavailable(sentence)
                 } else {
                     self.metrics.stream_auth(AuthResult::Refused);
                     match bad.line() {
                         Some(others) => tracing::info!(%error, others, "a stream was refused"),
                         None => tracing::debug!(%error, "a stream was refused"),
                     }
-                    Status::unauthenticated(sentence)
+                    Denied::Unauthenticated(sentence)
                 }
             })
     }
@@ -92,6 +101,30 @@ fn put_aside(path: &str) -> Option<Body> {
         "SubmitFrame" => Some(Body::new(Full::new(Bytes::from_static(EMPTY)))),
         _ => None,
     }
+}
+
+/// Why no stream is opened, in a sentence for the client that echoes nothing.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// Another token is needed.
+    Unauthenticated(String),
+    /// That cannot be told now; the same token may do later.
+    Unavailable(String),
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated(sentence) => Self::unauthenticated(sentence),
+            Denied::Unavailable(sentence) => Self::unavailable(sentence),
+        }
+    }
+}
+
+/// The token in the headers, as native clients send it.
+pub(super) fn bearer(headers: &http::HeaderMap) -> Result<&str, auth::Error> {
+    let value = headers.get(AUTHORIZATION);
+    auth::bearer(value.and_then(|value| value.to_str().ok()))
 }
 
 impl<S> Layer<S> for Guard {
@@ -132,9 +165,9 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         async move {
             let (mut parts, body) = request.into_parts();
-            match guard.admit(&parts.headers).await {
+            match guard.admit(bearer(&parts.headers)).await {
                 Ok(principal) => parts.extensions.insert(principal),
-                Err(status) => return Ok(status.into_http()),
+                Err(denied) => return Ok(Status::from(denied).into_http()),
             };
             let body = match put_aside(parts.uri.path()) {
                 Some(instead) => {
@@ -171,7 +204,8 @@ mod tests {
         let verifier = Verifier::new(options, reqwest::Client::new(), World::real());
         let metrics = Metrics::new();
         let guard = Guard::new(verifier, metrics.clone());
-        let judged = async || guard.admit(&HeaderMap::new()).await.unwrap_err();
+        let headers = HeaderMap::new();
+        let judged = async || Status::from(guard.admit(bearer(&headers)).await.unwrap_err());
         let waiting = guard.unjudged.acquire_many(MOST_UNJUDGED as u32).await;
         let status = judged().await;
         assert_eq!(status.code(), Code::Unavailable);

@@ -90,7 +90,8 @@ fn weighed(message: &[u8], holders: weigh::Holders, not_one: &str) -> Result<(),
     })
 }
 
-fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
+/// The same checks for every door.
+pub(super) fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
     match event {
         Event::ClientHello(said) => Ok(ClientMessage::Hello(hello(said))),
         Event::FrameEvent(sent) => frame(sent).map(|frame| ClientMessage::Frame(Box::new(frame))),
@@ -193,7 +194,7 @@ pub(super) fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
         false => match Image::jpeg(jpeg_bytes) {
             Ok(image) => Some(image),
             Err(_) => {
-                let message = "jpeg_bytes is not a whole JPEG image.";
+                let message = "jpeg_bytes (jpeg_base64 in JSON) is not a whole JPEG image.";
                 return Err(refused(id, message, context));
             }
         },
@@ -351,7 +352,7 @@ fn clipped(text: String, limit: usize) -> String {
     }
 }
 
-fn invalid_event(message: &str) -> Refusal {
+pub(super) fn invalid_event(message: &str) -> Refusal {
     let message = message.to_owned();
     Refusal {
         code: RefusalCode::InvalidEvent,

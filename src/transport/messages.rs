@@ -6,40 +6,27 @@
 //! the stream ends. Here such a message costs only itself, and an idle stream
 //! holds nothing.
 //!
-//! A message of more than 32 KiB is counted as it arrives, among its user's
-//! bytes under way and everybody's, and for as long as the JPEG in it is kept.
-//! Where there is no room it is not waited for, which could wait for ever: the
-//! rest is read and forgotten, and its client told.
+//! A message of more than 32 KiB is counted as it arrives, see `arriving`, and for
+//! as long as the JPEG in it is kept. Where there is no room it is not waited
+//! for, which could wait for ever: the rest is read and forgotten, and its client
+//! told.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures::{Stream, stream};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 
+use super::arriving::{Arriving, SIGN_OF_LIFE, kept};
 use super::inbound;
 use super::skim::Skim;
-use crate::session::{Account, Held, Input, NoRoom, Refusal, RefusalCode};
+use crate::session::{Account, Input, NoRoom, Refusal, RefusalCode};
 
-/// While an event arrives, the session hears so often that it does.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Of a gRPC message: one byte of flags, four of length.
 const PREFIX: usize = 5;
-/// A stream may hold so much of a message that is not counted: a hello, or the
-/// answer to a search, is not refused for want of room unless it is very long.
-const FREE: usize = 32 << 10;
-/// More is counted, and given memory, in steps of so much: a screenshot in one.
-/// Memory for all of a message that has hardly begun would cost nothing as long
-/// as it is fresh, but is real where the allocator has used it before.
-const STEP: usize = 512 << 10;
-/// A message that is counted must be whole after so long: a frame of 10 MiB
-/// comes at 1.4 Mbit/s.
-const ARRIVAL: Duration = Duration::from_secs(60);
-
 /// The body of a request, on its way around tonic's reader. Taken once.
 #[derive(Clone)]
 pub(super) struct RawBody(Arc<Mutex<Option<Body>>>);
@@ -113,9 +100,8 @@ enum State {
         bytes: [u8; PREFIX],
     },
     Message {
-        bytes: BytesMut,
+        message: Arriving,
         left: usize,
-        counted: Option<Counted>,
     },
     /// A message for which there is no room.
     PassBy {
@@ -128,24 +114,6 @@ enum State {
         left: usize,
         refusal: Refusal,
     },
-}
-
-/// What is held for a message that is not small.
-struct Counted {
-    held: Held,
-    whole_by: Instant,
-}
-
-/// A message that is counted until the last piece of it is dropped.
-struct Message {
-    bytes: BytesMut,
-    _held: Held,
-}
-
-impl AsRef<[u8]> for Message {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 impl Default for State {
@@ -228,39 +196,24 @@ impl Reader {
                     }
                     self.state = begin(*bytes, self.max_message);
                 }
-                State::Message {
-                    bytes,
-                    left,
-                    counted,
-                } => {
+                State::Message { message, left } => {
                     let piece = self.chunk.len().min(*left);
-                    let (size, whole) = (bytes.len() + piece, bytes.len() + *left);
-                    if let Err(full) = count(&self.account, counted, size, whole) {
+                    let whole = message.bytes().len() + *left;
+                    if let Err(full) = message.take(&self.chunk[..piece], whole, &self.account) {
                         let mut skim = Box::<Skim>::default();
-                        skim.read(bytes);
+                        skim.read(message.bytes());
                         let left = *left;
                         self.state = State::PassBy { left, skim, full };
                         continue;
                     }
-                    if size > bytes.capacity() {
-                        let room = counted.as_ref().map_or(size, |it| it.held.bytes());
-                        bytes.reserve(room - bytes.len());
-                    }
-                    let piece = self.chunk.split_to(piece);
-                    bytes.extend_from_slice(&piece);
-                    *left -= piece.len();
+                    self.chunk.advance(piece);
+                    *left -= piece;
                     if *left > 0 {
                         return None;
                     }
-                    let bytes = mem::take(bytes);
-                    let message = match counted.take() {
-                        None => bytes.freeze(),
-                        Some(Counted { held: _held, .. }) => {
-                            Bytes::from_owner(Message { bytes, _held })
-                        }
-                    };
+                    let (bytes, held) = mem::replace(message, Arriving::new(0)).finish();
                     self.state = State::default();
-                    return Some(Read::Message(message));
+                    return Some(Read::Message(kept(bytes, held)));
                 }
                 State::PassBy { left, skim, full } => {
                     let piece = self.chunk.split_to(self.chunk.len().min(*left));
@@ -308,34 +261,10 @@ impl Reader {
     /// When the message under way must be whole, if it is counted.
     fn whole_by(&self) -> Option<Instant> {
         match &self.state {
-            State::Message { counted, .. } => counted.as_ref().map(|counted| counted.whole_by),
+            State::Message { message, .. } => message.whole_by(),
             _ => None,
         }
     }
-}
-
-/// Counts a message of which so many bytes have arrived.
-fn count(
-    account: &Account,
-    counted: &mut Option<Counted>,
-    size: usize,
-    whole: usize,
-) -> Result<(), NoRoom> {
-    if size <= FREE {
-        return Ok(());
-    }
-    let size = size.next_multiple_of(STEP).min(whole);
-    match counted {
-        Some(Counted { held, .. }) if held.bytes() >= size => {}
-        Some(Counted { held, .. }) => held.grow(size - held.bytes())?,
-        None => {
-            *counted = Some(Counted {
-                held: account.hold(size)?,
-                whole_by: Instant::now() + ARRIVAL,
-            });
-        }
-    }
-    Ok(())
 }
 
 fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
@@ -352,9 +281,8 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     match unusable {
         Some(refusal) => State::Skip { left, refusal },
         None => State::Message {
-            bytes: BytesMut::with_capacity(left.min(FREE)),
+            message: Arriving::new(left),
             left,
-            counted: None,
         },
     }
 }

@@ -33,24 +33,33 @@ pub(super) struct Patience {
     pub(super) next: Duration,
 }
 
+/// The connections that may be open at once, at all listeners that share them.
+#[derive(Clone)]
+pub(super) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))
+    }
+}
+
 /// A listener whose connections fail when patience is over.
 pub(super) struct Attentive {
     listener: TcpListener,
     patience: Patience,
-    places: Arc<Semaphore>,
+    places: Places,
     metrics: Metrics,
     lines: Seldom,
 }
 
 impl Attentive {
-    /// Takes at most `most` connections at once.
+    /// Takes as many connections as there are places.
     pub(super) fn new(
         listener: TcpListener,
         patience: Patience,
-        most: usize,
+        places: Places,
         metrics: Metrics,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self {
             listener,
             patience,
@@ -72,7 +81,7 @@ impl Attentive {
                     continue;
                 }
             };
-            if let Ok(permit) = self.places.clone().try_acquire_owned() {
+            if let Ok(permit) = self.places.0.clone().try_acquire_owned() {
                 let place = Place {
                     _permit: permit,
                     _counted: Counted::new(self.metrics.clone()),
@@ -239,7 +248,7 @@ mod tests {
     async fn connected(tasks: &mut JoinSet<()>) -> (TcpStream, Instant) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = Attentive::new(listener, PATIENCE, 2, Metrics::new());
+        let listener = Attentive::new(listener, PATIENCE, Places::new(2), Metrics::new());
         tasks.spawn(async move {
             let pages = Router::new().route("/", get(async || "page"));
             axum::serve(listener, pages).await.unwrap();

@@ -89,7 +89,7 @@ async fn carries_a_session(kind: Kind) {
     };
     assert!(searches >= 1);
     assert_eq!(outcome.outcome_kind(), OutcomeKind::ExtractTask);
-    desk.close();
+    desk.close().await;
     assert_eq!(desk.next().await.unwrap(), None, "the stream ends well");
 }
 

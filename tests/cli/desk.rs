@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proactive::desk::Store;
-use proactive::transport::grpc::Tls;
+use proactive::transport::Tls;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;

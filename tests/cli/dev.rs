@@ -21,7 +21,7 @@ use crate::support::{Desk, connect};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
-const FREE_PORTS: [(&str, &str); 2] = [("GRPC_PORT", "0"), ("ADMIN_PORT", "0")];
+const FREE_PORTS: [(&str, &str); 3] = [("GRPC_PORT", "0"), ("HTTP_PORT", "0"), ("ADMIN_PORT", "0")];
 /// What the papers say where a terminal says a port that was free.
 const USUAL: &str = "127.0.0.1:50051";
 
@@ -304,7 +304,7 @@ fn serve_dev_that_cannot_start_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let log = ("RUST_LOG", "error");
-    let environment = [log, ("ADMIN_PORT", "0"), ("GRPC_PORT", port.as_str())];
+    let environment = [&FREE_PORTS[..], &[log, ("GRPC_PORT", &port)]].concat();
     let ended = run(proactive(&["serve", "--dev"], &environment));
     let told = format!("proactive: GRPC_PORT: cannot listen on 127.0.0.1:{port}: ");
     assert!(ended.stderr.starts_with(&told), "{}", ended.stderr);

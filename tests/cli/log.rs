@@ -174,7 +174,7 @@ async fn a_whole_session(outside: &Outside, channel: Channel, token: &str) {
     .await;
     desk.say_nothing().await;
     assert_eq!(desk.error().await.code, "INVALID_EVENT");
-    desk.close();
+    desk.close().await;
     while let Ok(Some(_)) = desk.next().await {}
 }
 

@@ -17,11 +17,12 @@ use crate::support::{Desk, PATIENCE, connect, unsigned_token};
 
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
 pub(crate) const PROJECT: &str = "demo-test";
-const BASIS: [(&str, &str); 6] = [
+const BASIS: [(&str, &str); 7] = [
     ("GEMINI_API_KEY", "key-of-a-test"),
     ("FIREBASE_PROJECT_ID", PROJECT),
     ("BIND_ADDRESS", "127.0.0.1"),
     ("GRPC_PORT", "0"),
+    ("HTTP_PORT", "0"),
     ("ADMIN_PORT", "0"),
     // Nobody listens there.
     ("FIREBASE_KEYS_URL", "http://127.0.0.1:1/"),
@@ -111,7 +112,7 @@ fn a_port_that_is_taken_is_one_clear_line_with_advice_and_code_1() {
     let advice = "stop what listens there, or choose another port (0: any free one)\n";
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for name in ["GRPC_PORT", "ADMIN_PORT"] {
+    for name in ["GRPC_PORT", "HTTP_PORT", "ADMIN_PORT"] {
         let environment = [&BASIS[..], &[(name, port.as_str())]].concat();
         let ended = run(proactive(&["serve"], &environment));
         assert_eq!(ended.code, Some(1));
@@ -120,14 +121,20 @@ fn a_port_that_is_taken_is_one_clear_line_with_advice_and_code_1() {
         assert!(ended.stderr.ends_with(advice), "{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
-    // A second server beside the first meets both.
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    let other_port = other.local_addr().unwrap().port().to_string();
-    let both = [("GRPC_PORT", port.as_str()), ("ADMIN_PORT", &other_port)];
-    let ended = run(proactive(&["serve"], &[&BASIS[..], &both].concat()));
+    // A second server beside the first meets them all.
+    let others = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [two, three] = others
+        .each_ref()
+        .map(|other| other.local_addr().unwrap().port().to_string());
+    let all = [
+        ("GRPC_PORT", port.as_str()),
+        ("HTTP_PORT", &two),
+        ("ADMIN_PORT", &three),
+    ];
+    let ended = run(proactive(&["serve"], &[&BASIS[..], &all].concat()));
     let lines: Vec<_> = ended.stderr.lines().collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    for ((name, _), line) in both.iter().zip(lines) {
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for ((name, _), line) in all.iter().zip(lines) {
         let told = format!("proactive: {name}: cannot listen on ");
         assert!(line.starts_with(&told), "{line}");
     }

@@ -103,7 +103,7 @@ async fn one_frame(server: &Server, token: &str, version: &str) -> Vec<ToolCallR
             other => panic!("{other:?}"),
         }
     }
-    desk.close();
+    desk.close().await;
     while let Ok(Some(_)) = desk.next().await {}
     assert!(!searches.is_empty());
     searches

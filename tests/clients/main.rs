@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proactive::stand_in::Move;
-use proactive::transport::grpc::Tls;
+use proactive::transport::Tls;
 use proactive::transport::proto::client_event::Event as Said;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{Resume, Resumed, ServerError, SessionReady};

@@ -42,7 +42,7 @@ const THE_CHARTS_OWN: [&str; 6] = [
 ];
 
 #[test]
-fn helm_3_and_4_lint_the_chart_and_render_the_same_valid_objects() {
+fn b08_helm_3_and_4_lint_the_chart_and_render_the_same_valid_objects() {
     let (Some(helms), Some(python)) = (helms(), python_with_yaml()) else {
         return;
     };

@@ -40,6 +40,7 @@ impl Server {
         let own = [
             ("BIND_ADDRESS", &*host),
             ("GRPC_PORT", &grpc_port),
+            ("HTTP_PORT", "0"),
             ("ADMIN_PORT", &admin_port),
             ("MODEL_TIMEOUT", &patience),
             ("MODEL_CIRCUIT_OPEN", &patience),

@@ -27,7 +27,7 @@ async fn work(app: &App, desk: &mut Desk, round: &str) {
     desk.frame(&format!("{round}-code"), "fn main() {}").await;
     desk.outcome().await;
     let mut other = app.greeted().await;
-    other.close();
+    other.close().await;
     assert_eq!(other.next().await.unwrap(), None);
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use crate::support::{Desk, TestApp};
+use crate::support::{Desk, Door, TestApp};
+
+crate::both_doors![the_token_is_verified_once_so_that_a_stream_outlives_it,];
 
 #[tokio::test]
 async fn a02_a_stream_without_a_good_token_is_refused_before_any_event_and_echoes_nothing() {
@@ -81,14 +83,13 @@ async fn a_stream_is_refused_as_unavailable_while_no_keys_can_be_had() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn the_token_is_verified_once_so_that_a_stream_outlives_it() {
-    let app = TestApp::new().start().await;
+async fn the_token_is_verified_once_so_that_a_stream_outlives_it(door: Door) {
+    let app = TestApp::at(door).start().await;
     let token = app
         .service
         .issuer()
         .mint("brief", Duration::from_secs(1), None);
-    let mut desk = Desk::open(app.channel().await, &token).await.unwrap();
+    let mut desk = app.open(&token).await.unwrap();
     desk.hello("1.1").await;
     desk.ready().await;
     app.metric_becomes("proactive_stream_auth_total{result=\"accepted\"} 1")

@@ -5,11 +5,19 @@ use proactive::transport::proto::{
     ActiveTask, ClientHello, FrameEvent, OutcomeKind, SessionContext,
 };
 
-use crate::support::{TestApp, frame, jpeg};
+use crate::support::{Door, TestApp, frame, jpeg};
 
-#[tokio::test]
-async fn a22_ten_mebibytes_pass_and_more_costs_only_the_one_event() {
-    let app = TestApp::new().start().await;
+crate::both_doors![
+    a22_ten_mebibytes_pass_and_more_costs_only_the_one_event,
+    a_frame_that_is_no_jpeg_is_told_so_by_its_id_and_field,
+    a11_a_frame_of_text_alone_is_legal,
+    an_empty_event_is_told_and_the_session_goes_on,
+    a_hundred_thousand_empty_tasks_are_refused_and_the_session_goes_on,
+    a_context_of_thousands_of_tasks_makes_a_bounded_prompt_that_says_so,
+];
+
+async fn a22_ten_mebibytes_pass_and_more_costs_only_the_one_event(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     let with = |id: &str, size| FrameEvent {
         jpeg_bytes: jpeg(size).into(),
@@ -18,7 +26,12 @@ async fn a22_ten_mebibytes_pass_and_more_costs_only_the_one_event() {
     desk.say(Said::FrameEvent(with("large", (10 << 20) - 200)))
         .await;
     assert_eq!(desk.outcome().await.frame_id, "large");
-    desk.say(Said::FrameEvent(with("too large", 10 << 20)))
+    // In JSON the image alone is measured, not what comes with it.
+    let too_large = match door {
+        Door::Grpc => 10 << 20,
+        Door::WebSocket => 11 << 20,
+    };
+    desk.say(Said::FrameEvent(with("too large", too_large)))
         .await;
     let error = desk.error().await;
     assert_eq!(
@@ -29,9 +42,8 @@ async fn a22_ten_mebibytes_pass_and_more_costs_only_the_one_event() {
     assert_eq!(desk.outcome().await.frame_id, "after");
 }
 
-#[tokio::test]
-async fn a_frame_that_is_no_jpeg_is_told_so_by_its_id_and_field() {
-    let app = TestApp::new().start().await;
+async fn a_frame_that_is_no_jpeg_is_told_so_by_its_id_and_field(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     let png = FrameEvent {
         jpeg_bytes: b"\x89PNG....".to_vec().into(),
@@ -47,9 +59,8 @@ async fn a_frame_that_is_no_jpeg_is_told_so_by_its_id_and_field() {
     assert!(app.model.recorded().is_empty(), "the model was not asked");
 }
 
-#[tokio::test]
-async fn a11_a_frame_of_text_alone_is_legal() {
-    let app = TestApp::new().start().await;
+async fn a11_a_frame_of_text_alone_is_legal(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     let text = FrameEvent {
         jpeg_bytes: Vec::new().into(),
@@ -62,9 +73,8 @@ async fn a11_a_frame_of_text_alone_is_legal() {
     );
 }
 
-#[tokio::test]
-async fn an_empty_event_is_told_and_the_session_goes_on() {
-    let app = TestApp::new().start().await;
+async fn an_empty_event_is_told_and_the_session_goes_on(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     desk.say_nothing().await;
     assert_eq!(desk.error().await.code, "INVALID_EVENT");
@@ -72,9 +82,8 @@ async fn an_empty_event_is_told_and_the_session_goes_on() {
     assert_eq!(desk.outcome().await.frame_id, "f");
 }
 
-#[tokio::test]
-async fn a_hundred_thousand_empty_tasks_are_refused_and_the_session_goes_on() {
-    let app = TestApp::new().start().await;
+async fn a_hundred_thousand_empty_tasks_are_refused_and_the_session_goes_on(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     desk.say(Said::ClientHello(ClientHello {
         session_context: Some(SessionContext {
@@ -94,9 +103,8 @@ async fn a_hundred_thousand_empty_tasks_are_refused_and_the_session_goes_on() {
     assert_eq!(desk.outcome().await.frame_id, "f");
 }
 
-#[tokio::test]
-async fn a_context_of_thousands_of_tasks_makes_a_bounded_prompt_that_says_so() {
-    let app = TestApp::new().start().await;
+async fn a_context_of_thousands_of_tasks_makes_a_bounded_prompt_that_says_so(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.desk().await;
     let task = |task_id| ActiveTask {
         task_id,

@@ -7,12 +7,14 @@ use serde_json::json;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::support::{App, Desk, PATIENCE, TestApp};
+use crate::support::{App, Desk, Door, PATIENCE, TestApp};
+
+crate::both_doors![another_user_comes_before_the_rest_of_a_flood_whatever_sessions_it_has,];
 
 /// Another session of that user.
 async fn desk(app: &App, user: &str) -> Desk {
     let token = app.service.token(user);
-    let mut desk = Desk::open(app.channel().await, &token).await.unwrap();
+    let mut desk = app.open(&token).await.unwrap();
     desk.hello("1.1").await;
     desk.ready().await;
     desk
@@ -37,10 +39,9 @@ fn asked(app: &App, ids: &[&str]) -> Vec<String> {
     bodies.map(|body| shown(&body)).collect()
 }
 
-#[tokio::test]
-async fn another_user_comes_before_the_rest_of_a_flood_whatever_sessions_it_has() {
+async fn another_user_comes_before_the_rest_of_a_flood_whatever_sessions_it_has(door: Door) {
     let one_at_once = |set: &mut proactive::config::Settings| set.model_calls_at_once = "1".into();
-    let app = TestApp::new().with(one_at_once).start().await;
+    let app = TestApp::at(door).with(one_at_once).start().await;
     let nothing = || Move::call("no_task_found", json!({}));
     app.script([Move::hang(), nothing(), nothing(), nothing(), nothing()]);
     let (mut one, mut two) = (desk(&app, "flood").await, desk(&app, "flood").await);

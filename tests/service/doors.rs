@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use proactive::transport::grpc::{ALIVE, KEEPALIVE, Keepalive, Tls};
+use proactive::transport::Tls;
+use proactive::transport::grpc::{ALIVE, KEEPALIVE, Keepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -10,7 +10,14 @@ use tokio::time::timeout;
 use tonic::Code;
 
 use crate::doors::page;
-use crate::support::{Desk, PATIENCE, TestApp};
+use crate::support::{Door, PATIENCE, TestApp};
+
+crate::both_doors![
+    gone_a_leaked_session_a_disconnect_ends_everything_of_it_at_once,
+    a_drain_says_goodbye_finishes_accepted_frames_and_ends_the_streams,
+    what_is_left_when_the_grace_period_ends_is_told_going_away,
+    a_client_of_1_1_gets_heartbeats_and_one_of_1_0_none,
+];
 
 #[tokio::test]
 async fn a_half_closed_stream_still_gets_the_answers_to_its_frames() {
@@ -18,7 +25,7 @@ async fn a_half_closed_stream_still_gets_the_answers_to_its_frames() {
     let mut desk = app.greeted().await;
     desk.frame("1", "fn main() {}").await;
     desk.frame("2", "fn main() {}").await;
-    desk.close();
+    desk.close().await;
     let mut answered = vec![desk.outcome().await.frame_id, desk.outcome().await.frame_id];
     answered.sort();
     assert_eq!(answered, ["1", "2"]);
@@ -37,7 +44,7 @@ async fn a_search_that_nobody_can_answer_ends_its_frame_at_once_with_the_reason(
     ]);
     let mut desk = app.greeted().await;
     desk.frame("f", "x").await;
-    desk.close();
+    desk.close().await;
     let outcome = desk.outcome().await;
     assert_eq!(outcome.outcome_kind(), OutcomeKind::NoTaskFound);
     assert!(
@@ -47,9 +54,8 @@ async fn a_search_that_nobody_can_answer_ends_its_frame_at_once_with_the_reason(
     );
 }
 
-#[tokio::test]
-async fn gone_a_leaked_session_a_disconnect_ends_everything_of_it_at_once() {
-    let app = TestApp::new().start().await;
+async fn gone_a_leaked_session_a_disconnect_ends_everything_of_it_at_once(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([
         Move::hang(),
         Move::call("search_similar", json!({ "query": "x" })),
@@ -69,9 +75,8 @@ async fn gone_a_leaked_session_a_disconnect_ends_everything_of_it_at_once() {
         .await;
 }
 
-#[tokio::test]
-async fn a_drain_says_goodbye_finishes_accepted_frames_and_ends_the_streams() {
-    let app = TestApp::new().start().await;
+async fn a_drain_says_goodbye_finishes_accepted_frames_and_ends_the_streams(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([
         Move::call("search_similar", json!({ "query": "x" })),
         Move::call("no_task_found", json!({})),
@@ -83,7 +88,7 @@ async fn a_drain_says_goodbye_finishes_accepted_frames_and_ends_the_streams() {
     old.ready().await;
     busy.frame("accepted", "x").await;
     let search = busy.search().await;
-    let (channel, token) = (app.channel().await, app.service.token("late"));
+    let late = app.late().await;
     let admin = app.service.server.admin_addr();
     let stopping = app.stopping();
     match busy.event().await {
@@ -105,7 +110,7 @@ async fn a_drain_says_goodbye_finishes_accepted_frames_and_ends_the_streams() {
         .await
         .unwrap();
     assert_eq!(readiness.status(), 503);
-    assert!(Desk::open(channel, &token).await.is_err(), "no new stream");
+    assert!(late.open().await.is_err(), "no new stream");
     busy.frame("too late", "x").await;
     let error = busy.error().await;
     assert_eq!(
@@ -119,9 +124,8 @@ async fn a_drain_says_goodbye_finishes_accepted_frames_and_ends_the_streams() {
     timeout(PATIENCE, stopping.join_all()).await.unwrap();
 }
 
-#[tokio::test]
-async fn what_is_left_when_the_grace_period_ends_is_told_going_away() {
-    let app = TestApp::new()
+async fn what_is_left_when_the_grace_period_ends_is_told_going_away(door: Door) {
+    let app = TestApp::at(door)
         .with(|set| set.drain_grace = "200ms".into())
         .start()
         .await;
@@ -167,9 +171,8 @@ async fn health_is_not_serving_as_soon_as_a_drain_begins() {
     timeout(PATIENCE, stopping.join_all()).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_client_of_1_1_gets_heartbeats_and_one_of_1_0_none() {
-    let app = TestApp::new()
+async fn a_client_of_1_1_gets_heartbeats_and_one_of_1_0_none(door: Door) {
+    let app = TestApp::at(door)
         .with(|set| set.heartbeat_interval = "1s".into())
         .start()
         .await;

@@ -8,20 +8,27 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::support::{App, Desk, PATIENCE, TestApp, frame, jpeg};
+use crate::support::{App, Desk, Door, PATIENCE, TestApp, frame, jpeg};
+
+crate::both_doors![
+    a_user_s_stream_too_many_is_refused_with_advice_and_another_user_s_is_not,
+    a_full_server_says_that_it_is_unavailable,
+    frames_beyond_the_minute_s_are_answered_with_the_time_to_wait,
+    a_frame_for_which_there_is_no_memory_is_named_and_the_session_goes_on,
+];
 
 /// What a session counts for.
 const SESSION: usize = 24 << 10;
 const OTHER: &str = "another-user-0123456789";
 
-async fn app(change: impl FnOnce(&mut Settings)) -> App {
-    TestApp::new().with(change).start().await
+async fn app(door: Door, change: impl FnOnce(&mut Settings)) -> App {
+    TestApp::at(door).with(change).start().await
 }
 
 /// A stream of the other user that has said hello.
 async fn other(app: &App) -> Desk {
     let token = app.service.token(OTHER);
-    let mut desk = Desk::open(app.channel().await, &token).await.unwrap();
+    let mut desk = app.open(&token).await.unwrap();
     desk.hello("1.1").await;
     desk.ready().await;
     desk
@@ -30,13 +37,12 @@ async fn other(app: &App) -> Desk {
 /// Why no stream is opened.
 async fn refused(app: &App, uid: &str) -> Status {
     let token = app.service.token(uid);
-    let opened = Desk::open(app.channel().await, &token).await;
+    let opened = app.open(&token).await;
     opened.err().expect("the stream was opened")
 }
 
-#[tokio::test]
-async fn a_user_s_stream_too_many_is_refused_with_advice_and_another_user_s_is_not() {
-    let app = app(|set| set.max_sessions_per_user = "2".into()).await;
+async fn a_user_s_stream_too_many_is_refused_with_advice_and_another_user_s_is_not(door: Door) {
+    let app = app(door, |set| set.max_sessions_per_user = "2".into()).await;
     let first = app.greeted().await;
     let _second = app.greeted().await;
     let status = refused(&app, "test-user-0123456789").await;
@@ -52,9 +58,8 @@ async fn a_user_s_stream_too_many_is_refused_with_advice_and_another_user_s_is_n
     app.greeted().await;
 }
 
-#[tokio::test]
-async fn a_full_server_says_that_it_is_unavailable() {
-    let app = app(|set| set.max_sessions = "1".into()).await;
+async fn a_full_server_says_that_it_is_unavailable(door: Door) {
+    let app = app(door, |set| set.max_sessions = "1".into()).await;
     let first = app.greeted().await;
     let status = refused(&app, OTHER).await;
     assert_eq!(status.code(), Code::Unavailable);
@@ -66,9 +71,8 @@ async fn a_full_server_says_that_it_is_unavailable() {
     other(&app).await;
 }
 
-#[tokio::test]
-async fn frames_beyond_the_minute_s_are_answered_with_the_time_to_wait() {
-    let app = app(|set| set.frames_per_minute = "2".into()).await;
+async fn frames_beyond_the_minute_s_are_answered_with_the_time_to_wait(door: Door) {
+    let app = app(door, |set| set.frames_per_minute = "2".into()).await;
     let mut desk = app.greeted().await;
     for id in ["a", "b"] {
         desk.frame(id, "fn main() {}").await;
@@ -92,10 +96,9 @@ async fn frames_beyond_the_minute_s_are_answered_with_the_time_to_wait() {
         .await;
 }
 
-#[tokio::test]
-async fn a_frame_for_which_there_is_no_memory_is_named_and_the_session_goes_on() {
+async fn a_frame_for_which_there_is_no_memory_is_named_and_the_session_goes_on(door: Door) {
     for (limit, of_user) in [("user_bytes", true), ("memory", false)] {
-        let app = TestApp::new()
+        let app = TestApp::at(door)
             .tweak(move |config| match of_user {
                 true => config.limits.bytes_per_user = 600_000,
                 false => config.limits.bytes = 600_000,
@@ -132,7 +135,7 @@ async fn a_frame_for_which_there_is_no_memory_is_named_and_the_session_goes_on()
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed_at_once_and_its_place_is_free_again_later() {
-    let app = app(|set| set.max_connections = Some("2".into())).await;
+    let app = app(Door::Grpc, |set| set.max_connections = Some("2".into())).await;
     let kept = app.greeted().await;
     let second = TcpStream::connect(app.service.grpc_addr()).await.unwrap();
     app.metric_becomes("proactive_connections 2").await;

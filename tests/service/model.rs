@@ -9,13 +9,34 @@ use proactive::transport::proto::{OutcomeKind, ServerEvent};
 use prost::Message;
 use serde_json::json;
 
-use crate::support::{App, Desk, TestApp};
+use crate::support::{App, Desk, Door, TestApp};
+
+crate::both_doors![
+    a08_gone_the_key_in_a_url,
+    a18_a_final_refusal_is_told_once_not_retried_and_leaks_nothing,
+    a18_gone_no_retry_on_429_and_503_passing_faults_are_asked_again,
+    a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried,
+    a18_numbers_that_cannot_be_true_end_no_session,
+    a18_model_words_that_hold_a_url_are_not_passed_on,
+    a18_a_model_that_hangs_is_given_up_within_its_timeout,
+    a_connection_that_breaks_and_an_answer_that_is_cut_are_asked_again,
+    an_answer_without_end_is_read_no_further_than_any_may_be_and_asked_for_again,
+    gone_a_malformed_turn_reported_as_no_task_found,
+    blocked_prompts_and_final_finish_reasons_are_told_honestly,
+    a17_no_call_an_unknown_function_and_no_decision_are_no_task_found_with_the_reason,
+    gone_only_the_first_call_read_and_signatures_or_ids_dropped,
+    a20_a_sloppy_task_gets_the_documented_defaults,
+    however_much_the_model_says_an_answer_has_at_most_30_kb,
+    a25_a26_a_task_needs_a_search_and_a_title_and_the_model_is_told_why,
+    a_turn_that_searches_and_decides_at_once_is_shown_the_results_first,
+    a_slow_model_is_waited_for,
+];
 
 const KEY: &str = "AIza-a-secret-key-of-the-tests";
 
-async fn app() -> App {
+async fn app(door: Door) -> App {
     let with_key = |set: &mut proactive::config::Settings| set.gemini_api_key = Some(KEY.into());
-    TestApp::new().with(with_key).start().await
+    TestApp::at(door).with(with_key).start().await
 }
 
 async fn told(app: &App, moves: impl IntoIterator<Item = Move>) -> Event {
@@ -51,9 +72,8 @@ fn nothing() -> Move {
     Move::call("no_task_found", json!({}))
 }
 
-#[tokio::test]
-async fn a08_gone_the_key_in_a_url() {
-    let app = app().await;
+async fn a08_gone_the_key_in_a_url(door: Door) {
+    let app = app(door).await;
     told(&app, [nothing()]).await;
     let request = app.model.recorded().pop().unwrap();
     assert_eq!(
@@ -79,10 +99,9 @@ async fn a08_gone_the_key_in_a_url() {
     );
 }
 
-#[tokio::test]
-async fn a18_a_final_refusal_is_told_once_not_retried_and_leaks_nothing() {
+async fn a18_a_final_refusal_is_told_once_not_retried_and_leaks_nothing(door: Door) {
     for status in [400, 401, 403, 404] {
-        let app = app().await;
+        let app = app(door).await;
         let echo = format!("bad key {KEY_ECHO} at https://example.test/?key={KEY_ECHO}");
         let event = told(&app, [Move::status(status).message(&echo)]).await;
         let Event::ServerError(error) = event else {
@@ -100,9 +119,8 @@ async fn a18_a_final_refusal_is_told_once_not_retried_and_leaks_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a18_gone_no_retry_on_429_and_503_passing_faults_are_asked_again() {
-    let app = app().await;
+async fn a18_gone_no_retry_on_429_and_503_passing_faults_are_asked_again(door: Door) {
+    let app = app(door).await;
     let moves = [
         Move::status(503),
         Move::status(429).retry_info("0.1s"),
@@ -112,9 +130,8 @@ async fn a18_gone_no_retry_on_429_and_503_passing_faults_are_asked_again() {
     assert_eq!(app.model.recorded().len(), 3);
 }
 
-#[tokio::test]
-async fn a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried() {
-    let app = app().await;
+async fn a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried(door: Door) {
+    let app = app(door).await;
     let daily = Move::status(429)
         .quota_failure("GenerateRequestsPerDayPerProject")
         .in_array();
@@ -135,9 +152,8 @@ async fn a18_a_quota_says_rate_limited_and_one_per_day_is_not_retried() {
     );
 }
 
-#[tokio::test]
-async fn a18_numbers_that_cannot_be_true_end_no_session() {
-    let app = app().await;
+async fn a18_numbers_that_cannot_be_true_end_no_session(door: Door) {
+    let app = app(door).await;
     let refusals = [
         Move::status(429).retry_info("1e19s"),
         Move::status(429).header("retry-after", "10000000000000000000"),
@@ -165,9 +181,8 @@ async fn a18_numbers_that_cannot_be_true_end_no_session() {
     }
 }
 
-#[tokio::test]
-async fn a18_model_words_that_hold_a_url_are_not_passed_on() {
-    let app = app().await;
+async fn a18_model_words_that_hold_a_url_are_not_passed_on(door: Door) {
+    let app = app(door).await;
     let url = "https://proxy.local/x";
     let Event::ServerError(error) = told(&app, [Move::blocked(url)]).await else {
         panic!()
@@ -180,10 +195,9 @@ async fn a18_model_words_that_hold_a_url_are_not_passed_on() {
     assert!(error.message.contains("(UNKNOWN)"), "{}", error.message);
 }
 
-#[tokio::test]
-async fn a18_a_model_that_hangs_is_given_up_within_its_timeout() {
+async fn a18_a_model_that_hangs_is_given_up_within_its_timeout(door: Door) {
     let quick = |set: &mut proactive::config::Settings| set.model_timeout = "1s".into();
-    let app = TestApp::new().with(quick).start().await;
+    let app = TestApp::at(door).with(quick).start().await;
     let Event::ServerError(error) = told(&app, [Move::hang()]).await else {
         panic!()
     };
@@ -194,23 +208,20 @@ async fn a18_a_model_that_hangs_is_given_up_within_its_timeout() {
     assert!(error.message.contains("in time"));
 }
 
-#[tokio::test]
-async fn a_connection_that_breaks_and_an_answer_that_is_cut_are_asked_again() {
-    let app = app().await;
+async fn a_connection_that_breaks_and_an_answer_that_is_cut_are_asked_again(door: Door) {
+    let app = app(door).await;
     let moves = [Move::drop_connection(), nothing().cut(), nothing()];
     assert_eq!(reason(told(&app, moves).await), "");
 }
 
-#[tokio::test]
-async fn an_answer_without_end_is_read_no_further_than_any_may_be_and_asked_for_again() {
-    let app = app().await;
+async fn an_answer_without_end_is_read_no_further_than_any_may_be_and_asked_for_again(door: Door) {
+    let app = app(door).await;
     let moves = [Move::endless(), nothing()];
     assert_eq!(reason(told(&app, moves).await), "");
 }
 
-#[tokio::test]
-async fn gone_a_malformed_turn_reported_as_no_task_found() {
-    let app = app().await;
+async fn gone_a_malformed_turn_reported_as_no_task_found(door: Door) {
+    let app = app(door).await;
     let malformed = || Move::finish("MALFORMED_FUNCTION_CALL");
     let Event::ServerError(error) = told(&app, [malformed(), malformed(), malformed()]).await
     else {
@@ -255,9 +266,8 @@ async fn gone_a_malformed_turn_reported_as_no_task_found() {
     }
 }
 
-#[tokio::test]
-async fn blocked_prompts_and_final_finish_reasons_are_told_honestly() {
-    let app = app().await;
+async fn blocked_prompts_and_final_finish_reasons_are_told_honestly(door: Door) {
+    let app = app(door).await;
     for filtered in [
         Move::blocked("SAFETY"),
         Move::finish("RECITATION"),
@@ -278,9 +288,10 @@ async fn blocked_prompts_and_final_finish_reasons_are_told_honestly() {
     }
 }
 
-#[tokio::test]
-async fn a17_no_call_an_unknown_function_and_no_decision_are_no_task_found_with_the_reason() {
-    let app = app().await;
+async fn a17_no_call_an_unknown_function_and_no_decision_are_no_task_found_with_the_reason(
+    door: Door,
+) {
+    let app = app(door).await;
     assert!(reason(told(&app, [Move::text("I think…")]).await).contains("no function"));
     assert!(reason(told(&app, [Move::empty()]).await).contains("no function"));
     let unknown = Move::call("format_disk", json!({}));
@@ -298,9 +309,8 @@ async fn a17_no_call_an_unknown_function_and_no_decision_are_no_task_found_with_
     );
 }
 
-#[tokio::test]
-async fn gone_only_the_first_call_read_and_signatures_or_ids_dropped() {
-    let app = app().await;
+async fn gone_only_the_first_call_read_and_signatures_or_ids_dropped(door: Door) {
+    let app = app(door).await;
     let turn = Move::parts([
         json!({ "text": "thinking aloud" }),
         json!({
@@ -331,9 +341,8 @@ async fn gone_only_the_first_call_read_and_signatures_or_ids_dropped() {
     );
 }
 
-#[tokio::test]
-async fn a20_a_sloppy_task_gets_the_documented_defaults() {
-    let app = app().await;
+async fn a20_a_sloppy_task_gets_the_documented_defaults(door: Door) {
+    let app = app(door).await;
     let sloppy = json!({
         "title": "Send the signed lease to the Berlin office", "priority": "URGENT", "tags": "a,b",
         "relevance_score": "soon", "confidence": "very", "source_category": 7,
@@ -357,9 +366,8 @@ async fn a20_a_sloppy_task_gets_the_documented_defaults() {
     assert_eq!(task.inferred_deadline, "");
 }
 
-#[tokio::test]
-async fn however_much_the_model_says_an_answer_has_at_most_30_kb() {
-    let app = app().await;
+async fn however_much_the_model_says_an_answer_has_at_most_30_kb(door: Door) {
+    let app = app(door).await;
     // As many bytes to a character as there can be.
     let giant = "𝕏".repeat(3_000);
     let giant = json!({
@@ -378,9 +386,8 @@ async fn however_much_the_model_says_an_answer_has_at_most_30_kb() {
     assert!((15_000..30_000).contains(&size), "{size} bytes");
 }
 
-#[tokio::test]
-async fn a25_a26_a_task_needs_a_search_and_a_title_and_the_model_is_told_why() {
-    let app = app().await;
+async fn a25_a26_a_task_needs_a_search_and_a_title_and_the_model_is_told_why(door: Door) {
+    let app = app(door).await;
     let extract = |title: &str| Move::call("extract_task", json!({ "title": title }));
     let good = "Send the signed lease to the Berlin office";
     let moves = [
@@ -403,9 +410,8 @@ async fn a25_a26_a_task_needs_a_search_and_a_title_and_the_model_is_told_why() {
     assert!(error(6).contains("six words"));
 }
 
-#[tokio::test]
-async fn a_turn_that_searches_and_decides_at_once_is_shown_the_results_first() {
-    let app = app().await;
+async fn a_turn_that_searches_and_decides_at_once_is_shown_the_results_first(door: Door) {
+    let app = app(door).await;
     let both = Move::calls([
         Call::new(
             "extract_task",
@@ -416,9 +422,8 @@ async fn a_turn_that_searches_and_decides_at_once_is_shown_the_results_first() {
     assert_eq!(reason(told(&app, [both, nothing()]).await), "");
 }
 
-#[tokio::test]
-async fn a_slow_model_is_waited_for() {
-    let app = app().await;
+async fn a_slow_model_is_waited_for(door: Door) {
+    let app = app(door).await;
     assert_eq!(
         reason(told(&app, [nothing().after(Duration::from_millis(300))]).await),
         ""

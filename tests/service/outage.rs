@@ -9,7 +9,16 @@ use proactive::transport::proto::{AnalysisOutcome, Bill, OutcomeKind, ServerErro
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{App, Desk, MODEL, TestApp};
+use crate::support::{App, Desk, Door, MODEL, TestApp};
+
+crate::both_doors![
+    while_a_model_keeps_failing_frames_are_told_at_once_when_to_come_back,
+    a_model_that_answers_again_is_asked_again,
+    what_is_wrong_with_a_screen_a_quota_or_a_key_is_no_outage,
+    a_frame_whose_model_is_out_of_order_is_shown_to_the_fallback,
+    a_model_that_fails_in_the_middle_leaves_a_frame_that_begins_anew,
+    when_both_are_out_of_order_frames_are_told_at_once,
+];
 
 const FALLBACK: &str = "gemini-3.8-flash";
 
@@ -79,9 +88,8 @@ fn asked(app: &App) -> Vec<(String, usize)> {
     asked.collect()
 }
 
-#[tokio::test]
-async fn while_a_model_keeps_failing_frames_are_told_at_once_when_to_come_back() {
-    let app = TestApp::new().with(touchy).start().await;
+async fn while_a_model_keeps_failing_frames_are_told_at_once_when_to_come_back(door: Door) {
+    let app = TestApp::at(door).with(touchy).start().await;
     app.script([Move::status(503)]);
     let mut desk = app.greeted().await;
     for frame in ["a", "b", "c"] {
@@ -103,13 +111,12 @@ async fn while_a_model_keeps_failing_frames_are_told_at_once_when_to_come_back()
     }
 }
 
-#[tokio::test]
-async fn a_model_that_answers_again_is_asked_again() {
+async fn a_model_that_answers_again_is_asked_again(door: Door) {
     let soon = |set: &mut Settings| {
         touchy(set);
         set.model_circuit_open = "100ms".into();
     };
-    let app = TestApp::new().with(soon).start().await;
+    let app = TestApp::at(door).with(soon).start().await;
     app.script([
         Move::drop_connection(),
         Move::status(500),
@@ -130,9 +137,8 @@ async fn a_model_that_answers_again_is_asked_again() {
         .await;
 }
 
-#[tokio::test]
-async fn what_is_wrong_with_a_screen_a_quota_or_a_key_is_no_outage() {
-    let app = TestApp::new().with(with_fallback).start().await;
+async fn what_is_wrong_with_a_screen_a_quota_or_a_key_is_no_outage(door: Door) {
+    let app = TestApp::at(door).with(with_fallback).start().await;
     let mut desk = app.greeted().await;
     for (at, fault) in [
         Move::status(400),
@@ -152,9 +158,8 @@ async fn what_is_wrong_with_a_screen_a_quota_or_a_key_is_no_outage() {
     }
 }
 
-#[tokio::test]
-async fn a_frame_whose_model_is_out_of_order_is_shown_to_the_fallback() {
-    let app = TestApp::new().with(with_fallback).start().await;
+async fn a_frame_whose_model_is_out_of_order_is_shown_to_the_fallback(door: Door) {
+    let app = TestApp::at(door).with(with_fallback).start().await;
     app.script([Move::status(503), nothing(), nothing()]);
     let mut desk = app.greeted().await;
     let (_, bill, _) = outcome(&mut desk, "a").await;
@@ -174,9 +179,8 @@ async fn a_frame_whose_model_is_out_of_order_is_shown_to_the_fallback() {
     }
 }
 
-#[tokio::test]
-async fn a_model_that_fails_in_the_middle_leaves_a_frame_that_begins_anew() {
-    let app = TestApp::new().with(with_fallback).start().await;
+async fn a_model_that_fails_in_the_middle_leaves_a_frame_that_begins_anew(door: Door) {
+    let app = TestApp::at(door).with(with_fallback).start().await;
     let usage = |said: Move, tokens: u64| {
         said.with("/usageMetadata", json!({ "promptTokenCount": tokens }))
     };
@@ -216,9 +220,8 @@ async fn a_model_that_fails_in_the_middle_leaves_a_frame_that_begins_anew() {
     );
 }
 
-#[tokio::test]
-async fn when_both_are_out_of_order_frames_are_told_at_once() {
-    let app = TestApp::new().with(with_fallback).start().await;
+async fn when_both_are_out_of_order_frames_are_told_at_once(door: Door) {
+    let app = TestApp::at(door).with(with_fallback).start().await;
     app.script([Move::status(503), Move::status(502)]);
     let mut desk = app.greeted().await;
     for frame in ["a", "b"] {

@@ -9,13 +9,32 @@ use proactive::transport::proto::{
 };
 use serde_json::json;
 
-use crate::support::{TestApp, frame};
+use crate::support::{Door, TestApp, frame};
+
+crate::both_doors![
+    a03_a_hello_is_answered_with_everything_the_contract_says,
+    a12_a16_a_request_is_searched_for_and_extracted_with_a_bill,
+    a16_a_request_already_tracked_is_rejected_with_its_reason,
+    a16_a_screen_without_a_request_ends_at_once,
+    a01_a_client_of_1_0_gets_exactly_the_old_contract,
+    a04_a_frame_before_hello_is_told_no_context_and_the_stream_goes_on,
+    a06_a_frame_with_a_new_context_replaces_the_old_one,
+    a07_a23_a_heartbeat_and_a_frame_during_a_tool_wait_are_taken,
+    a13_results_nobody_waits_for_are_discarded_and_the_right_one_still_counts,
+    a14_the_model_sees_results_emptiness_and_errors_as_what_they_are,
+    a15_gone_a_cancel_tool_request_never_sent,
+    a_cancelled_frame_is_answered_cancelled_and_its_model_call_ends,
+    beyond_two_frames_the_newest_waits_and_the_older_one_is_superseded,
+    gone_stub_callbacks_every_event_of_a_client_has_its_effect,
+    gone_a_tool_result_dropped_as_unexpected,
+    gone_two_readers_on_one_stream_events_are_taken_once_and_in_order,
+    a10_gone_ocr_text_never_in_the_prompt,
+];
 
 const REQUEST: &str = "Anna: Hi, can you send the Berlin office the signed lease before Tuesday?";
 
-#[tokio::test]
-async fn a03_a_hello_is_answered_with_everything_the_contract_says() {
-    let app = TestApp::new().start().await;
+async fn a03_a_hello_is_answered_with_everything_the_contract_says(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.desk().await;
     desk.hello("1.0").await;
     let ready = desk.ready().await;
@@ -34,9 +53,8 @@ async fn a03_a_hello_is_answered_with_everything_the_contract_says() {
     );
 }
 
-#[tokio::test]
-async fn a12_a16_a_request_is_searched_for_and_extracted_with_a_bill() {
-    let app = TestApp::new().start().await;
+async fn a12_a16_a_request_is_searched_for_and_extracted_with_a_bill(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     desk.frame("shot-1", REQUEST).await;
     let mut searches = 0;
@@ -73,9 +91,8 @@ async fn a12_a16_a_request_is_searched_for_and_extracted_with_a_bill() {
     assert!(bill.total_ms >= bill.model_ms);
 }
 
-#[tokio::test]
-async fn a16_a_request_already_tracked_is_rejected_with_its_reason() {
-    let app = TestApp::new().start().await;
+async fn a16_a_request_already_tracked_is_rejected_with_its_reason(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     desk.frame("f", REQUEST).await;
     let request = desk.search().await;
@@ -93,9 +110,8 @@ async fn a16_a_request_already_tracked_is_rejected_with_its_reason() {
     assert!(!outcome.reason.is_empty() && outcome.task.is_none());
 }
 
-#[tokio::test]
-async fn a16_a_screen_without_a_request_ends_at_once() {
-    let app = TestApp::new().start().await;
+async fn a16_a_screen_without_a_request_ends_at_once(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     desk.frame("f", "fn main() {}").await;
     let outcome = desk.outcome().await;
@@ -103,9 +119,8 @@ async fn a16_a_screen_without_a_request_ends_at_once() {
     assert_eq!(app.model.recorded().len(), 1, "one call, no search");
 }
 
-#[tokio::test]
-async fn a01_a_client_of_1_0_gets_exactly_the_old_contract() {
-    let app = TestApp::new().start().await;
+async fn a01_a_client_of_1_0_gets_exactly_the_old_contract(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.desk().await;
     desk.hello("1.0").await;
     desk.ready().await;
@@ -113,9 +128,8 @@ async fn a01_a_client_of_1_0_gets_exactly_the_old_contract() {
     assert_eq!(desk.outcome().await.bill, None);
 }
 
-#[tokio::test]
-async fn a04_a_frame_before_hello_is_told_no_context_and_the_stream_goes_on() {
-    let app = TestApp::new().start().await;
+async fn a04_a_frame_before_hello_is_told_no_context_and_the_stream_goes_on(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.desk().await;
     desk.frame("early", "x").await;
     let error = desk.error().await;
@@ -127,9 +141,8 @@ async fn a04_a_frame_before_hello_is_told_no_context_and_the_stream_goes_on() {
     assert_eq!(desk.outcome().await.frame_id, "early");
 }
 
-#[tokio::test]
-async fn a06_a_frame_with_a_new_context_replaces_the_old_one() {
-    let app = TestApp::new().start().await;
+async fn a06_a_frame_with_a_new_context_replaces_the_old_one(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     let mut with_context = frame("1", "fn main() {}");
     let task = |text: &str| ActiveTask {
@@ -155,9 +168,8 @@ async fn a06_a_frame_with_a_new_context_replaces_the_old_one() {
     }
 }
 
-#[tokio::test]
-async fn a07_a23_a_heartbeat_and_a_frame_during_a_tool_wait_are_taken() {
-    let app = TestApp::new().start().await;
+async fn a07_a23_a_heartbeat_and_a_frame_during_a_tool_wait_are_taken(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     desk.frame("slow", REQUEST).await;
     let search = desk.search().await;
@@ -174,9 +186,8 @@ async fn a07_a23_a_heartbeat_and_a_frame_during_a_tool_wait_are_taken() {
     }
 }
 
-#[tokio::test]
-async fn a13_results_nobody_waits_for_are_discarded_and_the_right_one_still_counts() {
-    let app = TestApp::new().start().await;
+async fn a13_results_nobody_waits_for_are_discarded_and_the_right_one_still_counts(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([
         Move::call("search_similar", json!({ "query": "lease" })),
         Move::call("no_task_found", json!({})),
@@ -198,9 +209,8 @@ async fn a13_results_nobody_waits_for_are_discarded_and_the_right_one_still_coun
         .await;
 }
 
-#[tokio::test]
-async fn a14_the_model_sees_results_emptiness_and_errors_as_what_they_are() {
-    let app = TestApp::new().start().await;
+async fn a14_the_model_sees_results_emptiness_and_errors_as_what_they_are(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([
         Move::calls([
             Call::new("search_similar", json!({ "query": "a" })).id("call-a"),
@@ -277,9 +287,8 @@ async fn a14_the_model_sees_results_emptiness_and_errors_as_what_they_are() {
     );
 }
 
-#[tokio::test]
-async fn a15_gone_a_cancel_tool_request_never_sent() {
-    let app = TestApp::new()
+async fn a15_gone_a_cancel_tool_request_never_sent(door: Door) {
+    let app = TestApp::at(door)
         .with(|set| set.tool_timeout = "100ms".into())
         .start()
         .await;
@@ -304,9 +313,8 @@ async fn a15_gone_a_cancel_tool_request_never_sent() {
     );
 }
 
-#[tokio::test]
-async fn a_cancelled_frame_is_answered_cancelled_and_its_model_call_ends() {
-    let app = TestApp::new().start().await;
+async fn a_cancelled_frame_is_answered_cancelled_and_its_model_call_ends(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::hang()]);
     let mut desk = app.greeted().await;
     desk.frame("f", "x").await;
@@ -327,9 +335,8 @@ async fn a_cancelled_frame_is_answered_cancelled_and_its_model_call_ends() {
     app.metric_becomes(cancelled).await;
 }
 
-#[tokio::test]
-async fn beyond_two_frames_the_newest_waits_and_the_older_one_is_superseded() {
-    let app = TestApp::new().start().await;
+async fn beyond_two_frames_the_newest_waits_and_the_older_one_is_superseded(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::hang(), Move::hang()]);
     let mut desk = app.greeted().await;
     for id in ["1", "2", "3", "4"] {
@@ -346,9 +353,8 @@ async fn beyond_two_frames_the_newest_waits_and_the_older_one_is_superseded() {
     assert_eq!(desk.outcome().await.frame_id, "4");
 }
 
-#[tokio::test]
-async fn gone_stub_callbacks_every_event_of_a_client_has_its_effect() {
-    let app = TestApp::new().start().await;
+async fn gone_stub_callbacks_every_event_of_a_client_has_its_effect(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.desk().await;
     desk.hello("1.1").await;
     desk.ready().await;
@@ -367,9 +373,8 @@ async fn gone_stub_callbacks_every_event_of_a_client_has_its_effect() {
     assert_eq!(desk.error().await.code, "CANCELLED");
 }
 
-#[tokio::test]
-async fn gone_a_tool_result_dropped_as_unexpected() {
-    let app = TestApp::new().start().await;
+async fn gone_a_tool_result_dropped_as_unexpected(door: Door) {
+    let app = TestApp::at(door).start().await;
     let search = |query| Call::new("search_similar", json!({ "query": query }));
     app.script([
         Move::calls([search("a"), search("b"), search("c")]),
@@ -395,9 +400,8 @@ async fn gone_a_tool_result_dropped_as_unexpected() {
     app.metric_becomes(answered).await;
 }
 
-#[tokio::test]
-async fn gone_two_readers_on_one_stream_events_are_taken_once_and_in_order() {
-    let app = TestApp::new().start().await;
+async fn gone_two_readers_on_one_stream_events_are_taken_once_and_in_order(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     for number in 0..100 {
         let mut unusable = frame(&number.to_string(), "x");
@@ -416,9 +420,8 @@ async fn gone_two_readers_on_one_stream_events_are_taken_once_and_in_order() {
     }
 }
 
-#[tokio::test]
-async fn a10_gone_ocr_text_never_in_the_prompt() {
-    let app = TestApp::new().start().await;
+async fn a10_gone_ocr_text_never_in_the_prompt(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     desk.frame("f", "The \"quoted\" words\nof this screen")
         .await;

@@ -8,10 +8,14 @@
     reason = "shared by test binaries that each use a part of it"
 )]
 
+pub mod door;
 pub mod google;
+pub mod json;
 pub mod outside;
 pub mod tools;
+pub mod websocket;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine;
@@ -24,7 +28,7 @@ use proactive::transport::proto::proactive_ai_client::ProactiveAiClient;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{
     AnalysisOutcome, ClientEvent, ClientHello, FrameEvent, SearchResult, SearchResults,
-    ServerError, ServerEvent, SessionContext, SessionReady, ToolCallRequest, ToolResult,
+    ServerError, SessionContext, SessionReady, ToolCallRequest, ToolResult,
 };
 use proactive::world::World;
 use serde_json::json;
@@ -34,10 +38,14 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+
+pub use door::Door;
+use door::Wire;
+use websocket::Socket;
 
 /// Nothing here takes this long; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,10 +84,13 @@ pub struct TestApp {
     options: stand_in::Options,
     tweak: Box<dyn FnOnce(&mut Config)>,
     world: World,
+    door: Door,
 }
 
 /// A server that runs, and the model behind it.
 pub struct App {
+    /// Which way desks come in.
+    pub door: Door,
     pub service: Embedded,
     pub model: StandIn,
 }
@@ -95,6 +106,15 @@ impl TestApp {
             options,
             tweak: Box::new(|_| ()),
             world: World::real(),
+            door: Door::Grpc,
+        }
+    }
+
+    /// One whose desks come in through this door.
+    pub fn at(door: Door) -> Self {
+        Self {
+            door,
+            ..Self::new()
         }
     }
 
@@ -130,7 +150,12 @@ impl TestApp {
             .await
             .unwrap();
         timeout(PATIENCE, service.ready()).await.unwrap();
-        App { service, model }
+        let door = self.door;
+        App {
+            door,
+            service,
+            model,
+        }
     }
 }
 
@@ -148,7 +173,23 @@ impl App {
     /// A stream of this user that has said nothing yet.
     pub async fn desk(&self) -> Desk {
         let token = self.service.token(USER);
-        Desk::open(self.channel().await, &token).await.unwrap()
+        self.open(&token).await.unwrap()
+    }
+
+    /// Opens a stream with this token.
+    pub async fn open(&self, token: &str) -> Result<Desk, Status> {
+        let http = self.service.server.http_addr();
+        open(self.door, self.channel().await, http, token).await
+    }
+
+    /// A client that may open a stream when nothing is left of this but its address.
+    pub async fn late(&self) -> Late {
+        Late {
+            channel: self.channel().await,
+            http: self.service.server.http_addr(),
+            token: self.service.token("late"),
+            door: self.door,
+        }
     }
 
     /// A stream that has said hello with an empty task list, in protocol 1.1.
@@ -203,6 +244,28 @@ impl App {
     }
 }
 
+/// Somebody who comes late.
+pub struct Late {
+    channel: Channel,
+    http: SocketAddr,
+    token: String,
+    door: Door,
+}
+
+impl Late {
+    pub async fn open(self) -> Result<Desk, Status> {
+        open(self.door, self.channel, self.http, &self.token).await
+    }
+}
+
+/// Opens a stream at one of two doors.
+async fn open(door: Door, channel: Channel, http: SocketAddr, token: &str) -> Result<Desk, Status> {
+    match door {
+        Door::Grpc => Desk::open(channel, token).await,
+        Door::WebSocket => Desk::over(websocket::request(http, token)).await,
+    }
+}
+
 pub async fn connect(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned())
         .unwrap()
@@ -212,10 +275,7 @@ pub async fn connect(url: &str) -> Channel {
 }
 
 /// The desktop's side of one stream.
-pub struct Desk {
-    say: Option<mpsc::Sender<ClientEvent>>,
-    told: Streaming<ServerEvent>,
-}
+pub struct Desk(Wire);
 
 impl Desk {
     /// Opens a stream with this token.
@@ -260,21 +320,25 @@ impl Desk {
             .await
             .unwrap()?
             .into_inner();
-        Ok(Self {
+        Ok(Self(Wire::Grpc {
             say: Some(say),
-            told,
-        })
+            told: Box::new(told),
+        }))
+    }
+
+    /// Opens a WebSocket.
+    pub async fn over(request: http::Request<()>) -> Result<Self, Status> {
+        let socket = Socket::open(request).await?;
+        Ok(Self(Wire::WebSocket(Box::new(socket))))
     }
 
     pub async fn say(&self, event: Said) {
-        let say = self.say.as_ref().expect("this side is closed");
-        say.send(ClientEvent { event: Some(event) }).await.unwrap();
+        self.0.say(Some(event)).await;
     }
 
     /// An event that is none.
     pub async fn say_nothing(&self) {
-        let say = self.say.as_ref().expect("this side is closed");
-        say.send(ClientEvent { event: None }).await.unwrap();
+        self.0.say(None).await;
     }
 
     pub async fn hello(&self, version: &str) {
@@ -297,17 +361,15 @@ impl Desk {
         .await;
     }
 
-    /// Closes this side, as grpcurl does at the end of its input.
-    pub fn close(&mut self) {
-        self.say = None;
+    /// Closes this side: at gRPC's door as grpcurl does at the end of its input, when
+    /// answers may still come.
+    pub async fn close(&mut self) {
+        self.0.close().await;
     }
 
     /// The next event, or how the stream ended.
     pub async fn next(&mut self) -> Result<Option<Event>, Status> {
-        let next = timeout(PATIENCE, self.told.message())
-            .await
-            .expect("nothing came");
-        next.map(|event| event.and_then(|event| event.event))
+        self.0.next().await
     }
 
     pub async fn event(&mut self) -> Event {

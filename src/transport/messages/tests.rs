@@ -1,5 +1,7 @@
 //! Messages in all pieces, sizes and states of want.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -12,6 +14,7 @@ use super::*;
 use crate::domain::Uid;
 use crate::session::{ClientMessage, Limits, Quota, Seat};
 use crate::telemetry::Metrics;
+use crate::transport::arriving::{ARRIVAL, FREE};
 use crate::transport::proto::{ClientEvent, FrameEvent, Heartbeat, client_event::Event};
 use crate::world::World;
 

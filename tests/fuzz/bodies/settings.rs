@@ -105,6 +105,8 @@ fn set(settings: &mut Settings, name: &str, value: &str) {
         "FIREBASE_KEYS_MAX_STALE" => settings.firebase_keys_max_stale = text(),
         "BIND_ADDRESS" => settings.bind_address = Some(text()),
         "GRPC_PORT" => settings.grpc_port = text(),
+        "HTTP_PORT" => settings.http_port = text(),
+        "HTTP_ALLOWED_ORIGINS" => settings.http_allowed_origins = Some(text()),
         "ADMIN_PORT" => settings.admin_port = text(),
         "TLS_CERT_FILE" => settings.tls_cert_file = Some(file("cert.pem", value)),
         "TLS_KEY_FILE" => settings.tls_key_file = Some(file("key.pem", value)),

@@ -1,0 +1,98 @@
+//! The HTTP door: the WebSocket of desktops, and whatever else HTTP is for. Every
+//! request has an id, every error one shape, and nothing here waits for ever.
+
+mod ids;
+mod listener;
+mod origin;
+mod problem;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::get;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, Method, StatusCode};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::timeout::TimeoutLayer;
+
+use super::Tls;
+use super::door::Door;
+use super::grpc::Keepalive;
+use super::websocket::{self, Streams};
+use crate::world::World;
+pub use listener::{Error, serve};
+pub use origin::Origins;
+pub(super) use problem::Problem;
+
+/// Where a request's id stands, on the way in and out.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What a page may take; streams have deadlines of their own.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most that a page is sent, in bytes.
+const PAGE_BODY: usize = 1 << 20;
+/// How long a browser may keep what it was told about origins.
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Where and how to listen.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Port 0 means any free one.
+    pub address: SocketAddr,
+    /// `None`: plaintext, for a balancer that ends TLS.
+    pub tls: Option<Tls>,
+    /// How dead peers of streams are found, as at the gRPC door.
+    pub keepalive: Keepalive,
+    /// Whose pages may use this server from a browser.
+    pub origins: Origins,
+}
+
+/// Everything that is served; streams go on in `streams` after they were opened.
+fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Router {
+    // New pages belong beside `pages`, new streams beside the WebSocket: those
+    // have no deadline, and no body that is read as a whole.
+    let pages = Router::new()
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND))
+        .layer(RequestBodyLimitLayer::new(PAGE_BODY))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            PAGE_TIMEOUT,
+        ));
+    let site = websocket::Site {
+        door,
+        origins: options.origins.clone(),
+        keepalive: options.keepalive,
+        streams,
+    };
+    let streams = Router::new()
+        .route(websocket::PATH, get(websocket::upgrade))
+        .with_state(site);
+    // The last layer is the first to see a request, and the last to see its answer.
+    pages
+        .merge(streams)
+        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED))
+        .layer(CatchPanicLayer::custom(crashed))
+        .layer(cors(&options.origins))
+        .layer(from_fn(problem::give_shape))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, ids::Ids::new(world)))
+        .layer(from_fn(ids::drop_unusable))
+}
+
+/// A fault of ours in one request. The panic has told its cause in the log.
+fn crashed(_: Box<dyn std::any::Any + Send>) -> http::Response<axum::body::Body> {
+    axum::response::IntoResponse::into_response(Problem::new(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+fn cors(origins: &Origins) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.values()))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([REQUEST_ID, RETRY_AFTER])
+        .max_age(CORS_MAX_AGE)
+}

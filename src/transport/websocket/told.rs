@@ -1,0 +1,387 @@
+//! What a client is told, as JSON: one flat object with a `type`, under the
+//! contract's names. Fields since 1.1 are left out where they say nothing, so that
+//! a client of 1.0 never sees one.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::transport::log_json::LogEvent;
+use crate::transport::proto;
+use crate::transport::proto::server_event::Event;
+
+/// One message.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Told {
+    SessionReady(SessionReady),
+    ToolCallRequest(ToolCallRequest),
+    AnalysisOutcome(Box<AnalysisOutcome>),
+    CancelToolRequest(CancelToolRequest),
+    ServerError(ServerError),
+    ServerHeartbeat(ServerHeartbeat),
+    GoAway(GoAway),
+    LogEvent(Box<LogEvent>),
+}
+
+#[derive(Serialize)]
+struct SessionReady {
+    session_id: String,
+    protocol_version: String,
+    context_version: String,
+    max_model_iterations: i32,
+    supported_tool_kinds: Vec<&'static str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    heartbeat_interval_ms: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    resume_secret: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    resume_within_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed: Option<Resumed>,
+}
+
+#[derive(Serialize)]
+struct Resumed {
+    frames_in_flight: Vec<String>,
+    frames_answered: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ToolCallRequest {
+    request_id: String,
+    tool_kind: &'static str,
+    query: String,
+    deadline_ms: i64,
+    frame_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    traceparent: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    tracestate: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    job_id: String,
+}
+
+/// The decision about a frame.
+#[derive(Serialize)]
+pub(in crate::transport) struct AnalysisOutcome {
+    outcome_kind: &'static str,
+    task: Option<ExtractedTask>,
+    reason: String,
+    context_summary: String,
+    current_activity: String,
+    frame_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bill: Option<Bill>,
+    #[serde(skip_serializing_if = "is_zero")]
+    answer_number: i64,
+}
+
+#[derive(Serialize)]
+struct ExtractedTask {
+    title: String,
+    description: String,
+    priority: &'static str,
+    tags: Vec<String>,
+    source_app: String,
+    inferred_deadline: String,
+    confidence: f64,
+    source_category: String,
+    source_subcategory: String,
+    relevance_score: i32,
+}
+
+#[derive(Serialize)]
+struct Bill {
+    model_asked: String,
+    model_answered: String,
+    model_calls: i32,
+    prompt_tokens: i64,
+    cached_tokens: i64,
+    output_tokens: i64,
+    thinking_tokens: i64,
+    cost_micro_usd: i64,
+    model_ms: i64,
+    tool_ms: i64,
+    total_ms: i64,
+}
+
+#[derive(Serialize)]
+struct CancelToolRequest {
+    request_id: String,
+    frame_id: String,
+    reason: String,
+}
+
+/// Why a frame has none, or what is wrong with an event.
+#[derive(Serialize)]
+pub(in crate::transport) struct ServerError {
+    code: String,
+    message: String,
+    retryable: bool,
+    frame_id: String,
+    request_id: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    retry_after_ms: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    answer_number: i64,
+}
+
+#[derive(Serialize)]
+struct ServerHeartbeat {
+    sent_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct GoAway {
+    reason: String,
+    time_left_ms: i64,
+    reconnect_delay_ms: i64,
+    resumable: bool,
+}
+
+/// The event as text.
+pub(super) fn text(proto::ServerEvent { event }: proto::ServerEvent) -> Vec<u8> {
+    // Every event of ours is one.
+    let told = event.map(told);
+    serde_json::to_vec(&told).expect("texts, numbers and lists can be written")
+}
+
+fn told(event: Event) -> Told {
+    match event {
+        Event::SessionReady(ready) => Told::SessionReady(ready.into()),
+        Event::ToolCallRequest(request) => Told::ToolCallRequest(request.into()),
+        Event::AnalysisOutcome(outcome) => Told::AnalysisOutcome(Box::new(outcome.into())),
+        Event::CancelToolRequest(proto::CancelToolRequest {
+            request_id,
+            frame_id,
+            reason,
+        }) => Told::CancelToolRequest(CancelToolRequest {
+            request_id,
+            frame_id,
+            reason,
+        }),
+        Event::ServerError(error) => Told::ServerError(error.into()),
+        Event::ServerHeartbeat(proto::ServerHeartbeat { sent_at }) => {
+            let sent_at = sent_at.and_then(time);
+            Told::ServerHeartbeat(ServerHeartbeat { sent_at })
+        }
+        Event::LogEvent(event) => Told::LogEvent(Box::new(event.into())),
+        Event::GoAway(proto::GoAway {
+            reason,
+            time_left_ms,
+            reconnect_delay_ms,
+            resumable,
+        }) => Told::GoAway(GoAway {
+            reason,
+            time_left_ms,
+            reconnect_delay_ms,
+            resumable,
+        }),
+    }
+}
+
+impl From<proto::SessionReady> for SessionReady {
+    fn from(ready: proto::SessionReady) -> Self {
+        let kinds = ready.supported_tool_kinds().map(tool_kind).collect();
+        let proto::SessionReady {
+            session_id,
+            protocol_version,
+            context_version,
+            max_model_iterations,
+            supported_tool_kinds: _,
+            heartbeat_interval_ms,
+            resume_secret,
+            resume_within_ms,
+            resumed,
+        } = ready;
+        let resumed = resumed.map(
+            |proto::Resumed {
+                 frames_in_flight,
+                 frames_answered,
+             }| Resumed {
+                frames_in_flight,
+                frames_answered,
+            },
+        );
+        Self {
+            session_id,
+            protocol_version,
+            context_version,
+            max_model_iterations,
+            supported_tool_kinds: kinds,
+            heartbeat_interval_ms,
+            resume_secret,
+            resume_within_ms,
+            resumed,
+        }
+    }
+}
+
+impl From<proto::ToolCallRequest> for ToolCallRequest {
+    fn from(request: proto::ToolCallRequest) -> Self {
+        let tool_kind = tool_kind(request.tool_kind());
+        let proto::ToolCallRequest {
+            request_id,
+            tool_kind: _,
+            arguments,
+            deadline_ms,
+            frame_id,
+            traceparent,
+            tracestate,
+            job_id,
+        } = request;
+        let proto::ToolCallArguments { query } = arguments.unwrap_or_default();
+        Self {
+            request_id,
+            tool_kind,
+            query,
+            deadline_ms,
+            frame_id,
+            traceparent,
+            tracestate,
+            job_id,
+        }
+    }
+}
+
+impl From<proto::AnalysisOutcome> for AnalysisOutcome {
+    fn from(outcome: proto::AnalysisOutcome) -> Self {
+        let outcome_kind = match outcome.outcome_kind() {
+            proto::OutcomeKind::Unspecified => "",
+            proto::OutcomeKind::ExtractTask => "extract_task",
+            proto::OutcomeKind::RejectTask => "reject_task",
+            proto::OutcomeKind::NoTaskFound => "no_task_found",
+        };
+        let proto::AnalysisOutcome {
+            outcome_kind: _,
+            task,
+            reason,
+            context_summary,
+            current_activity,
+            frame_id,
+            bill,
+            answer_number,
+        } = outcome;
+        Self {
+            outcome_kind,
+            task: task.map(Into::into),
+            reason,
+            context_summary,
+            current_activity,
+            frame_id,
+            bill: bill.map(Into::into),
+            answer_number,
+        }
+    }
+}
+
+impl From<proto::ExtractedTask> for ExtractedTask {
+    fn from(task: proto::ExtractedTask) -> Self {
+        let priority = match task.priority() {
+            proto::TaskPriority::Unspecified => "",
+            proto::TaskPriority::PriorityHigh => "high",
+            proto::TaskPriority::PriorityMedium => "medium",
+            proto::TaskPriority::PriorityLow => "low",
+        };
+        let proto::ExtractedTask {
+            title,
+            description,
+            priority: _,
+            tags,
+            source_app,
+            inferred_deadline,
+            confidence,
+            source_category,
+            source_subcategory,
+            relevance_score,
+        } = task;
+        Self {
+            title,
+            description,
+            priority,
+            tags,
+            source_app,
+            inferred_deadline,
+            confidence,
+            source_category,
+            source_subcategory,
+            relevance_score,
+        }
+    }
+}
+
+impl From<proto::Bill> for Bill {
+    fn from(bill: proto::Bill) -> Self {
+        let proto::Bill {
+            model_asked,
+            model_answered,
+            model_calls,
+            prompt_tokens,
+            cached_tokens,
+            output_tokens,
+            thinking_tokens,
+            cost_micro_usd,
+            model_ms,
+            tool_ms,
+            total_ms,
+        } = bill;
+        Self {
+            model_asked,
+            model_answered,
+            model_calls,
+            prompt_tokens,
+            cached_tokens,
+            output_tokens,
+            thinking_tokens,
+            cost_micro_usd,
+            model_ms,
+            tool_ms,
+            total_ms,
+        }
+    }
+}
+
+impl From<proto::ServerError> for ServerError {
+    fn from(error: proto::ServerError) -> Self {
+        let proto::ServerError {
+            code,
+            message,
+            retryable,
+            frame_id,
+            request_id,
+            retry_after_ms,
+            answer_number,
+        } = error;
+        Self {
+            code,
+            message,
+            retryable,
+            frame_id,
+            request_id,
+            retry_after_ms,
+            answer_number,
+        }
+    }
+}
+
+fn tool_kind(kind: proto::ToolKind) -> &'static str {
+    match kind {
+        proto::ToolKind::Unspecified => "",
+        proto::ToolKind::SearchSimilar => "search_similar",
+        proto::ToolKind::SearchKeywords => "search_keywords",
+    }
+}
+
+/// RFC 3339.
+pub(in crate::transport) fn time(stamp: prost_types::Timestamp) -> Option<String> {
+    let time = Timestamp::new(stamp.seconds, stamp.nanos).ok()?;
+    Some(time.to_string())
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
