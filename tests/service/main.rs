@@ -17,4 +17,6 @@ mod model;
 mod outage;
 mod resume;
 mod session;
+mod upgrade;
 mod websocket;
+mod websocket_page;
