@@ -1,7 +1,7 @@
 # The server as an image that holds one file to run, and the authorities it trusts.
 #
 #   docker build -t proactive .
-#   docker run --read-only --cap-drop all -p 50051:50051 -p 9464:9464 --env-file FILE proactive
+#   docker run --read-only --cap-drop all -p 50051:50051 -p 8080:8080 -p 9464:9464 --env-file FILE proactive
 #
 # Static against glibc, on scratch: nothing else in it can be attacked or must be patched, and the
 # allocator, the memory functions and the resolver are those that the tests and the bench run with
@@ -50,8 +50,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /proactive /proactive
 # Not a name, which scratch has no list of and Kubernetes' runAsNonRoot cannot judge.
 USER 65532:65532
-# gRPC (GRPC_PORT), and the operators' pages (ADMIN_PORT).
-EXPOSE 50051 9464
+# gRPC (GRPC_PORT), WebSocket and HTTP (HTTP_PORT), and the operators' pages (ADMIN_PORT).
+EXPOSE 50051 8080 9464
 # SIGTERM drains; docker waits 10 s of itself: `docker stop --time 30`.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/proactive"]

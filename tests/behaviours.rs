@@ -63,9 +63,15 @@ fn b02_every_test_of_a_session_goes_through_both_doors() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         // What stands beside sessions.
-        if ["doors.rs", "http.rs", "websocket.rs"]
-            .iter()
-            .any(|file| path.ends_with(file))
+        if [
+            "doors.rs",
+            "http.rs",
+            "upgrade.rs",
+            "websocket.rs",
+            "websocket_page.rs",
+        ]
+        .iter()
+        .any(|file| path.ends_with(file))
         {
             continue;
         }

@@ -32,11 +32,12 @@ use support::tools::{checkov, hadolint, helms, kubernetes_validate, passed, pyth
 /// are not Kubernetes'.
 const EXTENSIONS: [&str; 3] = ["GRPCRoute", "HTTPRoute", "ServiceMonitor"];
 /// What the chart sets by itself, so that config and secrets need not.
-const THE_CHARTS_OWN: [&str; 6] = [
+const THE_CHARTS_OWN: [&str; 7] = [
     "ADMIN_PORT",
     "DRAIN_GRACE",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GRPC_PORT",
+    "HTTP_PORT",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
 ];
@@ -150,10 +151,10 @@ fn the_server_takes_the_environment_that_the_chart_gives_it() {
             let line = in_force.lines().find_map(|line| line.strip_prefix(wanted));
             line.unwrap().parse::<u64>().unwrap()
         };
-        let (grpc, admin) = (port("GRPC_PORT="), port("ADMIN_PORT="));
         let ports = json!([
-            { "name": "grpc", "containerPort": grpc },
-            { "name": "admin", "containerPort": admin },
+            { "name": "grpc", "containerPort": port("GRPC_PORT=") },
+            { "name": "http", "containerPort": port("HTTP_PORT=") },
+            { "name": "admin", "containerPort": port("ADMIN_PORT=") },
         ]);
         assert_eq!(container["ports"], ports);
         let drain = in_force
@@ -318,7 +319,12 @@ fn the_image_and_the_chart_are_of_this_server() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
     let dockerfile = read("Dockerfile");
     let defaults = Settings::defaults();
-    let expose = format!("EXPOSE {} {}", defaults.grpc_port, defaults.admin_port);
+    let ports = [
+        &*defaults.grpc_port,
+        &defaults.http_port,
+        &defaults.admin_port,
+    ];
+    let expose = format!("EXPOSE {}", ports.join(" "));
     let compiler = format!("FROM rust:{}.", env!("CARGO_PKG_RUST_VERSION"));
     for line in [expose.as_str(), &compiler, "USER 65532:65532"] {
         assert!(dockerfile.lines().any(|it| it.starts_with(line)), "{line}");

@@ -45,7 +45,11 @@ fn an_upgrade_may_change_any_value() {
     };
     let ([helm, _], python) = (helms().unwrap(), python_with_yaml().unwrap());
     for kind in ["ClusterIP", "NodePort", "LoadBalancer"] {
-        let way = set(&[&format!("service.type={kind}"), "service.grpcPort=443"]);
+        let way = set(&[
+            &format!("service.type={kind}"),
+            "service.grpcPort=443",
+            "service.httpPort=80",
+        ]);
         rendered.insert(kind, documents(&python, &render(&helm, &way)));
     }
     let usual = fixed(&rendered["default"]);
@@ -118,6 +122,35 @@ fn a_service_of_any_type_is_scraped_once_and_shows_no_admin_port() {
         let scraped = &services["trial-proactive-headless"]["metadata"]["labels"];
         assert_eq!(scraped[job], "trial");
     }
+}
+
+#[test]
+fn the_websocket_is_led_to_by_its_path_and_port_wherever_grpc_is() {
+    let Some(rendered) = rendered() else { return };
+    let objects = rendered["variants"].iter();
+    let of = |kind: &str| {
+        let named = |it: &&&Value| {
+            it["kind"] == kind && it["metadata"]["name"] == "trial-proactive-websocket"
+        };
+        objects.clone().find(|it| named(&it)).unwrap()["spec"].clone()
+    };
+    let path = &of("Ingress")["rules"][0]["http"]["paths"][0];
+    assert_eq!(path["path"], proactive::transport::websocket::PATH);
+    let backend = json!({ "name": "trial-proactive", "port": { "name": "http" } });
+    assert_eq!(path["backend"]["service"], backend);
+    let rule = &of("HTTPRoute")["rules"][0];
+    assert_eq!(rule["matches"][0]["path"]["value"], path["path"]);
+    assert_eq!(rule["timeouts"]["request"], "0s");
+    let services = services(&rendered["variants"]);
+    let ports = services["trial-proactive"]["spec"]["ports"]
+        .as_array()
+        .unwrap();
+    let port = &rule["backendRefs"][0]["port"];
+    assert!(
+        ports
+            .iter()
+            .any(|it| it["name"] == "http" && it["port"] == *port)
+    );
 }
 
 #[test]

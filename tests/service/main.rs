@@ -20,4 +20,6 @@ mod model;
 mod outage;
 mod resume;
 mod session;
+mod upgrade;
 mod websocket;
+mod websocket_page;

@@ -23,6 +23,16 @@
 {{ ternary "https" "kubernetes.io/h2c" (not (empty .Values.tls.existingSecret)) }}
 {{- end }}
 
+{{- /* The same at the HTTP port. */ -}}
+{{- define "proactive.httpAppProtocol" -}}
+{{ ternary "https" "http" (not (empty .Values.tls.existingSecret)) }}
+{{- end }}
+
+{{- /* What is there for the WebSocket alone. */ -}}
+{{- define "proactive.websocket" -}}
+{{ printf "%s-websocket" (include "proactive.fullname" . | trunc 53 | trimSuffix "-") }}
+{{- end }}
+
 {{- /* What never changes of a release: selectors. */ -}}
 {{- define "proactive.selector" -}}
 app.kubernetes.io/name: {{ include "proactive.name" . }}
