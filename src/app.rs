@@ -23,7 +23,8 @@ use crate::tools::Directory;
 use crate::transport::admin::{self, Admin};
 use crate::transport::calls::Calls;
 use crate::transport::fire::Post;
-use crate::transport::{Behind, Door, followers, grpc, http};
+use crate::transport::followers::{self, Followers};
+use crate::transport::{Behind, Door, grpc, http};
 use crate::world::World;
 
 /// How long connections may take to say goodbye after their streams are over.
@@ -145,12 +146,16 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             jobs,
             log: log.clone(),
             lobby: lobby.clone(),
-            followers: followers::Options {
-                max_age: config.session.max_age,
-                token_leeway: config.session.token_leeway,
+            followers: Followers {
+                options: followers::Options {
+                    max_age: config.session.max_age,
+                    token_leeway: config.session.token_leeway,
+                    slow_client_limit: config.session.slow_client_limit,
+                },
+                world: world.clone(),
+                stopping: stop.soft.clone(),
+                running: sessions.clone(),
             },
-            world: world.clone(),
-            stopping: stop.soft.clone(),
         },
         post: Post {
             tokens: config.service_tokens,

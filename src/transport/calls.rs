@@ -2,15 +2,13 @@
 //! log. Every door has the same calls.
 
 use futures::Stream;
-use tokio_util::sync::CancellationToken;
 
-use super::followers::{self, Said};
+use super::followers::{Followers, Said};
 use super::{inbound, log_events, proto};
 use crate::domain::{Frame, JobId, Principal, Uid};
 use crate::events::{self, Key, Log, Submitted};
 use crate::jobs::{Jobs, Refused};
 use crate::session::{Full, Lobby};
-use crate::world::World;
 
 const KEY_BYTES: usize = 255;
 const ID_BYTES: usize = 64;
@@ -26,12 +24,8 @@ pub struct Calls {
     pub log: Log,
     /// Where streams take their places.
     pub lobby: Lobby,
-    /// How long followers may stay.
-    pub followers: followers::Options,
-    /// Time and chance.
-    pub world: World,
-    /// No more followers from then on.
-    pub stopping: CancellationToken,
+    /// Those who follow it.
+    pub followers: Followers,
 }
 
 /// Why a call fails. What it says is for clients.
@@ -132,7 +126,7 @@ impl Calls {
         principal: &Principal,
         cursor: &str,
     ) -> Result<impl Stream<Item = Said> + use<>, Fault> {
-        if self.stopping.is_cancelled() {
+        if self.followers.stopping.is_cancelled() {
             return Err(Fault::ShuttingDown);
         }
         let start = inbound::start(cursor).ok_or_else(|| {
@@ -140,16 +134,7 @@ impl Calls {
         })?;
         let seat = self.lobby.quota().open(&principal.uid)?;
         let subscription = self.log.subscribe(&principal.uid, start);
-        let (options, stopping) = (self.followers, self.stopping.clone());
-        let said = followers::said(
-            subscription,
-            principal,
-            seat,
-            options,
-            &self.world,
-            stopping,
-        );
-        Ok(said)
+        Ok(self.followers.said(subscription, principal, seat))
     }
 }
 

@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use futures::{Stream, stream};
+use futures::Stream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::domain::Principal;
 use crate::events::{Error, News, Subscription};
@@ -16,6 +20,22 @@ use crate::world::World;
 /// 60.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(25);
 
+/// Unread, so that a page of the log is read at once and no more.
+const UNREAD: usize = 8;
+
+/// How followers are served; cheap to clone.
+#[derive(Clone)]
+pub struct Followers {
+    /// How long each may stay.
+    pub options: Options,
+    /// Time and chance.
+    pub world: World,
+    /// All are told to go then.
+    pub stopping: CancellationToken,
+    /// Where they run, so that their end can be awaited.
+    pub running: TaskTracker,
+}
+
 /// How long a follower's stream may live.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -23,6 +43,8 @@ pub struct Options {
     pub max_age: Duration,
     /// How long it may outlive the token that opened it.
     pub token_leeway: Duration,
+    /// How long it may leave unread what it is told.
+    pub slow_client_limit: Duration,
 }
 
 /// What a follower is told.
@@ -47,35 +69,33 @@ pub(super) enum End {
     Unreadable,
 }
 
-/// Everything the follower is told until its stream ends. It reads on when it is
-/// asked for more, so whoever takes it slowly holds up nobody and nothing.
-pub(super) fn said(
-    subscription: Subscription,
-    principal: &Principal,
-    seat: Seat,
-    options: Options,
-    world: &World,
-    stopping: CancellationToken,
-) -> impl Stream<Item = Said> + use<> {
-    let now = Instant::now();
-    let age = options.max_age - world.up_to(options.max_age / 10);
-    let valid = principal.expires_at.duration_since(world.now());
-    let valid = Duration::try_from(valid).unwrap_or_default();
-    let mut beat = interval_at(now + HEARTBEAT, HEARTBEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let listening = Listening {
-        subscription,
-        beat,
-        ends: now + age.min(valid + options.token_leeway),
-        stopping,
-        _seat: seat,
-    };
-    stream::unfold(Some(listening), |listening| async move {
-        let mut listening = listening?;
-        let said = listening.next().await;
-        let more = !matches!(said, Said::End(_));
-        Some((said, more.then_some(listening)))
-    })
+impl Followers {
+    /// Everything the follower is told until its stream ends. Whoever leaves it unread
+    /// for too long is told no more, and gives its place to others.
+    pub(super) fn said(
+        &self,
+        subscription: Subscription,
+        principal: &Principal,
+        seat: Seat,
+    ) -> impl Stream<Item = Said> + use<> {
+        let (now, options) = (Instant::now(), self.options);
+        let age = options.max_age - self.world.up_to(options.max_age / 10);
+        let valid = principal.expires_at.duration_since(self.world.now());
+        let valid = Duration::try_from(valid).unwrap_or_default();
+        let mut beat = interval_at(now + HEARTBEAT, HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let listening = Listening {
+            subscription,
+            beat,
+            ends: now + age.min(valid + options.token_leeway),
+            stopping: self.stopping.clone(),
+            _seat: seat,
+        };
+        let (tell, told) = mpsc::channel(UNREAD);
+        let listening = listening.run(tell, options.slow_client_limit);
+        self.running.spawn(listening.in_current_span());
+        ReceiverStream::new(told)
+    }
 }
 
 struct Listening {
@@ -88,6 +108,22 @@ struct Listening {
 }
 
 impl Listening {
+    async fn run(mut self, tell: mpsc::Sender<Said>, limit: Duration) {
+        loop {
+            let said = tokio::select! {
+                biased;
+                // Nobody listens any more.
+                () = tell.closed() => return,
+                said = self.next() => said,
+            };
+            let last = matches!(said, Said::End(_));
+            let sent = tell.send_timeout(said, limit).await;
+            if last || sent.is_err() {
+                return;
+            }
+        }
+    }
+
     async fn next(&mut self) -> Said {
         tokio::select! {
             biased;

@@ -47,6 +47,13 @@ pub(super) struct Job {
     error: Option<ServerError>,
 }
 
+impl Job {
+    /// Which.
+    pub(super) fn id(&self) -> &str {
+        &self.job_id
+    }
+}
+
 #[derive(Serialize)]
 struct Message {
     message_id: String,
@@ -61,6 +68,11 @@ struct Message {
 }
 
 impl LogEvent {
+    /// Where to go on.
+    pub(super) fn cursor(&self) -> &str {
+        &self.cursor
+    }
+
     /// The word for what it is.
     pub(super) fn name(&self) -> &'static str {
         match self.event {

@@ -88,7 +88,7 @@ impl Events for CallsDoor {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let principal = principal(request.extensions())?;
         let said = self.0.subscribe(&principal, &request.get_ref().cursor);
-        let told = told(said.map_err(status)?, self.0.world.clone());
+        let told = told(said.map_err(status)?, self.0.followers.world.clone());
         Ok(Response::new(told.boxed()))
     }
 }

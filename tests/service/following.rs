@@ -9,13 +9,21 @@ use proactive::transport::proto::{JobState, OutcomeKind};
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::outside::{Followed, submission};
-use crate::support::{TestApp, frame};
+use crate::support::outside::submission;
+use crate::support::{Door, TestApp, frame};
 use proactive::transport::proto::client_event::Event as Said;
 
-#[tokio::test]
-async fn e02_e05_everything_of_a_job_is_told_once_and_in_order_to_whoever_follows() {
-    let app = TestApp::new().start().await;
+crate::both_doors![
+    e02_e05_everything_of_a_job_is_told_once_and_in_order_to_whoever_follows,
+    e05_a_sessions_decisions_stand_in_its_users_log_and_only_there,
+    e05_frames_without_a_task_are_logged_where_that_is_configured,
+    e07_a_cursor_of_another_log_is_told_as_a_gap_and_a_forged_one_refused,
+    e03_a_follower_that_is_told_nothing_is_told_so_and_old_streams_end,
+    followers_are_bounded_and_end_with_their_server,
+];
+
+async fn e02_e05_everything_of_a_job_is_told_once_and_in_order_to_whoever_follows(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::call("no_task_found", json!({}))]);
     let mut live = app.follow("").await.unwrap();
     let start = live.start().await;
@@ -37,13 +45,10 @@ async fn e02_e05_everything_of_a_job_is_told_once_and_in_order_to_whoever_follow
     }
 }
 
-#[tokio::test]
-async fn e05_a_sessions_decisions_stand_in_its_users_log_and_only_there() {
-    let app = TestApp::new().start().await;
+async fn e05_a_sessions_decisions_stand_in_its_users_log_and_only_there(door: Door) {
+    let app = TestApp::at(door).start().await;
     let token = app.service.token("somebody-else");
-    let mut strangers = Followed::open(app.channel().await, &token, "")
-        .await
-        .unwrap();
+    let mut strangers = app.caller(&token).await.follow("").await.unwrap();
     strangers.start().await;
     let mut followed = app.follow("").await.unwrap();
     followed.start().await;
@@ -67,9 +72,7 @@ async fn e05_a_sessions_decisions_stand_in_its_users_log_and_only_there() {
     );
     assert_eq!(decided.session_id.len(), 36);
     app.script([Move::call("reject_task", json!({ "reason": "His own." }))]);
-    let mut other = crate::support::Desk::open(app.channel().await, &token)
-        .await
-        .unwrap();
+    let mut other = app.open(&token).await.unwrap();
     other.hello("1.1").await;
     other.ready().await;
     other.frame("his", "x").await;
@@ -81,9 +84,8 @@ async fn e05_a_sessions_decisions_stand_in_its_users_log_and_only_there() {
     assert_eq!(decided.outcome.unwrap().frame_id, "his");
 }
 
-#[tokio::test]
-async fn e05_frames_without_a_task_are_logged_where_that_is_configured() {
-    let app = TestApp::new()
+async fn e05_frames_without_a_task_are_logged_where_that_is_configured(door: Door) {
+    let app = TestApp::at(door)
         .with(|settings| settings.work.log_no_task_found = Some("true".into()))
         .start()
         .await;
@@ -100,9 +102,8 @@ async fn e05_frames_without_a_task_are_logged_where_that_is_configured() {
     assert_eq!(kind, OutcomeKind::NoTaskFound);
 }
 
-#[tokio::test]
-async fn e07_a_cursor_of_another_log_is_told_as_a_gap_and_a_forged_one_refused() {
-    let app = TestApp::new().start().await;
+async fn e07_a_cursor_of_another_log_is_told_as_a_gap_and_a_forged_one_refused(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::call("no_task_found", json!({}))]);
     let submitted = app.submit(submission("shot", "x", "")).await.unwrap();
     let id = submitted.job.unwrap().job_id;
@@ -138,9 +139,8 @@ async fn e07_a_cursor_of_another_log_is_told_as_a_gap_and_a_forged_one_refused()
     }
 }
 
-#[tokio::test]
-async fn e03_a_follower_that_is_told_nothing_is_told_so_and_old_streams_end() {
-    let app = TestApp::new()
+async fn e03_a_follower_that_is_told_nothing_is_told_so_and_old_streams_end(door: Door) {
+    let app = TestApp::at(door)
         .tweak(|config| config.session.max_age = Duration::from_secs(100))
         .start()
         .await;
@@ -160,9 +160,8 @@ async fn e03_a_follower_that_is_told_nothing_is_told_so_and_old_streams_end() {
     assert!(ended.message().contains("last cursor"), "{ended}");
 }
 
-#[tokio::test]
-async fn followers_are_bounded_and_end_with_their_server() {
-    let app = TestApp::new()
+async fn followers_are_bounded_and_end_with_their_server(door: Door) {
+    let app = TestApp::at(door)
         .with(|settings| settings.max_sessions_per_user = "2".into())
         .start()
         .await;

@@ -3,22 +3,34 @@
 use proactive::stand_in::Move;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{
-    CancelJobRequest, FrameEvent, GetJobRequest, JobState, ListJobsRequest, OutcomeKind,
-    SessionContext, SubmitFrameRequest,
+    FrameEvent, JobState, ListJobsRequest, OutcomeKind, SessionContext, SubmitFrameRequest,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::support::outside::{bearing, submission};
-use crate::support::{Desk, PATIENCE, TestApp, frame, jpeg};
+use crate::support::outside::submission;
+use crate::support::{Door, PATIENCE, TestApp, frame, jpeg};
+
+crate::both_doors![
+    e01_a_job_is_decided_while_nobody_waits_for_it,
+    e01_a_jobs_searches_go_to_a_desktop_of_its_user,
+    e01_a_desktop_that_connects_later_is_asked_and_another_users_is_not,
+    e01_without_a_desktop_a_job_ends_with_that_reason,
+    e07_an_idempotency_key_makes_a_repeated_submission_the_same_job,
+    e07_a_job_can_be_cancelled_by_its_id_and_its_desktop_is_told,
+    e06_a_model_that_fails_is_its_jobs_error_and_the_next_job_is_taken,
+    another_users_job_is_as_good_as_unknown,
+    jobs_are_listed_newest_first_page_by_page,
+    what_cannot_be_a_job_is_refused_by_the_field,
+    jobs_that_have_not_ended_are_bounded,
+];
 
 const REQUEST: &str = "Anna: Hi, can you send the Berlin office the signed lease before Tuesday?";
 
-#[tokio::test]
-async fn e01_a_job_is_decided_while_nobody_waits_for_it() {
-    let app = TestApp::new().start().await;
+async fn e01_a_job_is_decided_while_nobody_waits_for_it(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::call(
         "no_task_found",
         json!({ "context_summary": "An editor." }),
@@ -40,9 +52,8 @@ async fn e01_a_job_is_decided_while_nobody_waits_for_it() {
     assert_eq!(app.metrics().matches("proactive_sessions 0").count(), 1);
 }
 
-#[tokio::test]
-async fn e01_a_jobs_searches_go_to_a_desktop_of_its_user() {
-    let app = TestApp::new().start().await;
+async fn e01_a_jobs_searches_go_to_a_desktop_of_its_user(door: Door) {
+    let app = TestApp::at(door).start().await;
     let mut desk = app.greeted().await;
     let submitted = app.submit(submission("shot", REQUEST, "")).await.unwrap();
     let id = submitted.job.unwrap().job_id;
@@ -64,15 +75,14 @@ async fn e01_a_jobs_searches_go_to_a_desktop_of_its_user() {
     assert!(task.title.contains("Berlin"), "{}", task.title);
 }
 
-#[tokio::test]
-async fn e01_a_desktop_that_connects_later_is_asked_and_another_users_is_not() {
-    let app = TestApp::new().start().await;
+async fn e01_a_desktop_that_connects_later_is_asked_and_another_users_is_not(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([
         Move::call("search_similar", json!({ "query": "the lease" })),
         Move::call("no_task_found", json!({})),
     ]);
     let token = app.service.token("somebody-else");
-    let stranger = Desk::open(app.channel().await, &token).await;
+    let stranger = app.open(&token).await;
     let mut stranger = stranger.unwrap();
     stranger.hello("1.1").await;
     stranger.ready().await;
@@ -84,13 +94,12 @@ async fn e01_a_desktop_that_connects_later_is_asked_and_another_users_is_not() {
     assert_eq!(search.job_id, id);
     desk.answer(&search, vec![]).await;
     app.job_becomes(&id, JobState::Done).await;
-    stranger.close();
+    stranger.close().await;
     assert_eq!(stranger.next().await.unwrap(), None, "it was asked nothing");
 }
 
-#[tokio::test]
-async fn e01_without_a_desktop_a_job_ends_with_that_reason() {
-    let app = TestApp::new()
+async fn e01_without_a_desktop_a_job_ends_with_that_reason(door: Door) {
+    let app = TestApp::at(door)
         .with(|settings| settings.work.job_desktop_wait = "0s".into())
         .start()
         .await;
@@ -109,16 +118,14 @@ async fn e01_without_a_desktop_a_job_ends_with_that_reason() {
     );
 }
 
-#[tokio::test]
-async fn e07_an_idempotency_key_makes_a_repeated_submission_the_same_job() {
-    let app = TestApp::new().start().await;
+async fn e07_an_idempotency_key_makes_a_repeated_submission_the_same_job(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::call("no_task_found", json!({}))]);
     let mut submissions = JoinSet::new();
-    let mut client = app.jobs().await;
     for _ in 0..5 {
-        let request = bearing(&app.user_token(), submission("shot", "x", "key-1"));
-        let mut client = client.clone();
-        submissions.spawn(async move { client.submit_frame(request).await.unwrap().into_inner() });
+        let user = app.user().await;
+        let asked = submission("shot", "x", "key-1");
+        submissions.spawn(async move { user.submit(asked).await.unwrap() });
     }
     let all = submissions.join_all().await;
     let first = all.iter().filter(|submitted| !submitted.repeated).count();
@@ -133,14 +140,16 @@ async fn e07_an_idempotency_key_makes_a_repeated_submission_the_same_job() {
     // Another user's key is another key.
     let token = app.service.token("somebody-else");
     app.script([Move::call("no_task_found", json!({}))]);
-    let request = bearing(&token, submission("shot", "x", "key-1"));
-    let others = client.submit_frame(request).await.unwrap().into_inner();
+    let somebody = app.caller(&token).await;
+    let others = somebody
+        .submit(submission("shot", "x", "key-1"))
+        .await
+        .unwrap();
     assert!(!others.repeated);
 }
 
-#[tokio::test]
-async fn e07_a_job_can_be_cancelled_by_its_id_and_its_desktop_is_told() {
-    let app = TestApp::new().start().await;
+async fn e07_a_job_can_be_cancelled_by_its_id_and_its_desktop_is_told(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::call(
         "search_similar",
         json!({ "query": "the lease" }),
@@ -149,12 +158,7 @@ async fn e07_a_job_can_be_cancelled_by_its_id_and_its_desktop_is_told() {
     let submitted = app.submit(submission("shot", "x", "")).await.unwrap();
     let job_id = submitted.job.unwrap().job_id;
     let search = desk.search().await;
-    let cancel = async || {
-        let job_id = job_id.clone();
-        let request = bearing(&app.user_token(), CancelJobRequest { job_id });
-        let told = app.jobs().await.cancel_job(request).await.unwrap();
-        told.into_inner().job.unwrap()
-    };
+    let cancel = async || app.user().await.cancel(&job_id).await.unwrap();
     let job = cancel().await;
     assert_eq!(job.state(), JobState::Error);
     let error = job.error.clone().unwrap();
@@ -171,9 +175,8 @@ async fn e07_a_job_can_be_cancelled_by_its_id_and_its_desktop_is_told() {
     assert_eq!(app.job(&job.job_id).await.unwrap(), job);
 }
 
-#[tokio::test]
-async fn e06_a_model_that_fails_is_its_jobs_error_and_the_next_job_is_taken() {
-    let app = TestApp::new().start().await;
+async fn e06_a_model_that_fails_is_its_jobs_error_and_the_next_job_is_taken(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::status(400), Move::call("no_task_found", json!({}))]);
     let one = app.submit(submission("1", "x", "")).await.unwrap();
     let id = one.job.unwrap().job_id;
@@ -188,32 +191,25 @@ async fn e06_a_model_that_fails_is_its_jobs_error_and_the_next_job_is_taken() {
         .await;
 }
 
-#[tokio::test]
-async fn another_users_job_is_as_good_as_unknown() {
-    let app = TestApp::new().start().await;
+async fn another_users_job_is_as_good_as_unknown(door: Door) {
+    let app = TestApp::at(door).start().await;
     app.script([Move::call("no_task_found", json!({}))]);
     let submitted = app.submit(submission("shot", "x", "")).await.unwrap();
     let job_id = submitted.job.unwrap().job_id;
     let token = app.service.token("somebody-else");
-    let asked = GetJobRequest {
-        job_id: job_id.clone(),
-    };
-    let theirs = app.jobs().await.get_job(bearing(&token, asked)).await;
-    let theirs = theirs.unwrap_err();
+    let somebody = app.caller(&token).await;
+    let theirs = somebody.job(&job_id).await.unwrap_err();
     let unknown = app.job("no-such-job").await.unwrap_err();
     assert_eq!(theirs.code(), Code::NotFound);
     assert_eq!(theirs.message(), unknown.message());
-    let cancelled = bearing(&token, CancelJobRequest { job_id });
-    let cancelled = app.jobs().await.cancel_job(cancelled).await.unwrap_err();
+    let cancelled = somebody.cancel(&job_id).await.unwrap_err();
     assert_eq!(cancelled.code(), Code::NotFound);
-    let listed = bearing(&token, ListJobsRequest::default());
-    let listed = app.jobs().await.list_jobs(listed).await.unwrap();
-    assert_eq!(listed.into_inner().jobs, []);
+    let listed = somebody.list(ListJobsRequest::default()).await.unwrap();
+    assert_eq!(listed.jobs, []);
 }
 
-#[tokio::test]
-async fn jobs_are_listed_newest_first_page_by_page() {
-    let app = TestApp::new().start().await;
+async fn jobs_are_listed_newest_first_page_by_page(door: Door) {
+    let app = TestApp::at(door).start().await;
     for number in 0..5 {
         app.script([Move::call("no_task_found", json!({}))]);
         let id = number.to_string();
@@ -226,12 +222,7 @@ async fn jobs_are_listed_newest_first_page_by_page() {
             page_size: 2,
             page_token: token,
         };
-        let request = bearing(&app.user_token(), asked);
-        app.jobs()
-            .await
-            .list_jobs(request)
-            .await
-            .map(|page| page.into_inner())
+        app.user().await.list(asked).await
     };
     let (mut frames, mut token) = (Vec::new(), String::new());
     loop {
@@ -247,9 +238,8 @@ async fn jobs_are_listed_newest_first_page_by_page() {
     assert_eq!(wrong.code(), Code::InvalidArgument, "{wrong}");
 }
 
-#[tokio::test]
-async fn what_cannot_be_a_job_is_refused_by_the_field() {
-    let app = TestApp::new().start().await;
+async fn what_cannot_be_a_job_is_refused_by_the_field(door: Door) {
+    let app = TestApp::at(door).start().await;
     let no_context = SubmitFrameRequest {
         frame: Some(frame("shot", "x")),
         ..SubmitFrameRequest::default()
@@ -271,7 +261,7 @@ async fn what_cannot_be_a_job_is_refused_by_the_field() {
     for (asked, told) in [
         (SubmitFrameRequest::default(), "frame is missing"),
         (no_context, "session_context is missing"),
-        (no_jpeg, "jpeg_bytes is not a whole JPEG"),
+        (no_jpeg, "is not a whole JPEG"),
         (too_many, "more than 10000 entries"),
         (
             submission("shot", "x", &"k".repeat(256)),
@@ -290,9 +280,8 @@ async fn what_cannot_be_a_job_is_refused_by_the_field() {
     assert_eq!(app.model.recorded().len(), 0, "nobody paid for any of it");
 }
 
-#[tokio::test]
-async fn jobs_that_have_not_ended_are_bounded() {
-    let app = TestApp::new()
+async fn jobs_that_have_not_ended_are_bounded(door: Door) {
+    let app = TestApp::at(door)
         .with(|settings| settings.work.max_jobs_per_user = "2".into())
         .start()
         .await;
@@ -302,8 +291,7 @@ async fn jobs_that_have_not_ended_are_bounded() {
     let refused = app.submit(submission("3", "x", "")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     let job_id = one.job.unwrap().job_id;
-    let cancel = bearing(&app.user_token(), CancelJobRequest { job_id });
-    app.jobs().await.cancel_job(cancel).await.unwrap();
+    app.user().await.cancel(&job_id).await.unwrap();
     let taken = async {
         while app.submit(submission("3", "x", "")).await.is_err() {
             tokio::task::yield_now().await;

@@ -14,6 +14,8 @@ use proactive::transport::proto::{
 };
 use serde_json::{Value, json};
 
+use super::json_log::log_event;
+
 /// What a client says.
 pub fn said(event: &Said) -> Value {
     match event {
@@ -52,6 +54,9 @@ fn client_hello(hello: &ClientHello) -> Value {
     if let Some(minutes) = hello.utc_offset_minutes {
         said["utc_offset_minutes"] = minutes.into();
     }
+    if let Some(follow) = &hello.follow {
+        said["follow"] = json!({ "cursor": follow.cursor });
+    }
     if let Some(resume) = &hello.resume {
         said["resume"] = json!({
             "session_id": resume.session_id,
@@ -62,7 +67,7 @@ fn client_hello(hello: &ClientHello) -> Value {
     said
 }
 
-fn frame_event(frame: &FrameEvent) -> Value {
+pub fn frame_event(frame: &FrameEvent) -> Value {
     json!({
         "type": "frame_event",
         "jpeg_base64": STANDARD.encode(&frame.jpeg_bytes),
@@ -126,7 +131,7 @@ fn context(context: &SessionContext) -> Value {
     })
 }
 
-fn written(stamp: &Option<prost_types::Timestamp>) -> Value {
+pub fn written(stamp: &Option<prost_types::Timestamp>) -> Value {
     let time = stamp.map(|stamp| Timestamp::new(stamp.seconds, stamp.nanos).unwrap());
     time.map_or(Value::Null, |time| time.to_string().into())
 }
@@ -145,6 +150,7 @@ pub fn told(told: &Value) -> Event {
             frame_id: text(told, "frame_id"),
             traceparent: since_1_1(told, "traceparent"),
             tracestate: since_1_1(told, "tracestate"),
+            job_id: since_1_1(told, "job_id"),
         }),
         "analysis_outcome" => Event::AnalysisOutcome(analysis_outcome(told)),
         "cancel_tool_request" => Event::CancelToolRequest(CancelToolRequest {
@@ -152,15 +158,8 @@ pub fn told(told: &Value) -> Event {
             frame_id: text(told, "frame_id"),
             reason: text(told, "reason"),
         }),
-        "server_error" => Event::ServerError(ServerError {
-            code: text(told, "code"),
-            message: text(told, "message"),
-            retryable: told["retryable"].as_bool().unwrap(),
-            frame_id: text(told, "frame_id"),
-            request_id: text(told, "request_id"),
-            retry_after_ms: told["retry_after_ms"].as_i64().unwrap_or_default(),
-            answer_number: told["answer_number"].as_i64().unwrap_or_default(),
-        }),
+        "server_error" => Event::ServerError(server_error(told)),
+        "log_event" => Event::LogEvent(log_event(told)),
         "server_heartbeat" => {
             let time: Timestamp = text(told, "sent_at").parse().unwrap();
             Event::ServerHeartbeat(ServerHeartbeat {
@@ -177,6 +176,18 @@ pub fn told(told: &Value) -> Event {
             resumable: told["resumable"].as_bool().unwrap(),
         }),
         other => panic!("{other} is no type of the contract"),
+    }
+}
+
+pub fn server_error(told: &Value) -> ServerError {
+    ServerError {
+        code: text(told, "code"),
+        message: text(told, "message"),
+        retryable: told["retryable"].as_bool().unwrap(),
+        frame_id: text(told, "frame_id"),
+        request_id: text(told, "request_id"),
+        retry_after_ms: told["retry_after_ms"].as_i64().unwrap_or_default(),
+        answer_number: told["answer_number"].as_i64().unwrap_or_default(),
     }
 }
 
@@ -199,7 +210,7 @@ fn session_ready(told: &Value) -> SessionReady {
     }
 }
 
-fn analysis_outcome(told: &Value) -> AnalysisOutcome {
+pub fn analysis_outcome(told: &Value) -> AnalysisOutcome {
     let kind = match told["outcome_kind"].as_str().unwrap() {
         "extract_task" => OutcomeKind::ExtractTask,
         "reject_task" => OutcomeKind::RejectTask,
@@ -263,7 +274,7 @@ fn tool_kind(told: &Value) -> i32 {
     kind.into()
 }
 
-fn text(told: &Value, name: &str) -> String {
+pub fn text(told: &Value, name: &str) -> String {
     let text = told[name].as_str();
     text.unwrap_or_else(|| panic!("no {name} in {told}"))
         .to_owned()
@@ -276,12 +287,12 @@ fn texts(told: &Value) -> Vec<String> {
         .collect()
 }
 
-fn number(told: &Value, name: &str) -> i64 {
+pub fn number(told: &Value, name: &str) -> i64 {
     let number = told[name].as_i64();
     number.unwrap_or_else(|| panic!("no {name} in {told}"))
 }
 
 /// A text that is left out where it says nothing.
-fn since_1_1(told: &Value, name: &str) -> String {
+pub fn since_1_1(told: &Value, name: &str) -> String {
     told[name].as_str().unwrap_or_default().to_owned()
 }

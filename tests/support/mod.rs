@@ -10,7 +10,9 @@
 
 pub mod door;
 pub mod google;
+pub mod http;
 pub mod json;
+pub mod json_log;
 pub mod outside;
 pub mod tools;
 pub mod websocket;
@@ -327,7 +329,7 @@ impl Desk {
     }
 
     /// Opens a WebSocket.
-    pub async fn over(request: http::Request<()>) -> Result<Self, Status> {
+    pub async fn over(request: ::http::Request<()>) -> Result<Self, Status> {
         let socket = Socket::open(request).await?;
         Ok(Self(Wire::WebSocket(Box::new(socket))))
     }

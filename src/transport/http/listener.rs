@@ -29,6 +29,9 @@ use crate::world::World;
 /// The longer one is more than balancers leave a connection idle, so that none
 /// sends a request just when we hang up.
 const IDLE: Duration = Duration::from_secs(75);
+/// Whoever follows a log says nothing for as long as its stream lives. What else is
+/// slow has a deadline of its own: headers, bodies, the pongs of WebSockets.
+const LONGEST_SILENCE: Duration = Duration::from_secs(25 * 3_600);
 /// A token has at most 16 KiB, and a browser may send it twice.
 const MAX_HEADERS: usize = 64 << 10;
 /// A browser opens a handful over one connection of HTTP/2, a balancer its users'.
@@ -57,7 +60,7 @@ pub async fn serve(
     let tls = tls.transpose().map_err(Error::Tls)?;
     let patience = Patience {
         first: options.keepalive.first_byte,
-        next: IDLE,
+        next: LONGEST_SILENCE,
     };
     let stopping = door.stopping.clone();
     let (places, metrics) = (door.places.clone(), door.metrics.clone());

@@ -1,6 +1,10 @@
 //! The HTTP door: the WebSocket of desktops, and whatever else HTTP is for. Every
 //! request has an id, every error one shape, and nothing here waits for ever.
 
+mod api;
+mod body;
+mod faults;
+mod follow;
 mod ids;
 mod listener;
 mod origin;
@@ -53,9 +57,9 @@ pub struct Options {
 
 /// Everything that is served; streams go on in `streams` after they were opened.
 fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Router {
-    // New pages belong beside `pages`, new streams beside the WebSocket: those
-    // have no deadline, and no body that is read as a whole.
-    let pages = Router::new()
+    // What is a stream, or takes one, has deadlines of its own.
+    let pages = api::pages()
+        .with_state(door.clone())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND))
         .layer(RequestBodyLimitLayer::new(PAGE_BODY))
         .layer(TimeoutLayer::with_status_code(
@@ -68,9 +72,9 @@ fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Rout
         keepalive: options.keepalive,
         streams,
     };
-    let streams = Router::new()
-        .route(websocket::PATH, get(websocket::upgrade))
-        .with_state(site);
+    let streams = api::streams()
+        .with_state(site.door.clone())
+        .route(websocket::PATH, get(websocket::upgrade).with_state(site));
     // The last layer is the first to see a request, and the last to see its answer.
     pages
         .merge(streams)

@@ -48,6 +48,14 @@ pub(super) struct FrameEvent {
     session_context: Option<Object<SessionContext>>,
 }
 
+/// A frame that is submitted as a job.
+#[derive(Deserialize)]
+pub(super) struct Submission {
+    pub(super) frame: Option<Object<FrameEvent>>,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) utc_offset_minutes: Option<i32>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Heartbeat {
     sent_at: Option<String>,

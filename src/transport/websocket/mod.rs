@@ -26,6 +26,7 @@ use super::http::Origins;
 
 pub use close::Close;
 pub use reader::MAX_MESSAGE;
+pub(super) use said::{object, submission};
 pub(super) use told::{AnalysisOutcome, ServerError, time};
 pub(super) use upgrade::upgrade;
 

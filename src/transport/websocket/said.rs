@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::fields::{Ack, CancelFrame, ClientHello, FrameEvent, Heartbeat, ToolResult};
+use super::fields::{Ack, CancelFrame, ClientHello, FrameEvent, Heartbeat, Submission, ToolResult};
 use super::json::{Object, TOO_MANY, is_flat};
 use super::skim::Skim;
 use crate::domain::{FrameId, clip};
@@ -13,6 +13,7 @@ use crate::session::{ClientMessage, Held, Input, Refusal, RefusalCode};
 use crate::transport::arriving::kept;
 use crate::transport::grpc::MAX_MESSAGE;
 use crate::transport::inbound::{client_message, invalid_event};
+use crate::transport::proto;
 use crate::transport::proto::client_event::Event;
 use crate::transport::weigh::MAX_ENTRIES;
 
@@ -78,27 +79,64 @@ fn frame(text: &str, held: Option<Held>) -> Result<ClientMessage, Refusal> {
             None => refusal,
         }
     })?;
+    let (event, unusable) = whole(sent, held);
+    let message = client_message(Event::FrameEvent(event))?;
+    match (unusable, message) {
+        (None, message) => Ok(message),
+        // The context it brings counts all the same.
+        (Some(unusable), ClientMessage::Frame(frame)) => Err(Refusal {
+            context: frame.context,
+            ..invalid_frame(frame.id, unusable)
+        }),
+        (Some(unusable), _) => Err(invalid_event(&unusable)),
+    }
+}
+
+/// The frame with its image, or without it and why. What is held for the text is from
+/// now on held for the image alone.
+fn whole(sent: FrameEvent, held: Option<Held>) -> (proto::FrameEvent, Option<String>) {
     let (mut event, image) = sent.split();
     let unusable = match image {
         Ok(image) if image.len() <= MAX_MESSAGE => {
-            // What is held for the text is from now on held for the image alone.
             let held = held.filter(|_| !image.is_empty()).map(|mut held| {
                 held.shrink(image.len());
                 held
             });
             event.jpeg_bytes = kept(image, held);
-            return client_message(Event::FrameEvent(event));
+            return (event, None);
         }
         Ok(_) => format!("The image has more than {MAX_MESSAGE} bytes."),
         Err(()) => "jpeg_base64 is not base64 (RFC 4648, section 4, with padding).".to_owned(),
     };
-    // The context it brings counts all the same.
-    match client_message(Event::FrameEvent(event))? {
-        ClientMessage::Frame(frame) => Err(Refusal {
-            context: frame.context,
-            ..invalid_frame(frame.id, unusable)
-        }),
-        _ => Err(invalid_event(&unusable)),
+    (event, Some(unusable))
+}
+
+/// Reads a frame that is submitted; `held` is what is held for its bytes.
+pub(in crate::transport) fn submission(
+    text: &str,
+    held: Option<Held>,
+) -> Result<proto::SubmitFrameRequest, Refusal> {
+    let Submission {
+        frame,
+        idempotency_key,
+        utc_offset_minutes,
+    } = object(text)?;
+    let frame = frame.map(|Object(sent)| match whole(sent, held) {
+        (event, None) => Ok(event),
+        (_, Some(unusable)) => Err(invalid_event(&unusable)),
+    });
+    Ok(proto::SubmitFrameRequest {
+        frame: frame.transpose()?,
+        idempotency_key: idempotency_key.unwrap_or_default(),
+        utc_offset_minutes,
+    })
+}
+
+/// Reads one object of the contract that was sent as a whole.
+pub(in crate::transport) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+    match is_flat(text) {
+        true => read(text),
+        false => Err(invalid_event("The message is nested too deeply.")),
     }
 }
 

@@ -1,15 +1,13 @@
 //! From a request to a stream: who may come in, and by which protocol. What is
 //! refused is refused in HTTP.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::StreamExt;
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
@@ -21,16 +19,15 @@ use tungstenite::handshake::derive_accept_key;
 use super::notes::Notes;
 use super::{PROTOCOL, Site, reader, writer};
 use crate::auth;
-use crate::session::{Caller, Full, OUTBOUND_QUEUE};
+use crate::session::{Caller, OUTBOUND_QUEUE};
+use crate::transport::calls::Fault;
 use crate::transport::door::caller;
-use crate::transport::guard::{Denied, bearer};
+use crate::transport::guard::bearer;
 use crate::transport::http::Problem;
 
 /// Before a token that is offered as a protocol, which is all that a browser lets a
 /// page say.
 const BEARER: &str = "bearer.";
-/// When to come back to a server that is full, or cannot judge tokens.
-const COME_BACK: Duration = Duration::from_secs(10);
 
 /// Opens a stream.
 pub(in crate::transport) async fn upgrade(
@@ -52,11 +49,10 @@ pub(in crate::transport) async fn upgrade(
     let offered = Offered::read(headers)?;
     let door = &site.door;
     if door.stopping.is_cancelled() {
-        let message = "The server is shutting down; reconnect.";
-        return Err(unavailable(message.to_owned()));
+        return Err(Fault::ShuttingDown.into());
     }
-    let principal = door.guard.admit(offered.token).await.map_err(denied)?;
-    let seat = door.lobby.quota().open(&principal.uid).map_err(full)?;
+    let principal = door.guard.admit(offered.token).await?;
+    let seat = door.lobby.quota().open(&principal.uid)?;
     let caller = caller(headers, principal, seat);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -145,35 +141,6 @@ impl<'a> Offered<'a> {
         };
         Ok(Self { is_ours, token })
     }
-}
-
-fn denied(denied: Denied) -> Problem {
-    match denied {
-        Denied::Unauthenticated(sentence) => Problem::named(
-            StatusCode::UNAUTHORIZED,
-            "urn:proactive:unauthenticated",
-            sentence,
-        )
-        .header(WWW_AUTHENTICATE, "Bearer"),
-        Denied::Unavailable(sentence) => unavailable(sentence),
-    }
-}
-
-fn full(full: Full) -> Problem {
-    match full {
-        Full::User(_) => Problem::named(
-            StatusCode::TOO_MANY_REQUESTS,
-            "urn:proactive:too-many-sessions",
-            full.to_string(),
-        )
-        .retry_after(COME_BACK),
-        Full::Server => unavailable(full.to_string()),
-    }
-}
-
-fn unavailable(sentence: String) -> Problem {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    Problem::named(status, "urn:proactive:unavailable", sentence).retry_after(COME_BACK)
 }
 
 fn bad_request(sentence: &'static str) -> Problem {

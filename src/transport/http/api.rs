@@ -1,0 +1,197 @@
+//! Jobs, a user's log and messages over HTTP: the calls of the gRPC door, in JSON under
+//! the contract's names. `openapi.json` describes them.
+
+use axum::Json;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::{AUTHORIZATION, LOCATION};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::body::{self, Text};
+use super::{Problem, follow};
+use crate::domain::Principal;
+use crate::events::Submitted;
+use crate::transport::calls::invalid;
+use crate::transport::door::Door;
+use crate::transport::guard::bearer;
+use crate::transport::log_events;
+use crate::transport::log_json::Job;
+use crate::transport::proto;
+use crate::transport::websocket::{self, object};
+
+/// The largest message to a user, in bytes: far more than its fields may have.
+const MAX_SMALL_BODY: usize = 64 << 10;
+
+/// What is answered at once.
+pub(super) fn pages() -> Router<Door> {
+    Router::new()
+        .route("/v1/jobs", get(jobs))
+        .route("/v1/jobs/{id}", get(job))
+        .route("/v1/jobs/{id}/cancel", post(cancel))
+        .route("/v1/messages", post(fire))
+}
+
+/// What takes its time, or brings much.
+pub(super) fn streams() -> Router<Door> {
+    Router::new()
+        .route("/v1/frames", post(submit))
+        .route("/v1/stream", get(follow::follow))
+}
+
+/// Who asks, by the token that the request brings.
+pub(super) async fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal, Problem> {
+    Ok(door.guard.admit(bearer(headers)).await?)
+}
+
+async fn submit(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let user = principal(&door, &headers).await?.uid;
+    let account = door.lobby.quota().account(&user);
+    let mut body = Text::read(body, websocket::MAX_MESSAGE, &account).await?;
+    let held = body.take_held();
+    let asked = websocket::submission(body.text()?, held)?;
+    drop(body);
+    let Submitted { job, repeated } = door.calls.submit(&user, asked).await?;
+    let job = Job::from(log_events::job(job));
+    let status = match repeated {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let place = [(LOCATION, format!("/v1/jobs/{}", job.id()))];
+    Ok((status, place, Json(job)).into_response())
+}
+
+async fn job(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Problem> {
+    let user = principal(&door, &headers).await?.uid;
+    Ok(Json(door.calls.job(&user, &id).await?.into()))
+}
+
+async fn cancel(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Problem> {
+    let user = principal(&door, &headers).await?.uid;
+    Ok(Json(door.calls.cancel(&user, &id).await?.into()))
+}
+
+/// Which of the user's jobs.
+#[derive(Deserialize)]
+struct Page {
+    page_size: Option<i32>,
+    page_token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Jobs {
+    jobs: Vec<Job>,
+    next_page_token: String,
+}
+
+async fn jobs(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Jobs>, Problem> {
+    let user = principal(&door, &headers).await?.uid;
+    let Query(page) = page.map_err(|_| invalid("page_size is no number."))?;
+    let asked = proto::ListJobsRequest {
+        page_size: page.page_size.unwrap_or_default(),
+        page_token: page.page_token.unwrap_or_default(),
+    };
+    let proto::ListJobsResponse {
+        jobs,
+        next_page_token,
+    } = door.calls.list(&user, asked).await?;
+    Ok(Json(Jobs {
+        jobs: jobs.into_iter().map(Into::into).collect(),
+        next_page_token,
+    }))
+}
+
+/// A message to a user.
+#[derive(Deserialize)]
+struct Fire {
+    uid: Option<String>,
+    kind: Option<String>,
+    title: Option<String>,
+    body: Option<String>,
+    data: Option<Box<RawValue>>,
+    expires_at: Option<String>,
+    idempotency_key: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Fired {
+    message_id: String,
+    cursor: String,
+    repeated: bool,
+    listeners: i32,
+}
+
+async fn fire(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let said = headers.get(AUTHORIZATION);
+    door.post.admit(said.and_then(|said| said.to_str().ok()))?;
+    let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE);
+    let body = to_bytes(body, MAX_SMALL_BODY).await.map_err(too_large)?;
+    let fire: Fire = object(body::text(&body)?)?;
+    let proto::FireResponse {
+        message_id,
+        cursor,
+        repeated,
+        listeners,
+    } = door.post.fire(fire.try_into()?).await?;
+    let status = match repeated {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    let fired = Fired {
+        message_id,
+        cursor,
+        repeated,
+        listeners,
+    };
+    Ok((status, Json(fired)).into_response())
+}
+
+impl TryFrom<Fire> for proto::FireRequest {
+    type Error = Problem;
+
+    fn try_from(said: Fire) -> Result<Self, Problem> {
+        let time = said.expires_at.map(|text| text.parse::<Timestamp>());
+        let time = time.transpose();
+        let time = time.map_err(|_| invalid("expires_at is no time as RFC 3339 writes it."))?;
+        Ok(Self {
+            uid: said.uid.unwrap_or_default(),
+            kind: said.kind.unwrap_or_default(),
+            title: said.title.unwrap_or_default(),
+            body: said.body.unwrap_or_default(),
+            data: said
+                .data
+                .map(|data| data.get().to_owned())
+                .unwrap_or_default(),
+            expires_at: time.map(|time| prost_types::Timestamp {
+                seconds: time.as_second(),
+                nanos: time.subsec_nanosecond(),
+            }),
+            idempotency_key: said.idempotency_key.unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! Why a request is refused, as problems. Each has a name that programs compare.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+
+use super::Problem;
+use crate::auth::NotAdmitted;
+use crate::jobs::Refused;
+use crate::session::{Full, Refusal, RefusalCode};
+use crate::transport::calls::Fault;
+use crate::transport::guard::Denied;
+
+/// When to come back to a server that is full, or cannot judge tokens.
+const COME_BACK: Duration = Duration::from_secs(10);
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated(sentence) => unauthenticated(sentence),
+            Denied::Unavailable(sentence) => unavailable(sentence),
+        }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(refused: NotAdmitted) -> Self {
+        unauthenticated(refused.to_string())
+    }
+}
+
+impl From<Full> for Problem {
+    fn from(full: Full) -> Self {
+        let sentence = full.to_string();
+        match full {
+            Full::User(_) => {
+                too_many("urn:proactive:too-many-sessions", sentence).retry_after(COME_BACK)
+            }
+            Full::Server => unavailable(sentence),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let sentence = refusal.message;
+        match refusal.code {
+            RefusalCode::InvalidEvent | RefusalCode::InvalidFrame => invalid(sentence),
+            RefusalCode::MessageTooLarge => Self::named(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "urn:proactive:too-large",
+                sentence,
+            ),
+            RefusalCode::Overloaded(_) => {
+                too_many("urn:proactive:overloaded", sentence).retry_after(COME_BACK)
+            }
+        }
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let sentence = fault.to_string();
+        match fault {
+            Fault::Invalid(_) | Fault::Refused(Refused::NoContext) => invalid(sentence),
+            Fault::NoSuchJob => {
+                Self::named(StatusCode::NOT_FOUND, "urn:proactive:no-such-job", sentence)
+            }
+            Fault::Full(full) => full.into(),
+            Fault::Refused(Refused::UserFull(_)) => {
+                too_many("urn:proactive:too-many-jobs", sentence).retry_after(COME_BACK)
+            }
+            Fault::Refused(Refused::Fault(fault)) => {
+                let wait = fault.retry_after.unwrap_or(COME_BACK);
+                too_many("urn:proactive:too-many-frames", sentence).retry_after(wait)
+            }
+            Fault::Refused(Refused::Full | Refused::ShuttingDown | Refused::Log(_))
+            | Fault::Log(_)
+            | Fault::ShuttingDown => unavailable(sentence),
+        }
+    }
+}
+
+fn invalid(sentence: String) -> Problem {
+    Problem::named(StatusCode::BAD_REQUEST, "urn:proactive:invalid", sentence)
+}
+
+fn unauthenticated(sentence: String) -> Problem {
+    let (status, name) = (StatusCode::UNAUTHORIZED, "urn:proactive:unauthenticated");
+    Problem::named(status, name, sentence).header(WWW_AUTHENTICATE, "Bearer")
+}
+
+fn too_many(name: &'static str, sentence: String) -> Problem {
+    Problem::named(StatusCode::TOO_MANY_REQUESTS, name, sentence)
+}
+
+fn unavailable(sentence: String) -> Problem {
+    let (status, name) = (StatusCode::SERVICE_UNAVAILABLE, "urn:proactive:unavailable");
+    Problem::named(status, name, sentence).retry_after(COME_BACK)
+}
