@@ -67,6 +67,7 @@ impl Settings {
             },
             admin: SocketAddr::new(bind, admin_port),
             gemini: self.gemini(w),
+            events: self.events.check(w),
             auth: self.auth(w),
             drain_grace,
         };

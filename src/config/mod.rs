@@ -2,6 +2,7 @@
 //! as a whole before anything binds. The only part that reads the environment.
 
 mod check;
+mod events;
 mod limits;
 mod machine;
 mod model;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use crate::telemetry::{EnvFilter, LogFormat};
 use crate::transport::grpc;
 use crate::{analysis, auth, gemini, session};
+pub use events::EventSettings;
 
 pub use settings::Settings;
 pub use traces::TraceSettings;
@@ -44,6 +46,8 @@ pub struct Config {
     pub limits: session::Limits,
     /// Each frame.
     pub analysis: analysis::Options,
+    /// Users' logs.
+    pub events: crate::events::Options,
     /// How long accepted frames may take to finish after the order to stop.
     pub drain_grace: Duration,
 }

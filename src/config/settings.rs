@@ -4,6 +4,8 @@
 use clap::Args;
 use secrecy::SecretString;
 
+use super::EventSettings;
+
 /// The settings of `proactive serve`, not yet checked. All of them may come
 /// from the environment alone.
 #[derive(Clone, Debug, Args)]
@@ -431,6 +433,9 @@ pub struct Settings {
         help_heading = "Authentication"
     )]
     pub firebase_keys_max_stale: String,
+    /// Where users' logs are kept, and how much of them.
+    #[command(flatten)]
+    pub events: EventSettings,
     /// The address to listen on [default: 0.0.0.0]. With --dev it is 127.0.0.1,
     /// unless this is given.
     #[arg(

@@ -40,6 +40,8 @@ impl Settings {
         self.tls_key_file = None;
         self.firebase_project_id = Some("demo-proactive".to_owned());
         self.firebase_auth_emulator_host = None;
+        // It leaves nothing behind, and others like it may run beside it.
+        self.events.data_dir = None;
         // There is nobody to spread.
         self.drain_spread = "0s".to_owned();
         if !self.has_model() {
@@ -49,16 +51,19 @@ impl Settings {
     }
 
     /// For `serve --dev`: embedded, but on the ports that are asked for, and on
-    /// another address than loopback if that is given.
+    /// another address than loopback if that is given. Its logs are kept where they are
+    /// to be.
     #[must_use]
     pub fn dev(self) -> Self {
         let address = given(&self.bind_address).map(str::to_owned);
+        let events = self.events.clone();
         let ports = (self.grpc_port.clone(), self.admin_port.clone());
         let embedded = self.embedded();
         Self {
             bind_address: address.or(embedded.bind_address.clone()),
             grpc_port: ports.0,
             admin_port: ports.1,
+            events,
             ..embedded
         }
     }
