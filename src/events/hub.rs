@@ -155,6 +155,10 @@ impl State {
             epoch: epoch.clone(),
             offset: entry.offset,
         });
+        if self.followers == 0 {
+            // The last one has just left, and nobody will take it.
+            return 0;
+        }
         let bytes = weight::entry(&entry.event);
         while self.ring.len() >= RING || (self.bytes + bytes > RING_BYTES && !self.ring.is_empty())
         {

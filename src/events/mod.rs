@@ -29,8 +29,7 @@ pub use options::{OpenError, Options};
 /// Bytes of a page at most, if it has more than one entry: followers that are slow
 /// hold one each.
 const PAGE_BYTES: usize = 64 << 10;
-/// Keys of messages that are known of one user; the oldest of more are forgotten
-/// before their time.
+/// A message's key is forgotten before its time when so many entries came after it.
 const KEYS_PER_USER: usize = 10_000;
 
 /// A place in one user's log: everything up to this offset has been read. Written
