@@ -35,7 +35,7 @@ impl Log {
         let hubs = Hubs::new(metrics.clone());
         let engine: Box<dyn Engine> = match options.folder.clone() {
             None => {
-                tracing::warn!(
+                tracing::info!(
                     "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
                 );
                 let (world, metrics) = (world.clone(), metrics.clone());

@@ -6,8 +6,6 @@
 //! many; `SEED=17` replays one. What is random comes from the seed; when the disk is
 //! ready does not.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod killed;
 mod random;
 #[path = "../support/seeds.rs"]
