@@ -32,8 +32,9 @@ faults: ## Real programs behind nginx, and what breaks around them (FAULTS="kill
 fuzz: ## A parser of outside bytes under libFuzzer (TARGET=tokens SECONDS=600; bare, it lists the targets)
 	@tests/fuzz/run "$(TARGET)" $(SECONDS)
 
-bench: ## CPU and memory beside a bare tonic server
+bench: ## CPU and memory beside a bare tonic server; users' logs beside bare SQLite
 	cargo bench --locked --bench frame
+	cargo bench --locked --bench log
 
 load: ## 10,000 sessions idle and 200 active, restarts, a flood: half an hour (MINUTES=10 IDLE=10000 ACTIVE=200)
 	cargo bench --locked --bench load

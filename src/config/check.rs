@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
 use crate::transport::{grpc, http};
-use crate::{analysis, auth, events, session};
+use crate::{analysis, auth, session};
 
 /// Up to this much of the suggested reconnect delay is by chance.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
@@ -79,10 +79,10 @@ impl Settings {
             },
             max_connections: self.max_connections(w, limits.sessions),
             admin: SocketAddr::new(bind, admin_port),
-            events: events::Options::default(),
             jobs: self.jobs(w, session.frames_at_once),
             service_tokens: self.service_tokens(w),
             gemini: self.gemini(w),
+            events: self.events.check(w),
             auth: self.auth(w),
             drain_grace,
         };
@@ -433,7 +433,7 @@ mod tests {
             set.gemini_model = "a/../b".into();
             set.google_gemini_base_url = "ftp://x".into();
             set.gemini_prices = "free".into();
-            set.tls_cert_file = Some("/no/such/file".into());
+            set.tls.tls_cert_file = Some("/no/such/file".into());
             set.token_clock_skew = "61s".into();
             set.frames_per_session = "0".into();
             set.gemini_thinking_level = "deep".into();

@@ -88,7 +88,12 @@ impl Settings {
     }
 }
 
-fn bytes(wrong: &mut Vec<String>, name: &str, text: &str, range: RangeInclusive<u64>) -> usize {
+pub(super) fn bytes(
+    wrong: &mut Vec<String>,
+    name: &str,
+    text: &str,
+    range: RangeInclusive<u64>,
+) -> usize {
     let value = text.trim().parse().ok().map(|ByteSize(bytes)| bytes);
     let value = value.filter(|bytes| range.contains(bytes)).ok_or_else(|| {
         let [least, most] = [range.start(), range.end()].map(|end| ByteSize(*end).display().iec());

@@ -2,6 +2,7 @@
 //! as a whole before anything binds. The only part that reads the environment.
 
 mod check;
+mod events;
 mod limits;
 mod machine;
 mod model;
@@ -20,9 +21,11 @@ use std::time::Duration;
 
 use crate::telemetry::{EnvFilter, LogFormat};
 use crate::transport::{grpc, http};
-use crate::{analysis, auth, events, gemini, jobs, session};
+use crate::{analysis, auth, gemini, jobs, session};
 
+pub use events::EventSettings;
 pub use settings::Settings;
+pub use tls::TlsSettings;
 pub use traces::TraceSettings;
 pub use work::WorkSettings;
 
@@ -51,7 +54,7 @@ pub struct Config {
     /// Each frame.
     pub analysis: analysis::Options,
     /// Users' logs.
-    pub events: events::Options,
+    pub events: crate::events::Options,
     /// What outlives its call.
     pub jobs: jobs::Options,
     /// Who may send messages to users.

@@ -4,7 +4,7 @@
 use clap::Args;
 use secrecy::SecretString;
 
-use super::WorkSettings;
+use super::{EventSettings, TlsSettings, WorkSettings};
 
 /// The settings of `proactive serve`, not yet checked. All of them may come
 /// from the environment alone.
@@ -433,6 +433,9 @@ pub struct Settings {
         help_heading = "Authentication"
     )]
     pub firebase_keys_max_stale: String,
+    /// Where users' logs are kept, and how much of them.
+    #[command(flatten)]
+    pub events: EventSettings,
     /// The address to listen on [default: 0.0.0.0]. With --dev it is 127.0.0.1,
     /// unless this is given.
     #[arg(
@@ -479,22 +482,9 @@ pub struct Settings {
         help_heading = "Listening"
     )]
     pub admin_port: String,
-    /// PEM file with the certificate chain, to end TLS here.
-    #[arg(
-        long,
-        env = "TLS_CERT_FILE",
-        value_name = "FILE",
-        help_heading = "Listening"
-    )]
-    pub tls_cert_file: Option<String>,
-    /// PEM file with the certificate's key.
-    #[arg(
-        long,
-        env = "TLS_KEY_FILE",
-        value_name = "FILE",
-        help_heading = "Listening"
-    )]
-    pub tls_key_file: Option<String>,
+    /// TLS that ends here.
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// Jobs, logs and messages.
     #[command(flatten)]
     pub work: WorkSettings,

@@ -26,7 +26,7 @@ impl Config {
             session,
             limits,
             analysis,
-            events: _,
+            events,
             jobs,
             service_tokens,
             drain_grace,
@@ -135,6 +135,13 @@ impl Config {
         line("SERVICE_TOKENS_FILE", &file.unwrap_or(NOT_SET));
         line("DRAIN_GRACE", &span(*drain_grace));
         line("DRAIN_SPREAD", &span(session.drain_spread));
+        match &events.folder {
+            Some(folder) => line("DATA_DIR", &folder.display()),
+            None => line("DATA_DIR", &"not set: logs are in memory"),
+        }
+        line("LOG_RETENTION", &span(events.age));
+        line("LOG_ENTRIES_PER_USER", &events.entries_per_user);
+        line("LOG_MEMORY", &size(events.memory));
         line("FIREBASE_PROJECT_ID", &auth.project_id);
         line(
             "SERVICE_ACCOUNT_JSON",

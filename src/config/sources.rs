@@ -4,7 +4,7 @@
 use clap::{Command, CommandFactory, FromArgMatches, Parser};
 
 use super::check::{given, secret};
-use super::{Mistakes, Settings};
+use super::{Mistakes, Settings, TlsSettings};
 
 /// Wrapped, because settings alone are not a command.
 #[derive(Debug, Parser)]
@@ -37,10 +37,11 @@ impl Settings {
         self.grpc_port = "0".to_owned();
         self.http_port = "0".to_owned();
         self.admin_port = "0".to_owned();
-        self.tls_cert_file = None;
-        self.tls_key_file = None;
+        self.tls = TlsSettings::default();
         self.firebase_project_id = Some("demo-proactive".to_owned());
         self.firebase_auth_emulator_host = None;
+        // It leaves nothing behind, and others like it may run beside it.
+        self.events.data_dir = None;
         // There is nobody to spread.
         self.drain_spread = "0s".to_owned();
         if !self.has_model() {
@@ -50,7 +51,8 @@ impl Settings {
     }
 
     /// For `serve --dev`: embedded, but on the ports that are asked for, and on
-    /// another address than loopback if that is given.
+    /// another address than loopback if that is given. Its logs are kept where they are
+    /// to be.
     #[must_use]
     pub fn dev(self) -> Self {
         let address = given(&self.bind_address).map(str::to_owned);
@@ -58,6 +60,7 @@ impl Settings {
             grpc_port,
             http_port,
             admin_port,
+            events,
             ..
         } = self.clone();
         let embedded = self.embedded();
@@ -66,6 +69,7 @@ impl Settings {
             grpc_port,
             http_port,
             admin_port,
+            events,
             ..embedded
         }
     }

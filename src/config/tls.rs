@@ -11,9 +11,25 @@ use crate::transport::Tls;
 const CERTIFICATE: &str = "TLS_CERT_FILE";
 const KEY: &str = "TLS_KEY_FILE";
 
+/// The settings of TLS, not yet checked.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Listening")]
+pub struct TlsSettings {
+    /// PEM file with the certificate chain, to end TLS here.
+    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
+    pub tls_cert_file: Option<String>,
+    /// PEM file with the certificate's key.
+    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<String>,
+}
+
 impl Settings {
     pub(super) fn tls(&self, wrong: &mut Vec<String>) -> Option<Tls> {
-        let (certificate, key) = (given(&self.tls_cert_file), given(&self.tls_key_file));
+        let TlsSettings {
+            tls_cert_file,
+            tls_key_file,
+        } = &self.tls;
+        let (certificate, key) = (given(tls_cert_file), given(tls_key_file));
         match (certificate, key) {
             (Some(_), None) => wrong.push(alone(CERTIFICATE, KEY)),
             (None, Some(_)) => wrong.push(alone(KEY, CERTIFICATE)),
@@ -75,8 +91,8 @@ mod tests {
 
     fn mistakes(certificate: Option<&str>, key: Option<&str>) -> Vec<String> {
         let mut settings = Settings::defaults().embedded();
-        settings.tls_cert_file = certificate.map(str::to_owned);
-        settings.tls_key_file = key.map(str::to_owned);
+        settings.tls.tls_cert_file = certificate.map(str::to_owned);
+        settings.tls.tls_key_file = key.map(str::to_owned);
         settings.mistakes().0
     }
 

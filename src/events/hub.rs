@@ -155,6 +155,10 @@ impl State {
             epoch: epoch.clone(),
             offset: entry.offset,
         });
+        if self.followers == 0 {
+            // The last one has just left, and nobody will take it.
+            return 0;
+        }
         let bytes = weight::entry(&entry.event);
         while self.ring.len() >= RING || (self.bytes + bytes > RING_BYTES && !self.ring.is_empty())
         {
@@ -291,5 +295,93 @@ impl Drop for Seat {
             drop(state);
             users.remove(&self.hub.user);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::events::tests::house::{decided, uid};
+
+    /// Followers that take, skip, come and go at random: each takes the entries in
+    /// order as far as it was not behind, and at the end nothing is held.
+    #[test]
+    fn a_hub_holds_what_somebody_has_to_take_and_no_more() {
+        for seed in 0..200 {
+            let mut dice = StdRng::seed_from_u64(seed);
+            let hubs = Hubs::new(Metrics::new());
+            let (ada, epoch): (_, Arc<str>) = (uid("ada"), "e".into());
+            let mut announced = 0;
+            let mut seats: Vec<(Seat, u64)> = Vec::new();
+            for _ in 0..1_000 {
+                match dice.random_range(0..10) {
+                    0 if seats.len() < 5 => seats.push((hubs.join(&ada), announced)),
+                    1 if !seats.is_empty() => {
+                        seats.swap_remove(dice.random_range(0..seats.len()));
+                    }
+                    2..5 if !seats.is_empty() => {
+                        let place = dice.random_range(0..seats.len());
+                        let (seat, last) = &mut seats[place];
+                        match seat.take(dice.random_range(1..100)) {
+                            Found::Entries(_, entries) => {
+                                for entry in entries {
+                                    *last += 1;
+                                    assert_eq!(entry.offset, *last, "seed {seed}");
+                                }
+                            }
+                            Found::Nothing => assert_eq!(*last, announced, "seed {seed}"),
+                            Found::Behind => {
+                                assert_eq!(seat.cursor().unwrap().offset, *last);
+                                seat.skip();
+                                *last = announced;
+                            }
+                        }
+                    }
+                    _ => {
+                        announced += 1;
+                        let text = "x".repeat(dice.random_range(0..5_000));
+                        let entry = Arc::new(Entry {
+                            offset: announced,
+                            at: Timestamp::UNIX_EPOCH,
+                            event: decided(text),
+                        });
+                        let followers = hubs.announce(&ada, &epoch, &entry);
+                        assert_eq!(followers, seats.len());
+                    }
+                }
+                let held = hubs.0.bytes.load(Ordering::Relaxed);
+                assert!(held <= RING_BYTES, "seed {seed}: {held}");
+                let everything = seats.iter().all(|(_, last)| *last == announced);
+                assert!(!everything || held == 0, "seed {seed}: {held}");
+            }
+            drop(seats);
+            assert_eq!(hubs.0.bytes.load(Ordering::Relaxed), 0, "seed {seed}");
+            assert!(hubs.users().is_empty());
+        }
+    }
+
+    #[test]
+    fn all_hubs_together_are_bounded_and_who_is_left_out_is_behind() {
+        let hubs = Hubs::new(Metrics::new());
+        let epoch: Arc<str> = "e".into();
+        let users: Vec<_> = (0..400).map(|n| uid(&n.to_string())).collect();
+        let mut seats: Vec<_> = users.iter().map(|user| hubs.join(user)).collect();
+        for offset in 1..=10 {
+            let event = decided("x".repeat(20_000));
+            let at = Timestamp::UNIX_EPOCH;
+            let entry = Arc::new(Entry { offset, at, event });
+            for user in &users {
+                hubs.announce(user, &epoch, &entry);
+            }
+        }
+        let held = hubs.0.bytes.load(Ordering::Relaxed);
+        assert!(held <= ALL_BYTES && held > ALL_BYTES / 2, "{held}");
+        assert!(matches!(seats[0].take(1), Found::Behind));
+        drop(seats);
+        assert_eq!(hubs.0.bytes.load(Ordering::Relaxed), 0);
     }
 }

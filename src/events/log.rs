@@ -36,7 +36,7 @@ impl Log {
     /// They cannot be had; the error names the file and what to do.
     pub async fn open(options: Options, world: World, metrics: Metrics) -> Result<Self, OpenError> {
         let Some(folder) = options.folder.clone() else {
-            tracing::warn!(
+            tracing::info!(
                 "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
             );
             return Ok(Self::in_memory(options, world, metrics));

@@ -32,8 +32,7 @@ pub use subscription::{News, Subscription, What};
 /// Bytes of a page at most, if it has more than one entry: followers that are slow
 /// hold one each.
 const PAGE_BYTES: usize = 64 << 10;
-/// Keys of messages that are known of one user; the oldest of more are forgotten
-/// before their time.
+/// A message's key is forgotten before its time when so many entries came after it.
 const KEYS_PER_USER: usize = 10_000;
 
 const EPOCH_CHARS: usize = 36;
@@ -154,8 +153,11 @@ pub enum Start {
 /// What a call has reported is kept, whatever happens to the process then, as far as
 /// the engine outlives it. A call whose future is dropped may have happened or not.
 ///
+/// An engine that outlives its process ends the jobs of processes that are gone, and
+/// says so in their users' logs, before anybody is served.
+///
 /// Each entry is announced to the user's followers when it is kept, in the order of
-/// offsets: an engine is made with the [`Hubs`](hub::Hubs) for that.
+/// offsets: an engine is made with the hubs for that.
 pub trait Engine: Send + Sync + 'static {
     /// Appends an event to a user's log, which is made if there is none. With a key
     /// that was used for a message of this user before, nothing is appended.

@@ -33,8 +33,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Of so many jobs of a user, the newest, those that have ended are kept. Keys are
-    /// known by their jobs, so even with a short log there are some.
+    /// A job that has ended is kept until so many were submitted after it. Keys are known
+    /// by their jobs, so even with a short log there are some.
     pub(super) fn jobs_per_user(&self) -> usize {
         self.entries_per_user.max(1_000)
     }

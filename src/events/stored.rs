@@ -171,7 +171,7 @@ impl TryFrom<StoredJob> for Job {
 enum StoredState {
     Pending {},
     Streaming {},
-    Done(StoredOutcome),
+    Done(Box<StoredOutcome>),
     Error(StoredFault),
 }
 
@@ -180,7 +180,7 @@ impl From<&JobState> for StoredState {
         match state {
             JobState::Pending => Self::Pending {},
             JobState::Streaming => Self::Streaming {},
-            JobState::Done(outcome) => Self::Done((&**outcome).into()),
+            JobState::Done(outcome) => Self::Done(Box::new((&**outcome).into())),
             JobState::Error(fault) => Self::Error((&**fault).into()),
         }
     }
@@ -193,7 +193,7 @@ impl TryFrom<StoredState> for JobState {
         Ok(match stored {
             StoredState::Pending {} => Self::Pending,
             StoredState::Streaming {} => Self::Streaming,
-            StoredState::Done(outcome) => Self::Done(Box::new(outcome.try_into()?)),
+            StoredState::Done(outcome) => Self::Done(Box::new((*outcome).try_into()?)),
             StoredState::Error(fault) => Self::Error(Box::new(fault.into())),
         })
     }

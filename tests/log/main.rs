@@ -1,10 +1,12 @@
-//! Followers that connect, drop and return at random while a user's log is written,
-//! in every engine: each gets exactly what was written, in order.
+//! Users' logs from outside: followers that connect, drop and return at random while
+//! a log is written, in every engine, each get exactly what was written, in order; and
+//! of a process that is killed nothing is lost.
 //!
 //! `SEEDS=100 ENTRIES=10000 cargo test --release --test log -- --nocapture` plays so
 //! many; `SEED=17` replays one. What is random comes from the seed; when the disk is
 //! ready does not.
 
+mod killed;
 mod random;
 #[path = "../support/seeds.rs"]
 mod seeds;

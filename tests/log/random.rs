@@ -175,7 +175,7 @@ async fn pause(dice: &mut StdRng) {
     }
 }
 
-fn decided(size: usize) -> Event {
+pub(crate) fn decided(size: usize) -> Event {
     Event::Decided(Box::new(Decided {
         session: SessionId::new("a session"),
         frame: FrameId::new("a frame"),

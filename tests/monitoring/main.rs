@@ -11,6 +11,7 @@ mod paper;
 mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
+mod user_logs;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -8,13 +8,13 @@ use std::fs;
 use std::time::Duration;
 
 use proactive::telemetry::{
-    AuthResult, FrameResult, Limit, Metrics, ModelCode, SessionEnd, SessionReturn, TokenKind,
-    ToolLabel, ToolResult,
+    AuthResult, EntryKind, EntryLoss, FrameResult, Limit, Metrics, ModelCode, SessionEnd,
+    SessionReturn, TokenKind, ToolLabel, ToolResult,
 };
 
 use crate::dashboard::{dashboard, panels};
 use crate::support::tools::variable;
-use crate::{are_promql, page, read, root, selectors};
+use crate::{are_promql, page, read, root, selectors, user_logs};
 
 const PAPER: &str = "docs/metrics.md";
 
@@ -278,6 +278,10 @@ fn code_is_listed(code: ModelCode) -> bool {
     }
 }
 
+fn answers() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    ANSWERS.iter().chain(user_logs::ANSWERS)
+}
+
 /// A metric as a server shows it.
 #[derive(Default)]
 struct Shown {
@@ -372,6 +376,8 @@ fn values(metric: &str, label: &str) -> Vec<(String, String)> {
         ("proactive_tool_calls_total", "result") => all!(ToolResult),
         ("proactive_stream_auth_total", "result") => all!(AuthResult),
         ("proactive_limits_met_total", "limit") => all!(Limit),
+        ("proactive_log_entries_total", "kind") => all!(EntryKind),
+        ("proactive_log_entries_swept_total", "why") => all!(EntryLoss),
         ("proactive_model_calls_total", "code") => CODES
             .iter()
             .map(|(code, meaning)| (written(*code), (*meaning).to_owned()))
@@ -394,8 +400,7 @@ fn paper() -> String {
             help,
             labels: own,
         } = &metric;
-        let (_, unit, answers) = ANSWERS
-            .iter()
+        let (_, unit, answers) = answers()
             .find(|(told, ..)| told == name)
             .unwrap_or_else(|| panic!("say in ANSWERS what {name} answers"));
         let mut cells = Vec::new();
@@ -462,10 +467,7 @@ fn the_paper_is_what_the_code_says() {
 #[test]
 fn every_metric_has_its_line_and_every_line_its_metric() {
     let shown: BTreeSet<_> = shown().into_iter().map(|metric| metric.name).collect();
-    let told: BTreeSet<_> = ANSWERS
-        .iter()
-        .map(|(name, ..)| (*name).to_owned())
-        .collect();
+    let told: BTreeSet<_> = answers().map(|(name, ..)| (*name).to_owned()).collect();
     assert_eq!(shown, told);
     assert!(CODES.iter().all(|(code, _)| code_is_listed(*code)));
 }

@@ -98,7 +98,8 @@ impl Jobs {
         kept.take(most).cloned().collect()
     }
 
-    /// Forgets those that ended before then, and the oldest of more than so many.
+    /// Forgets those that ended before then, and those that have ended and so many
+    /// were submitted after.
     pub(super) fn forget(&mut self, cutoff: Timestamp, most: usize) {
         if self.ended > 0 && self.first_end <= cutoff {
             let all = self.by_turn.iter();
@@ -112,7 +113,13 @@ impl Jobs {
             let first = ended.map(|job| job.changed_at).min();
             self.first_end = first.unwrap_or(Timestamp::MAX);
         }
-        while self.ended > most && self.evict() {}
+        let too_old = self.turns.saturating_sub(most as u64);
+        let all = self.by_turn.range(..=too_old);
+        let gone = all.filter(|(_, kept)| kept.job.state.is_terminal());
+        let gone: Vec<_> = gone.map(|(turn, _)| *turn).collect();
+        for turn in gone {
+            self.remove(turn);
+        }
     }
 
     /// Forgets the oldest that has ended, if there is one.

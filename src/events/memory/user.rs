@@ -115,7 +115,10 @@ impl User {
         self.bytes += key_bytes(&key);
         self.keys_in_turn.push_back((at, key.clone()));
         self.keys.insert(key, (offset, message));
-        while self.keys_in_turn.len() > KEYS_PER_USER {
+        let too_old = self.head.saturating_sub(KEYS_PER_USER as u64);
+        while let Some((_, oldest)) = self.keys_in_turn.front()
+            && self.keys.get(oldest).is_none_or(|kept| kept.0 <= too_old)
+        {
             self.drop_key();
         }
     }

@@ -2,7 +2,7 @@
 //! followers and callers, and sweeps a little in between.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ pub(super) struct Writer {
     db: Connection,
     /// After the connection, so that it is given back later.
     folder: Folder,
+    file: PathBuf,
     write: Write,
     runtime: Runtime,
     lines: Seldom,
@@ -65,15 +66,12 @@ impl Writer {
         }
         // Only to wait with a deadline: what it runs blocks this thread.
         let runtime = runtime::Builder::new_current_thread().enable_time().build();
-        let failed = |error: io::Error| OpenError::Failed {
-            file,
-            cause: error.to_string(),
-        };
         Ok(Self {
             db,
             folder,
             write,
-            runtime: runtime.map_err(failed)?,
+            runtime: runtime.map_err(|error| failed(&file, &error))?,
+            file,
             lines: Seldom::new(LINES),
             sweep_at: Instant::now(),
         })
@@ -81,18 +79,15 @@ impl Writer {
 
     /// Writes until the queue is closed.
     pub(super) fn start(self, queue: mpsc::Receiver<Call>) -> Result<(), OpenError> {
-        let file = self.folder.database()?;
+        let file = self.file.clone();
         let named = thread::Builder::new().name("logs".to_owned());
         let started = named.spawn(move || {
             let crash = Crash;
             self.run(queue);
             drop(crash);
         });
-        let failed = |error: io::Error| OpenError::Failed {
-            file,
-            cause: error.to_string(),
-        };
-        started.map(|_| ()).map_err(failed)
+        started.map_err(|error| failed(&file, &error))?;
+        Ok(())
     }
 
     fn run(mut self, mut queue: mpsc::Receiver<Call>) {
@@ -183,6 +178,13 @@ impl Writer {
             _ => "look after DATA_DIR and its disk",
         };
         tracing::error!(%error, unsaid, "the users' logs cannot be written; {advice}");
+    }
+}
+
+fn failed(file: &Path, error: &io::Error) -> OpenError {
+    OpenError::Failed {
+        file: file.to_owned(),
+        cause: error.to_string(),
     }
 }
 

@@ -190,6 +190,30 @@ async fn jobs_are_listed_newest_first_and_page_by_page() {
 }
 
 #[tokio::test]
+async fn of_jobs_that_have_ended_the_newest_are_kept() {
+    on_each_engine(Options::default(), async |house: &House| {
+        let ada = uid("ada");
+        submit(house, &ada, "under way").await;
+        submit(house, &ada, "ended").await;
+        advance(house, &ada, "ended", done()).await;
+        let kept = Options::default().entries_per_user;
+        let many = (2..=kept).map(|n| {
+            let id = JobId::new(n.to_string());
+            house.log.submit(&ada, id, FrameId::default(), None)
+        });
+        join_all(many).await;
+        let ended = JobId::new("ended");
+        assert!(house.log.job(&ada, &ended).await.unwrap().is_some());
+        submit(house, &ada, "one more").await;
+        submit(house, &ada, "two more").await;
+        assert_eq!(house.log.job(&ada, &ended).await.unwrap(), None);
+        let under_way = house.log.job(&ada, &JobId::new("under way")).await;
+        assert!(under_way.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn jobs_that_have_ended_go_with_their_age_and_those_under_way_stay() {
     on_each_engine(Options::default(), async |house: &House| {
         let ada = uid("ada");

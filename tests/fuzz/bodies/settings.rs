@@ -97,6 +97,10 @@ fn set(settings: &mut Settings, name: &str, value: &str) {
         "HEARTBEAT_INTERVAL" => settings.heartbeat_interval = text(),
         "SLOW_CLIENT_TIMEOUT" => settings.slow_client_timeout = text(),
         "DRAIN_GRACE" => settings.drain_grace = text(),
+        "DATA_DIR" => settings.events.data_dir = Some(text()),
+        "LOG_RETENTION" => settings.events.log_retention = text(),
+        "LOG_ENTRIES_PER_USER" => settings.events.log_entries_per_user = text(),
+        "LOG_MEMORY" => settings.events.log_memory = text(),
         "FIREBASE_PROJECT_ID" => settings.firebase_project_id = Some(text()),
         "SERVICE_ACCOUNT_JSON" => settings.service_account_json = Some(value.into()),
         "FIREBASE_AUTH_EMULATOR_HOST" => settings.firebase_auth_emulator_host = Some(text()),
@@ -108,8 +112,8 @@ fn set(settings: &mut Settings, name: &str, value: &str) {
         "HTTP_PORT" => settings.http_port = text(),
         "HTTP_ALLOWED_ORIGINS" => settings.http_allowed_origins = Some(text()),
         "ADMIN_PORT" => settings.admin_port = text(),
-        "TLS_CERT_FILE" => settings.tls_cert_file = Some(file("cert.pem", value)),
-        "TLS_KEY_FILE" => settings.tls_key_file = Some(file("key.pem", value)),
+        "TLS_CERT_FILE" => settings.tls.tls_cert_file = Some(file("cert.pem", value)),
+        "TLS_KEY_FILE" => settings.tls.tls_key_file = Some(file("key.pem", value)),
         _ => {}
     }
 }

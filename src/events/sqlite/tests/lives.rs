@@ -218,6 +218,29 @@ async fn what_is_too_old_is_removed_a_little_at_a_time_and_users_are_forgotten()
 }
 
 #[tokio::test]
+async fn what_grew_too_old_while_nobody_was_there_is_removed_without_being_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::new();
+    let first = open(folder.path(), &clock, 1).unwrap();
+    let ada = uid("ada");
+    let many = (0..700).map(|n| first.log.append(&ada, decided(n), None));
+    join_all(many).await;
+    first.log.close().await;
+    clock.advance(Options::default().age);
+    let next = open(folder.path(), &clock, 2).unwrap();
+    let left = |db: &mut Connection| -> i64 {
+        let count = "SELECT count(*) FROM logs";
+        db.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    while next.meddle(left).await > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let page = next.metrics.render();
+    let line = "proactive_log_entries_swept_total{why=\"age\"} 700";
+    assert!(page.contains(line), "{page}");
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_read_is_left_out_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let opened = open(folder.path(), &Clock::new(), 1).unwrap();
