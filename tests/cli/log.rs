@@ -173,6 +173,9 @@ async fn a_whole_session(outside: &Outside, server: &Server, door: Door, token: 
     assert_eq!(desk.outcome().await.reason, "The model called no function.");
     outside.model.script([Move::hang()]);
     desk.frame("cancelled", SCREEN).await;
+    // Else the move is left to the next session's first frame.
+    let mut traffic = outside.model.traffic();
+    traffic.wait_for(|traffic| traffic.open == 1).await.unwrap();
     desk.say(Said::CancelFrame(CancelFrame {
         frame_id: "cancelled".into(),
     }))
