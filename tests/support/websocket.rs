@@ -89,7 +89,10 @@ impl Socket {
     pub async fn open_with(request: Request) -> Result<(Self, Response), (u16, Value)> {
         let authority = request.uri().authority().unwrap().as_str();
         let connected = timeout(PATIENCE, TcpStream::connect(authority)).await;
-        Self::open_over(connected.unwrap().unwrap(), request).await
+        match connected.unwrap() {
+            Ok(connection) => Self::open_over(connection, request).await,
+            Err(refused) => Err((0, refused.to_string().into())),
+        }
     }
 
     /// The same over a connection that is there.
