@@ -352,7 +352,7 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub memory_ceiling: Option<String>,
-    /// Connections at once (1 to 1000000); those beyond are closed at once. Without it, a tenth
+    /// Connections at once, gRPC and HTTP together (1 to 1000000); those beyond are closed. Without it, a tenth
     /// and 100 more than MAX_SESSIONS, but at most three quarters of the files that the process
     /// may have open.
     #[arg(
@@ -465,7 +465,8 @@ pub struct Settings {
     )]
     pub http_port: String,
     /// Whose web pages may use that port from a browser, beside those of its own
-    /// host: origins such as https://app.example.com, with commas in between.
+    /// host: origins (scheme, host, and a port that is not the usual one), with
+    /// commas in between.
     #[arg(
         long,
         env = "HTTP_ALLOWED_ORIGINS",

@@ -112,11 +112,12 @@ pub(super) enum Denied {
     Unavailable(String),
 }
 
-impl From<Denied> for Status {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Unauthenticated(sentence) => Self::unauthenticated(sentence),
-            Denied::Unavailable(sentence) => Self::unavailable(sentence),
+impl Denied {
+    /// As gRPC tells it.
+    fn status(self) -> Status {
+        match self {
+            Denied::Unauthenticated(sentence) => Status::unauthenticated(sentence),
+            Denied::Unavailable(sentence) => Status::unavailable(sentence),
         }
     }
 }
@@ -167,7 +168,7 @@ where
             let (mut parts, body) = request.into_parts();
             match guard.admit(bearer(&parts.headers)).await {
                 Ok(principal) => parts.extensions.insert(principal),
-                Err(denied) => return Ok(Status::from(denied).into_http()),
+                Err(denied) => return Ok(denied.status().into_http()),
             };
             let body = match put_aside(parts.uri.path()) {
                 Some(instead) => {
@@ -205,7 +206,7 @@ mod tests {
         let metrics = Metrics::new();
         let guard = Guard::new(verifier, metrics.clone());
         let headers = HeaderMap::new();
-        let judged = async || Status::from(guard.admit(bearer(&headers)).await.unwrap_err());
+        let judged = async || guard.admit(bearer(&headers)).await.unwrap_err().status();
         let waiting = guard.unjudged.acquire_many(MOST_UNJUDGED as u32).await;
         let status = judged().await;
         assert_eq!(status.code(), Code::Unavailable);

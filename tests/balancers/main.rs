@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tonic::Code;
 
 use proxy::{Kind, Proxy, Site, own_address};
-use support::{App, Desk, PATIENCE, TestApp, frame, jpeg};
+use support::{App, Desk, Door, PATIENCE, TestApp, frame, jpeg};
 
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
 /// One a second, longer than three scaled idle timeouts.
@@ -32,6 +32,7 @@ async fn in_front_of(app: &App, kind: Kind) -> Option<Proxy> {
     let site = Site {
         listen: own_address(),
         server: app.service.grpc_addr(),
+        http: app.service.server.http_addr(),
         admin: app.service.server.admin_addr(),
         idle: SCALED,
     };
@@ -42,9 +43,16 @@ async fn in_front_of(app: &App, kind: Kind) -> Option<Proxy> {
 /// on that the call was taken only with the server's first word.
 async fn greeted(app: &App, proxy: &Proxy) -> Desk {
     let token = app.service.token("behind-a-balancer");
-    let mut desk = Desk::open_greeting(proxy.channel().await, &token)
-        .await
-        .unwrap();
+    let mut desk = match app.door {
+        Door::Grpc => Desk::open_greeting(proxy.channel().await, &token)
+            .await
+            .unwrap(),
+        Door::WebSocket => {
+            let desk = Desk::with(proxy.websocket(&token).await);
+            desk.hello("1.1").await;
+            desk
+        }
+    };
     match desk.next().await {
         Ok(Some(Event::SessionReady(_))) => desk,
         other => panic!("not SessionReady: {other:?}"),
@@ -61,8 +69,8 @@ async fn event(desk: &mut Desk) -> Event {
     }
 }
 
-async fn carries_a_session(kind: Kind) {
-    let app = TestApp::new().start().await;
+async fn carries_a_session(kind: Kind, door: Door) {
+    let app = TestApp::at(door).start().await;
     let Some(proxy) = in_front_of(&app, kind).await else {
         return;
     };
@@ -93,9 +101,9 @@ async fn carries_a_session(kind: Kind) {
     assert_eq!(desk.next().await.unwrap(), None, "the stream ends well");
 }
 
-async fn keeps_an_idle_stream_by_its_heartbeats_alone(kind: Kind) {
+async fn keeps_an_idle_stream_by_its_heartbeats_alone(kind: Kind, door: Door) {
     let app = |interval: &'static str| {
-        let app = TestApp::new().with(|set| set.heartbeat_interval = interval.into());
+        let app = TestApp::at(door).with(|set| set.heartbeat_interval = interval.into());
         app.start()
     };
     let (told, silent) = join!(app("1s"), app("5m"));
@@ -124,8 +132,8 @@ async fn keeps_an_idle_stream_by_its_heartbeats_alone(kind: Kind) {
     join!(kept, cut);
 }
 
-async fn lets_a_drain_end_well(kind: Kind) {
-    let app = TestApp::new().start().await;
+async fn lets_a_drain_end_well(kind: Kind, door: Door) {
+    let app = TestApp::at(door).start().await;
     let Some(proxy) = in_front_of(&app, kind).await else {
         return;
     };
@@ -149,28 +157,42 @@ async fn lets_a_drain_end_well(kind: Kind) {
     timeout(PATIENCE, stopping.join_all()).await.unwrap();
 }
 
-/// Each promise is a test of its own for each balancer.
+/// Each promise is a test of its own for each balancer and door.
 macro_rules! behind {
-    ($($kind:ident as $module:ident),*) => {$(
+    ($($kind:ident, $door:ident as $module:ident),*) => {$(
         mod $module {
+            use super::Door::$door;
             use super::Kind::$kind;
 
             #[tokio::test]
             async fn a_session_with_searches_and_a_frame_of_ten_mebibytes() {
-                super::carries_a_session($kind).await;
+                super::carries_a_session($kind, $door).await;
             }
 
             #[tokio::test]
             async fn an_idle_stream_lives_by_heartbeats_and_is_cut_without() {
-                super::keeps_an_idle_stream_by_its_heartbeats_alone($kind).await;
+                super::keeps_an_idle_stream_by_its_heartbeats_alone($kind, $door).await;
             }
 
             #[tokio::test]
             async fn a_drain_is_announced_and_the_frame_under_way_answered() {
-                super::lets_a_drain_end_well($kind).await;
+                super::lets_a_drain_end_well($kind, $door).await;
             }
         }
     )*};
 }
 
-behind!(Nginx as nginx, Haproxy as haproxy, Envoy as envoy);
+behind!(
+    Nginx,
+    Grpc as nginx,
+    Nginx,
+    WebSocket as nginx_websocket,
+    Haproxy,
+    Grpc as haproxy,
+    Haproxy,
+    WebSocket as haproxy_websocket,
+    Envoy,
+    Grpc as envoy,
+    Envoy,
+    WebSocket as envoy_websocket
+);

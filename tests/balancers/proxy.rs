@@ -23,6 +23,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::support::PATIENCE;
 use crate::support::tools::{envoy, haproxy, nginx};
+use crate::support::websocket::{self, Socket};
 
 /// Every idle timeout in the files.
 pub(crate) const IDLE: &str = "60s";
@@ -41,6 +42,8 @@ pub(crate) struct Site {
     pub(crate) listen: SocketAddr,
     /// The server behind it.
     pub(crate) server: SocketAddr,
+    /// The same server's other door.
+    pub(crate) http: SocketAddr,
     /// That server's page for operators.
     pub(crate) admin: SocketAddr,
     /// What is put in place of [`IDLE`].
@@ -74,12 +77,18 @@ impl Kind {
 
     /// What is there once in the file, and what the test puts in its place.
     fn moved(self, site: &Site) -> Vec<(&'static str, String)> {
-        let Site { listen, server, .. } = site;
+        let Site {
+            listen,
+            server,
+            http,
+            ..
+        } = site;
         let (host, port) = (listen.ip(), listen.port());
         match self {
             Self::Nginx => vec![
                 ("listen 443 ", format!("listen {listen} ")),
                 ("server proactive:50051;", format!("server {server};")),
+                ("server proactive:8080;", format!("server {http};")),
             ],
             Self::Haproxy => vec![
                 ("bind :443 ", format!("bind {listen} ")),
@@ -87,7 +96,21 @@ impl Kind {
                     "server proactive1 proactive:50051",
                     format!("server one {server}"),
                 ),
-                ("port 9464", format!("port {}", site.admin.port())),
+                (
+                    "server websocket1 proactive:8080",
+                    format!("server one {http}"),
+                ),
+                (
+                    "default-server proto h2 check check-proto h1 port 9464",
+                    format!(
+                        "default-server proto h2 check check-proto h1 port {}",
+                        site.admin.port()
+                    ),
+                ),
+                (
+                    "default-server check port 9464",
+                    format!("default-server check port {}", site.admin.port()),
+                ),
             ],
             Self::Envoy => vec![
                 (
@@ -97,6 +120,17 @@ impl Kind {
                 (
                     "address: proactive, port_value: 50051",
                     format!("address: {}, port_value: {}", server.ip(), server.port()),
+                ),
+                (
+                    "address: proactive, port_value: 8080",
+                    format!("address: {}, port_value: {}", http.ip(), http.port()),
+                ),
+                (
+                    "health_check_config: { port_value: 9464 }",
+                    format!(
+                        "health_check_config: {{ port_value: {} }}",
+                        site.admin.port()
+                    ),
                 ),
             ],
         }
@@ -190,6 +224,16 @@ impl Proxy {
         let endpoint = Endpoint::from_shared(format!("https://{}", self.address)).unwrap();
         let connected = endpoint.tls_config(tls).unwrap().connect().await;
         connected.unwrap_or_else(|error| panic!("{error:?}\n{}", self.log()))
+    }
+
+    /// A stream of a desktop that speaks WebSocket.
+    pub(crate) async fn websocket(&self, token: &str) -> Socket {
+        let request = websocket::request(self.address, token);
+        let connection = websocket::tls(self.address, &self.certificate).await;
+        match Socket::open_over(connection, request).await {
+            Ok((socket, _)) => socket,
+            Err(refused) => panic!("{refused:?}\n{}", self.log()),
+        }
     }
 
     /// The certificate that it shows, which names its address.

@@ -18,10 +18,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tonic::Status;
 
 use crate::serve::Server;
-use crate::support::{Desk, connect, frame};
+use crate::support::websocket::bare_request;
+use crate::support::{Desk, Door, connect, frame};
 
 const KEY: &str = "AIzaSyKeyThatNobodyMaySee0123456789abcd";
 const UID: &str = "uid12345rest-of-the-uid";
@@ -83,14 +84,29 @@ pub(crate) async fn outside() -> Outside {
     }
 }
 
+/// A stream at this door; a WebSocket as a browser opens it.
+async fn open(server: &Server, door: Door, token: &str) -> Result<Desk, Status> {
+    match door {
+        Door::Grpc => Desk::open(connect(&format!("http://{}", server.grpc)).await, token).await,
+        Door::WebSocket => {
+            let mut request = bare_request(server.http.parse().unwrap());
+            let offer = format!("proactive.v1, bearer.{token}").parse().unwrap();
+            request
+                .headers_mut()
+                .insert("sec-websocket-protocol", offer);
+            Desk::over(request).await
+        }
+    }
+}
+
 /// One of everything: a refused stream, a search, a failed search, a frame
 /// that is extracted, one that is cancelled, faults of the model that echo what
 /// they were sent, a bad frame, a bad event.
-async fn a_whole_session(outside: &Outside, channel: Channel, token: &str) {
+async fn a_whole_session(outside: &Outside, server: &Server, door: Door, token: &str) {
     for bad in [format!("{token}x"), "an-API-key-as-a-token".into()] {
-        assert!(Desk::open(channel.clone(), &bad).await.is_err());
+        assert!(open(server, door, &bad).await.is_err());
     }
-    let mut desk = Desk::open(channel, token).await.unwrap();
+    let mut desk = open(server, door, token).await.unwrap();
     let context = SessionContext {
         active_tasks: vec![ActiveTask {
             description: "Visit Tante Frieda".into(),
@@ -157,6 +173,9 @@ async fn a_whole_session(outside: &Outside, channel: Channel, token: &str) {
     assert_eq!(desk.outcome().await.reason, "The model called no function.");
     outside.model.script([Move::hang()]);
     desk.frame("cancelled", SCREEN).await;
+    // Else the move is left to the next session's first frame.
+    let mut traffic = outside.model.traffic();
+    traffic.wait_for(|traffic| traffic.open == 1).await.unwrap();
     desk.say(Said::CancelFrame(CancelFrame {
         frame_id: "cancelled".into(),
     }))
@@ -196,8 +215,9 @@ pub(crate) async fn a_whole_session_logged(environment: &[(&str, &str)]) -> (Str
     ];
     let environment = [&outside.environment()[..], &secrets, environment].concat();
     let server = Server::start(&environment);
-    let channel = connect(&format!("http://{}", server.grpc)).await;
-    a_whole_session(&outside, channel, &token).await;
+    for door in [Door::Grpc, Door::WebSocket] {
+        a_whole_session(&outside, &server, door, &token).await;
+    }
     server.process.signal("TERM");
     let ended = server.process.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -28,10 +28,11 @@ const BASIS: [(&str, &str); 7] = [
     ("FIREBASE_KEYS_URL", "http://127.0.0.1:1/"),
 ];
 
-/// A server in another process, and its two addresses.
+/// A server in another process, and its addresses.
 pub(crate) struct Server {
     pub(crate) process: Running,
     pub(crate) grpc: String,
+    pub(crate) http: String,
     pub(crate) admin: String,
 }
 
@@ -47,6 +48,7 @@ impl Server {
         let line = process.logged("serving");
         Self {
             grpc: field(&line, "grpc"),
+            http: field(&line, "http"),
             admin: field(&line, "admin"),
             process,
         }

@@ -21,6 +21,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(40);
 /// It is killed with the experiment.
 pub(crate) struct Server {
     pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
     environment: Vec<(String, String)>,
     log: PathBuf,
@@ -34,13 +35,15 @@ impl Server {
     pub(crate) async fn start(outside: &Outside, patience: Duration, folder: &Path) -> Self {
         let grpc = own_address();
         let admin = SocketAddr::new(grpc.ip(), grpc.port() + 1);
-        let (host, ports) = (grpc.ip().to_string(), [grpc.port(), admin.port()]);
-        let [grpc_port, admin_port] = ports.map(|port| port.to_string());
+        let http = SocketAddr::new(grpc.ip(), grpc.port() + 2);
+        let host = grpc.ip().to_string();
+        let ports = [grpc, admin, http].map(|address| address.port().to_string());
+        let [grpc_port, admin_port, http_port] = ports;
         let patience = humantime::format_duration(patience).to_string();
         let own = [
             ("BIND_ADDRESS", &*host),
             ("GRPC_PORT", &grpc_port),
-            ("HTTP_PORT", "0"),
+            ("HTTP_PORT", &http_port),
             ("ADMIN_PORT", &admin_port),
             ("MODEL_TIMEOUT", &patience),
             ("MODEL_CIRCUIT_OPEN", &patience),
@@ -53,6 +56,7 @@ impl Server {
         let mut server = Self {
             process: spawn(&environment, &log),
             grpc,
+            http,
             admin,
             environment,
             log,

@@ -47,6 +47,7 @@ impl Stage {
         let site = Site {
             listen,
             server: server.grpc,
+            http: server.http,
             admin: server.admin,
             idle: IDLE,
         };

@@ -46,6 +46,11 @@ fn no_settings_make_the_check_panic() {
 }
 
 #[test]
+fn what_clients_say_over_websocket_breaks_no_session() {
+    replay("websocket", bodies::websocket::run);
+}
+
+#[test]
 fn no_token_makes_the_verifier_panic() {
     replay("tokens", bodies::tokens::run);
 }

@@ -1,9 +1,7 @@
 //! Who may open a WebSocket, and what is said to those who may not.
 
-use tokio_tungstenite::tungstenite::Message;
-
-use crate::support::websocket::{Socket, bare_request, request};
-use crate::support::{TestApp, hello, json};
+use crate::support::websocket::{Socket, bare_request, request, tls};
+use crate::support::{TestApp, hello};
 
 const USER: &str = "test-user-0123456789";
 
@@ -121,34 +119,15 @@ async fn pages_of_other_origins_are_refused() {
 async fn wss_is_served_with_the_certificate_of_grpc() {
     let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
-    let tls = proactive::transport::Tls::new(certificate, key.into()).unwrap();
+    let files = proactive::transport::Tls::new(certificate.clone(), key.into()).unwrap();
     let app = TestApp::new()
-        .tweak(move |config| config.http.tls = Some(tls))
+        .tweak(move |config| config.http.tls = Some(files))
         .start()
         .await;
-    let mut trusted = rustls::RootCertStore::empty();
-    trusted.add(signed.cert.der().clone()).unwrap();
-    let config = rustls::ClientConfig::builder()
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let server = app.service.server.http_addr();
-    let stream = tokio::net::TcpStream::connect(server).await.unwrap();
-    let name = "localhost".try_into().unwrap();
-    let stream = connector.connect(name, stream).await.unwrap();
+    let connection = tls(server, &certificate).await;
     let request = request(server, &app.service.token(USER));
-    let (mut stream, _) = tokio_tungstenite::client_async(request, stream)
-        .await
-        .unwrap();
-    futures::SinkExt::send(
-        &mut stream,
-        Message::text(json::said(&hello("1.1")).to_string()),
-    )
-    .await
-    .unwrap();
-    let told = futures::StreamExt::next(&mut stream)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(told.to_text().unwrap().contains("session_ready"));
+    let (mut socket, _) = Socket::open_over(connection, request).await.ok().unwrap();
+    socket.say(Some(hello("1.1"))).await;
+    assert_eq!(socket.value().await["type"], "session_ready");
 }

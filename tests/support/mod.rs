@@ -330,8 +330,12 @@ impl Desk {
 
     /// Opens a WebSocket.
     pub async fn over(request: ::http::Request<()>) -> Result<Self, Status> {
-        let socket = Socket::open(request).await?;
-        Ok(Self(Wire::WebSocket(Box::new(socket))))
+        Ok(Self::with(Socket::open(request).await?))
+    }
+
+    /// Goes on with a WebSocket that is open.
+    pub fn with(socket: Socket) -> Self {
+        Self(Wire::WebSocket(Box::new(socket)))
     }
 
     pub async fn say(&self, event: Said) {

@@ -1,24 +1,36 @@
 //! A desktop that speaks WebSocket, by a library that the server does not read
 //! with.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use proactive::transport::proto::client_event::Event as Said;
 use proactive::transport::proto::server_event::Event;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 use tonic::Status;
 
 use super::{PATIENCE, json};
 
-type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// What a WebSocket may go over.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+type Stream = WebSocketStream<Box<dyn Io>>;
 
 /// One stream.
 pub struct Socket {
@@ -38,6 +50,21 @@ pub fn request(server: SocketAddr, token: &str) -> Request {
 pub fn bare_request(server: SocketAddr) -> Request {
     let url = format!("ws://{server}/v1/proactive");
     url.into_client_request().unwrap()
+}
+
+/// A TLS connection to there, as browsers make them for WebSockets.
+pub async fn tls(server: SocketAddr, certificate: &str) -> impl Io + 'static {
+    let mut trusted = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    trusted.add(certificate).unwrap();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(server).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    connector.connect(name, stream).await.unwrap()
 }
 
 impl Socket {
@@ -60,7 +87,22 @@ impl Socket {
 
     /// Opens a stream, or says with which status and problem it was refused.
     pub async fn open_with(request: Request) -> Result<(Self, Response), (u16, Value)> {
-        match timeout(PATIENCE, connect_async(request)).await.unwrap() {
+        let authority = request.uri().authority().unwrap().as_str();
+        let connected = timeout(PATIENCE, TcpStream::connect(authority)).await;
+        match connected.unwrap() {
+            Ok(connection) => Self::open_over(connection, request).await,
+            Err(refused) => Err((0, refused.to_string().into())),
+        }
+    }
+
+    /// The same over a connection that is there.
+    pub async fn open_over(
+        connection: impl Io + 'static,
+        request: Request,
+    ) -> Result<(Self, Response), (u16, Value)> {
+        let connection: Box<dyn Io> = Box::new(connection);
+        let opened = timeout(PATIENCE, client_async(request, connection)).await;
+        match opened.unwrap() {
             Ok((stream, response)) => {
                 let (say, told) = stream.split();
                 let say = Mutex::new(say);

@@ -133,7 +133,8 @@ impl Frames {
         received.advance(length);
         // Without an extension there are no reserved bits; RFC 6455, 5.2.
         let is_plain = !(header.rsv1 || header.rsv2 || header.rsv3);
-        let Some(mask) = header.mask.filter(|_| is_plain) else {
+        // Nor has a length its highest bit.
+        let Some(mask) = header.mask.filter(|_| is_plain && left >> 63 == 0) else {
             return Err(Violation);
         };
         let begins = match header.opcode {
@@ -306,6 +307,7 @@ mod tests {
             frame(0xA1, b""),
             frame(0x91, b""),
             frame(0x83, b"reserved"),
+            [&[0x81, 0xFF][..], &[0xFF; 8], &[0; 4]].concat(),
             frame(0x8B, b"reserved"),
             frame(0x80, b"goes on, but nothing has begun"),
             [frame(0x01, b"begun"), frame(0x81, b"begun again")].concat(),

@@ -17,12 +17,16 @@ mod told;
 mod upgrade;
 mod writer;
 
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::door::Door;
 use super::grpc::Keepalive;
 use super::http::Origins;
+use crate::session::{Account, Input};
 
 pub use close::Close;
 pub use reader::MAX_MESSAGE;
@@ -35,6 +39,19 @@ pub const PATH: &str = "/v1/proactive";
 
 /// The protocol that is spoken, as clients offer it.
 pub const PROTOCOL: &str = "proactive.v1";
+
+/// Longer than a fuzzer lets anything last.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// What a client says, in order, until the socket ends. Bytes of any client become
+/// inputs of a session there: tests/fuzz feeds it.
+#[doc(hidden)]
+pub fn inputs(
+    socket: impl AsyncRead + Unpin,
+    account: Account,
+) -> impl futures::Stream<Item = Input> {
+    reader::inputs(socket, account, A_DAY, notes::Notes::new())
+}
 
 /// What the door needs.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +34,7 @@ pub(in crate::transport) async fn upgrade(
     State(site): State<Site>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let accept = handshake(request.headers())?;
+    let accept = handshake(request.method(), request.headers())?;
     let Some(connection) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Err(no_websocket("A WebSocket is opened over HTTP/1.1."));
     };
@@ -89,8 +89,10 @@ async fn stream(site: Site, connection: OnUpgrade, caller: Caller) {
 }
 
 /// RFC 6455, 4.2.1: what a client must say; and the answer to its key.
-fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
-    if !says(headers, &UPGRADE, "websocket") || !says(headers, &CONNECTION, "upgrade") {
+fn handshake(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+    // What is routed for GET is routed for HEAD as well.
+    let is_get = *method == Method::GET;
+    if !is_get || !says(headers, &UPGRADE, "websocket") || !says(headers, &CONNECTION, "upgrade") {
         return Err(no_websocket("This is a WebSocket: open it as one."));
     }
     if !says(headers, &SEC_WEBSOCKET_VERSION, "13") {

@@ -5,6 +5,7 @@ pub(crate) mod house;
 pub(crate) mod model_answers;
 pub(crate) mod settings;
 pub(crate) mod tokens;
+pub(crate) mod websocket;
 
 /// A line that parts the pieces of an input: a fuzzer can move them about, and a
 /// person can write them.

@@ -99,8 +99,18 @@ impl Client {
         self.socket.write_all(bytes).await.unwrap();
     }
 
+    /// The next input that is more than a sign of life, which a slow machine has many of.
+    async fn input(&mut self) -> Option<Input> {
+        loop {
+            match self.heard.recv().await {
+                Some(Input::Part) => {}
+                other => return other,
+            }
+        }
+    }
+
     async fn next(&mut self) -> Option<String> {
-        self.heard.recv().await.map(|input| kind(&input))
+        self.input().await.map(|input| kind(&input))
     }
 
     fn counted(&self) -> usize {
@@ -176,7 +186,7 @@ async fn a_message_is_counted_as_it_arrives_and_one_without_room_is_named_and_pa
         tokio::task::yield_now().await;
     }
     client.say(&frame[100_000..]).await;
-    let first = client.heard.recv().await.unwrap();
+    let first = client.input().await.unwrap();
     assert_eq!(kind(&first), "first");
     assert!(
         (299_000..301_000).contains(&client.counted()),
