@@ -32,29 +32,32 @@ impl Log {
     /// # Errors
     /// They cannot be had; the error names the file and what to do.
     pub async fn open(options: Options, world: World, metrics: Metrics) -> Result<Self, OpenError> {
-        let hubs = Hubs::new(metrics.clone());
-        let engine: Box<dyn Engine> = match options.folder.clone() {
-            None => {
-                tracing::info!(
-                    "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
-                );
-                let (world, metrics) = (world.clone(), metrics.clone());
-                Box::new(Memory::new(options, world, metrics, hubs.clone()))
-            }
-            Some(folder) => {
-                let (world, metrics, hubs) = (world.clone(), metrics.clone(), hubs.clone());
-                let opening = spawn_blocking(move || {
-                    let engine = Sqlite::open(&folder, &options, &world, &metrics, hubs)?;
-                    tracing::info!(folder = %folder.display(), "users' logs and jobs are kept in DATA_DIR");
-                    Ok(engine)
-                });
-                match opening.await {
-                    Ok(engine) => Box::new(engine?),
-                    Err(crash) => std::panic::resume_unwind(crash.into_panic()),
-                }
-            }
+        let Some(folder) = options.folder.clone() else {
+            tracing::warn!(
+                "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
+            );
+            return Ok(Self::in_memory(options, world, metrics));
         };
-        Ok(Self::over(engine, hubs, world, metrics))
+        let hubs = Hubs::new(metrics.clone());
+        let opening = {
+            let (world, metrics, hubs) = (world.clone(), metrics.clone(), hubs.clone());
+            spawn_blocking(move || {
+                let engine = Sqlite::open(&folder, &options, &world, &metrics, hubs)?;
+                tracing::info!(folder = %folder.display(), "users' logs and jobs are kept in DATA_DIR");
+                Ok(engine)
+            })
+        };
+        match opening.await {
+            Ok(engine) => Ok(Self::over(Box::new(engine?), hubs, world, metrics)),
+            Err(crash) => std::panic::resume_unwind(crash.into_panic()),
+        }
+    }
+
+    /// Logs that go with the process.
+    pub fn in_memory(options: Options, world: World, metrics: Metrics) -> Self {
+        let hubs = Hubs::new(metrics.clone());
+        let engine = Memory::new(options, world.clone(), metrics.clone(), hubs.clone());
+        Self::over(Box::new(engine), hubs, world, metrics)
     }
 
     /// The logs that an engine keeps, which announces to these hubs.
