@@ -76,7 +76,8 @@ impl Log {
     }
 
     /// Appends an event to a user's log, which is made if there is none. With a key
-    /// that was used for a message of this user before, nothing is appended.
+    /// that was used for a message of this user before, nothing is appended; only
+    /// messages have keys.
     ///
     /// # Errors
     /// Nothing was appended.
