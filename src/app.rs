@@ -123,6 +123,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             config.auth.project_id
         );
     }
+    let folder = config.events.folder.clone();
     let log = Log::open(config.events, world.clone(), metrics.clone()).await?;
     let verifier = Verifier::new(config.auth, keys, world.clone());
     let (stop, closing, sessions) = <(Stop, CancellationToken, TaskTracker)>::default();
@@ -182,6 +183,14 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     // Whoever connects from now on is queued by the operating system.
     let tls = options.tls.is_some();
     tracing::info!(%grpc, %http, %admin, tls, model = config.gemini.model, "serving");
+    match folder {
+        Some(folder) => {
+            tracing::info!(folder = %folder.display(), "users' logs and jobs are kept in DATA_DIR");
+        }
+        None => tracing::info!(
+            "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
+        ),
+    }
     let other_door = door.clone();
     parts.spawn(async move {
         grpc::serve(grpc_listener, options, other_door)

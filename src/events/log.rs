@@ -30,25 +30,18 @@ struct Inner {
 }
 
 impl Log {
-    /// Opens the logs, and says in the operators' log where they are.
+    /// Opens the logs.
     ///
     /// # Errors
     /// They cannot be had; the error names the file and what to do.
     pub async fn open(options: Options, world: World, metrics: Metrics) -> Result<Self, OpenError> {
         let Some(folder) = options.folder.clone() else {
-            tracing::info!(
-                "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
-            );
             return Ok(Self::in_memory(options, world, metrics));
         };
         let hubs = Hubs::new(metrics.clone());
         let opening = {
             let (world, metrics, hubs) = (world.clone(), metrics.clone(), hubs.clone());
-            spawn_blocking(move || {
-                let engine = Sqlite::open(&folder, &options, &world, &metrics, hubs)?;
-                tracing::info!(folder = %folder.display(), "users' logs and jobs are kept in DATA_DIR");
-                Ok(engine)
-            })
+            spawn_blocking(move || Sqlite::open(&folder, &options, &world, &metrics, hubs))
         };
         match opening.await {
             Ok(engine) => Ok(Self::over(Box::new(engine?), hubs, world, metrics)),
@@ -79,7 +72,8 @@ impl Log {
     }
 
     /// Appends an event to a user's log, which is made if there is none. With a key
-    /// that was used for a message of this user before, nothing is appended.
+    /// that was used for a message of this user before, nothing is appended; only
+    /// messages have keys.
     ///
     /// # Errors
     /// Nothing was appended.

@@ -160,7 +160,8 @@ pub enum Start {
 /// offsets: an engine is made with the hubs for that.
 pub trait Engine: Send + Sync + 'static {
     /// Appends an event to a user's log, which is made if there is none. With a key
-    /// that was used for a message of this user before, nothing is appended.
+    /// that was used for a message of this user before, nothing is appended; only
+    /// messages have keys.
     fn append(
         &self,
         user: &Uid,

@@ -132,8 +132,12 @@ fn context(context: &SessionContext) -> Value {
 }
 
 pub fn written(stamp: &Option<prost_types::Timestamp>) -> Value {
-    let time = stamp.map(|stamp| Timestamp::new(stamp.seconds, stamp.nanos).unwrap());
-    time.map_or(Value::Null, |time| time.to_string().into())
+    // What is no time there is none here either.
+    let text = |time: Timestamp| time.to_string();
+    let time = stamp.map(|stamp| Timestamp::new(stamp.seconds, stamp.nanos));
+    time.map_or(Value::Null, |time| {
+        time.map_or("no time".into(), text).into()
+    })
 }
 
 /// What the server says.

@@ -29,10 +29,7 @@ impl Folder {
     /// Makes the folder if there is none, and waits so long for another process to
     /// leave it.
     pub(super) fn take(path: &Path, wait: Duration) -> Result<Self, OpenError> {
-        let failed = |error: io::Error| OpenError::Folder {
-            folder: path.to_owned(),
-            cause: error.to_string(),
-        };
+        let failed = |error| why(path, &error);
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(failed(error));
@@ -64,14 +61,7 @@ impl Folder {
                 }
             }
         }
-        // For people who look, and for the error above; what counts is the lock.
-        let name = || {
-            lock.set_len(0)?;
-            lock.rewind()?;
-            writeln!(lock, "{}", std::process::id())
-        };
-        let mut name = name;
-        name().map_err(failed)?;
+        sign(&mut lock).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -88,6 +78,29 @@ impl Folder {
                 cause: error.to_string(),
             }),
         }
+    }
+}
+
+/// Says whose the lock is: to people who look, and to the next process. What counts is
+/// the lock itself.
+fn sign(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// Why the folder cannot be used.
+fn why(folder: &Path, error: &io::Error) -> OpenError {
+    let cause = error.to_string();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full {
+            file: folder.join(LOCK),
+            cause,
+        },
+        _ => OpenError::Folder {
+            folder: folder.to_owned(),
+            cause,
+        },
     }
 }
 

@@ -113,22 +113,22 @@ fn migrate(db: &mut Connection, version: Version, world: &World) -> rusqlite::Re
 pub(super) fn why(file: &Path, error: &rusqlite::Error) -> OpenError {
     let cause = error.to_string();
     let file = file.to_owned();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    match (error.sqlite_error_code(), extended) {
+        // A read beyond the end is a file that was cut off.
+        (_, Some(ffi::SQLITE_IOERR_SHORT_READ))
+        | (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => {
             OpenError::Damaged { file, cause }
         }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+        // The journal's index cannot grow.
+        (_, Some(ffi::SQLITE_IOERR_SHMSIZE)) | (Some(ErrorCode::DiskFull), _) => {
+            OpenError::Full { file, cause }
+        }
+        (Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied), _) => {
             OpenError::ReadOnly { file, cause }
         }
-        Some(ErrorCode::DiskFull) => OpenError::Full { file, cause },
-        // A read beyond the end is a file that was cut off.
-        _ if error.sqlite_error().map(|error| error.extended_code)
-            == Some(ffi::SQLITE_IOERR_SHORT_READ) =>
-        {
-            OpenError::Damaged { file, cause }
-        }
         // Tables that are not there, or not ours.
-        Some(ErrorCode::Unknown) => OpenError::Damaged { file, cause },
+        (Some(ErrorCode::Unknown), _) => OpenError::Damaged { file, cause },
         _ => OpenError::Failed { file, cause },
     }
 }

@@ -14,10 +14,13 @@ pub(super) struct Swept {
     pub(super) entries: usize,
     /// Whether there may be more to remove.
     pub(super) more: bool,
+    /// Whether all users with nothing left were forgotten.
+    pub(super) forgot: bool,
 }
 
-/// Removes some of what is of the cutoff or before.
-pub(super) fn sweep(db: &mut Connection, cutoff: i64) -> rusqlite::Result<Swept> {
+/// Removes some of what is of the cutoff or before. If it is wanted, users are
+/// forgotten as well, once everything else is removed.
+pub(super) fn sweep(db: &mut Connection, cutoff: i64, forget: bool) -> rusqlite::Result<Swept> {
     let group = db.transaction()?;
     let rows = ROWS as i64;
     let mut swept = Swept::default();
@@ -54,19 +57,29 @@ pub(super) fn sweep(db: &mut Connection, cutoff: i64) -> rusqlite::Result<Swept>
             WHERE state >= 2 AND changed_at <= ?1 LIMIT ?2)",
         )?
         .execute([cutoff, rows])?;
-    // A cursor of a log that is forgotten must not be good for the user's next one.
-    let logs = group
+    swept.more |= [keys, jobs].contains(&ROWS);
+    if forget && !swept.more {
+        let logs = forget_users(&group, cutoff)?;
+        swept.more = logs == ROWS;
+        swept.forgot = !swept.more;
+    }
+    group.commit()?;
+    Ok(swept)
+}
+
+/// Forgets some of the users who have nothing left; how many.
+fn forget_users(db: &Connection, cutoff: i64) -> rusqlite::Result<usize> {
+    let logs = db
         .prepare_cached(
             "DELETE FROM logs WHERE id IN (SELECT id FROM logs l
             WHERE oldest_at IS NULL AND last_at <= ?1
             AND NOT EXISTS (SELECT 1 FROM jobs WHERE log = l.id)
             AND NOT EXISTS (SELECT 1 FROM message_keys WHERE log = l.id) LIMIT ?2)",
         )?
-        .execute([cutoff, rows])?;
+        .execute([cutoff, ROWS as i64])?;
     if logs > 0 {
-        group.execute("UPDATE house SET forgotten = forgotten + 1", [])?;
+        // A cursor of a log that is forgotten must not be good for the user's next one.
+        db.execute("UPDATE house SET forgotten = forgotten + 1", [])?;
     }
-    swept.more |= [keys, jobs, logs].contains(&ROWS);
-    group.commit()?;
-    Ok(swept)
+    Ok(logs)
 }

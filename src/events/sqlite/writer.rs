@@ -27,6 +27,9 @@ const GROUP_BYTES: usize = 1 << 20;
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Between two of which the last one did: a little is done for callers meanwhile.
 const SWEEP_ON: Duration = Duration::from_millis(20);
+/// Between two times that users are forgotten: each makes cursors of logs that are not
+/// there yet those of another epoch.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Between two lines of the log about the same trouble.
 const LINES: Duration = Duration::from_secs(10);
 
@@ -40,6 +43,7 @@ pub(super) struct Writer {
     runtime: Runtime,
     lines: Seldom,
     sweep_at: Instant,
+    forget_at: Instant,
 }
 
 impl Writer {
@@ -74,6 +78,7 @@ impl Writer {
             file,
             lines: Seldom::new(LINES),
             sweep_at: Instant::now(),
+            forget_at: Instant::now(),
         })
     }
 
@@ -151,13 +156,22 @@ impl Writer {
 
     fn sweep(&mut self) {
         let cutoff = self.write.cutoff();
-        let Swept { entries, more } = match sweep(&mut self.db, cutoff) {
+        let forget = Instant::now() >= self.forget_at;
+        let swept = match sweep(&mut self.db, cutoff, forget) {
             Ok(swept) => swept,
             Err(error) => {
                 self.failed(&error);
                 Swept::default()
             }
         };
+        let Swept {
+            entries,
+            more,
+            forgot,
+        } = swept;
+        if forgot {
+            self.forget_at = Instant::now() + FORGET_EVERY;
+        }
         self.write.metrics.log_swept(EntryLoss::Age, entries);
         self.sweep_at = Instant::now() + if more { SWEEP_ON } else { SWEEP_EVERY };
     }

@@ -32,7 +32,7 @@ pub(crate) fn run(data: &[u8]) {
     let idle = quota.bytes();
     let runtime = Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without I/O needs nothing");
-    let inputs = inputs(Cursor::new(bytes), seat.account());
+    let inputs = inputs(Cursor::new(bytes), seat.account().clone());
     let heard: Vec<_> = runtime.block_on(inputs.collect());
     // The bytes end in the middle of the day.
     assert!(matches!(heard.last(), Some(Input::Lost)), "{heard:?}");

@@ -1,6 +1,7 @@
 //! A disk that is full, read-only or damaged, and a thread that crashes.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -88,6 +89,67 @@ async fn a_full_disk_is_told_and_nothing_acknowledged_is_lost_and_with_room_it_g
     opened.log.close().await;
     let next = open(folder.path(), &clock, 2).unwrap();
     assert_eq!(count(&next).await, acknowledged + 1);
+}
+
+/// A file system of its own, if this test may have one.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", size, "none"])
+            .arg(folder.path())
+            .output();
+        let mounted = mount.is_ok_and(|mount| mount.status.success());
+        mounted.then_some(Self(folder))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily, for a thread may still close its files.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn on_a_file_system_without_room_it_is_the_same() {
+    let Some(small) = Small::mount("size=2m") else {
+        return println!("not tried: no file system may be mounted here");
+    };
+    let filler = small.0.path().join("filler");
+    fs::write(&filler, vec![0; 700_000]).unwrap();
+    let clock = Clock::new();
+    let opened = open(small.0.path(), &clock, 1).unwrap();
+    let acknowledged = fill(&opened).await;
+    assert!(acknowledged > 20, "{acknowledged}");
+    assert_eq!(count(&opened).await, acknowledged);
+    fs::remove_file(&filler).unwrap();
+    let next = opened
+        .log
+        .append(&uid("ada"), decided(1), None)
+        .await
+        .unwrap();
+    assert_eq!(next.cursor.offset, acknowledged + 1);
+    opened.log.close().await;
+
+    // Without any room at the start. Such a file system counts roughly, and may find a
+    // few pages after all.
+    let mut left = File::create(&filler).unwrap();
+    while left.write(&[0; 512]).is_ok() {}
+    match open(small.0.path(), &clock, 2) {
+        Ok(opened) => opened.log.close().await,
+        Err(refused) => {
+            assert!(matches!(refused, OpenError::Full { .. }), "{refused:?}");
+            assert!(refused.to_string().contains("make room"), "{refused}");
+        }
+    }
+    drop(left);
+    fs::remove_file(&filler).unwrap();
+    let next = open(small.0.path(), &clock, 3).unwrap();
+    assert_eq!(count(&next).await, acknowledged + 1);
+    next.log.close().await;
 }
 
 #[tokio::test]

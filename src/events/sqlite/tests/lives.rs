@@ -196,7 +196,7 @@ async fn what_is_too_old_is_removed_a_little_at_a_time_and_users_are_forgotten()
     let cutoff = clock.now().as_millisecond();
     let mut sweeps = 0;
     while opened
-        .meddle(move |db| sweep(db, cutoff).unwrap().more)
+        .meddle(move |db| sweep(db, cutoff, true).unwrap().more)
         .await
     {
         sweeps += 1;
