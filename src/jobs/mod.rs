@@ -20,7 +20,7 @@ use crate::domain::{
 };
 use crate::events::{self, Key, Submitted};
 use crate::session::{Held, Stop, Tools};
-use crate::telemetry::{frame_span, job_span, span_failed};
+use crate::telemetry::{JobEnd, frame_span, job_span, span_failed};
 use crate::tools::{Anybody, Desk};
 
 use places::{Place, Places};
@@ -102,7 +102,7 @@ struct Work {
 impl Jobs {
     /// None yet. They run on `running`, so that their end can be awaited.
     pub fn new(options: Options, tools: Tools, stop: Stop, running: TaskTracker) -> Self {
-        let places = Places::new(options);
+        let places = Places::new(options, tools.metrics.clone());
         Self(Arc::new(Inner {
             options,
             tools,
@@ -118,6 +118,16 @@ impl Jobs {
     /// # Errors
     /// A [`Refused`] that says why it is not taken.
     pub async fn submit(
+        &self,
+        user: &Uid,
+        frame: Frame,
+        key: Option<Key>,
+    ) -> Result<Submitted, Refused> {
+        let submitted = self.take(user, frame, key).await;
+        submitted.inspect_err(|_| self.0.tools.metrics.job_refused())
+    }
+
+    async fn take(
         &self,
         user: &Uid,
         mut frame: Frame,
@@ -227,10 +237,17 @@ impl Jobs {
                 Err(crashed())
             }),
         };
-        let state = match result {
-            Ok(outcome) => JobState::Done(Box::new(outcome)),
-            Err(fault) => JobState::Error(Box::new(fault)),
+        let (end, state) = match result {
+            Ok(outcome) => (JobEnd::Done, JobState::Done(Box::new(outcome))),
+            Err(fault) => {
+                let end = match fault.code {
+                    FrameFaultCode::Cancelled => JobEnd::Cancelled,
+                    _ => JobEnd::Error,
+                };
+                (end, JobState::Error(Box::new(fault)))
+            }
         };
+        self.0.tools.metrics.job_ended(end);
         self.settle(&user, &id, state).await;
     }
 

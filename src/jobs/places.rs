@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Options, Refused};
 use crate::domain::{JobId, Uid};
+use crate::telemetry::Metrics;
 
 /// All places; cheap to clone.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub(super) struct Places(Arc<All>);
 
 struct All {
     options: Options,
+    metrics: Metrics,
     table: Mutex<Table>,
 }
 
@@ -31,9 +33,12 @@ struct User {
 }
 
 impl Places {
-    pub(super) fn new(options: Options) -> Self {
-        let table = Mutex::default();
-        Self(Arc::new(All { options, table }))
+    pub(super) fn new(options: Options, metrics: Metrics) -> Self {
+        Self(Arc::new(All {
+            options,
+            metrics,
+            table: Mutex::default(),
+        }))
     }
 
     /// Takes a place, until the guard is dropped.
@@ -54,6 +59,7 @@ impl Places {
         known.open.insert(id.clone(), given_up.clone());
         let turns = known.turns.clone();
         table.taken += 1;
+        self.0.metrics.job_opened();
         Ok(Place {
             places: self.clone(),
             user: user.clone(),
@@ -105,6 +111,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.places.0.metrics.job_closed();
         let mut table = self.places.table();
         table.taken -= 1;
         if let Some(known) = table.users.get_mut(&self.user) {
@@ -127,7 +134,7 @@ mod tests {
             at_all: 3,
             ..Options::default()
         };
-        let places = Places::new(options);
+        let places = Places::new(options, Metrics::new());
         let (ada, bob) = (Uid::new("ada"), Uid::new("bob"));
         let take = |user, id: &str| places.take(user, &JobId::new(id));
         let one = take(&ada, "1").unwrap();

@@ -54,6 +54,18 @@ label! {
 }
 
 label! {
+    /// How a job ended.
+    JobEnd {
+        /// It was decided.
+        Done = "done",
+        /// There is no decision.
+        Error = "error",
+        /// Somebody gave it up.
+        Cancelled = "cancelled",
+    }
+}
+
+label! {
     /// What became of a client that came back to a session.
     SessionReturn {
         /// It took the session up.

@@ -3,6 +3,7 @@
 //! enums; the one exception is the configured model's name.
 
 mod before_model;
+mod jobs;
 mod user_logs;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::labels::{
 use crate::domain::Usage;
 use before_model::BeforeModel;
 pub use before_model::CircuitState;
+use jobs::Jobs;
 use user_logs::UserLogs;
 
 /// The content type of [`Metrics::render`]: OpenMetrics 1.0 text.
@@ -105,6 +107,7 @@ pub(super) struct Inner {
     model_calls: Family<ModelLabels, Counter>,
     before_model: BeforeModel,
     user_logs: UserLogs,
+    jobs: Jobs,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
@@ -174,6 +177,7 @@ impl Metrics {
             ),
             before_model: BeforeModel::new(r),
             user_logs: UserLogs::new(r),
+            jobs: Jobs::new(r),
             tokens: put(
                 r,
                 "model_tokens",

@@ -8,8 +8,8 @@ mod spans;
 mod traces;
 
 pub use labels::{
-    AuthResult, EntryKind, EntryLoss, FrameResult, Limit, ModelCode, SessionEnd, SessionReturn,
-    TokenKind, ToolLabel, ToolResult,
+    AuthResult, EntryKind, EntryLoss, FrameResult, JobEnd, Limit, ModelCode, SessionEnd,
+    SessionReturn, TokenKind, ToolLabel, ToolResult,
 };
 pub use log::{EnvFilter, LogFormat, init};
 pub use metrics::{CircuitState, METRICS_CONTENT_TYPE, Metrics};

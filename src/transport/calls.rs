@@ -142,7 +142,7 @@ impl Calls {
 pub(super) fn key(said: String) -> Result<Option<Key>, Fault> {
     match said.len() {
         0 => Ok(None),
-        ..=KEY_BYTES => Ok(Some(Key::new(said))),
+        1..=KEY_BYTES => Ok(Some(Key::new(said))),
         size => Err(Fault::Invalid(format!(
             "idempotency_key has {size} bytes; at most {KEY_BYTES} are taken."
         ))),
@@ -153,7 +153,7 @@ pub(super) fn key(said: String) -> Result<Option<Key>, Fault> {
 fn job_id(said: &str) -> Result<JobId, Fault> {
     match said.len() {
         0 => Err(invalid("job_id is missing.")),
-        ..=ID_BYTES => Ok(JobId::new(said)),
+        1..=ID_BYTES => Ok(JobId::new(said)),
         _ => Err(Fault::NoSuchJob),
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use proactive::telemetry::{
-    AuthResult, EntryKind, EntryLoss, FrameResult, Limit, Metrics, ModelCode, SessionEnd,
+    AuthResult, EntryKind, EntryLoss, FrameResult, JobEnd, Limit, Metrics, ModelCode, SessionEnd,
     SessionReturn, TokenKind, ToolLabel, ToolResult,
 };
 
@@ -376,6 +376,7 @@ fn values(metric: &str, label: &str) -> Vec<(String, String)> {
         ("proactive_tool_calls_total", "result") => all!(ToolResult),
         ("proactive_stream_auth_total", "result") => all!(AuthResult),
         ("proactive_limits_met_total", "limit") => all!(Limit),
+        ("proactive_jobs_ended_total", "result") => all!(JobEnd),
         ("proactive_log_entries_total", "kind") => all!(EntryKind),
         ("proactive_log_entries_swept_total", "why") => all!(EntryLoss),
         ("proactive_model_calls_total", "code") => CODES

@@ -1,7 +1,22 @@
-//! What the metrics of users' logs count, and what they answer.
+//! What the metrics of users' logs and jobs count, and what they answer.
 
 /// Of each metric: what is counted, and what it answers.
 pub(crate) const ANSWERS: &[(&str, &str, &str)] = &[
+    (
+        "proactive_jobs",
+        "jobs",
+        "How much waits or is analysed outside of sessions? At `MAX_JOBS`, submissions are refused.",
+    ),
+    (
+        "proactive_jobs_ended_total",
+        "jobs",
+        "Do jobs get their decision? Those that a lost process left behind are not counted here: they stand in `proactive_log_entries_total`.",
+    ),
+    (
+        "proactive_jobs_refused_total",
+        "submissions",
+        "Are submissions turned away? Bad ones, those beyond a limit, and all while the log cannot be written.",
+    ),
     (
         "proactive_log_entries_total",
         "entries",

@@ -25,10 +25,6 @@ pub(super) enum Left {
 }
 
 /// What woke a session.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one lives at a time, for a moment"
-)]
 enum Wake {
     Opened(Opened),
     HeardOld(Result<Event, Error>),
