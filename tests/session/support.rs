@@ -134,7 +134,7 @@ impl Core {
         let all = || Quota::new(Limits::default(), world.clone(), metrics.clone());
         Tools {
             quota: self.quota.unwrap_or_else(all),
-            log: log::empty_log(&metrics),
+            log: log::empty_log(metrics),
             directory: Directory::default(),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,
