@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use futures::Stream;
-use tokio::sync::mpsc;
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,8 @@ pub(super) enum End {
     Expired,
     /// The log cannot be read now.
     Unreadable,
+    /// It was left unread for too long.
+    Slow,
 }
 
 impl Followers {
@@ -92,9 +94,17 @@ impl Followers {
             _seat: seat,
         };
         let (tell, told) = mpsc::channel(UNREAD);
-        let listening = listening.run(tell, options.slow_client_limit);
+        let (ended, end) = oneshot::channel();
+        let limit = options.slow_client_limit;
+        let listening = async move {
+            let end = listening.run(tell, limit).await;
+            // Nobody listens if the follower has gone.
+            let _ = ended.send(end);
+        };
         self.running.spawn(listening.in_current_span());
-        ReceiverStream::new(told)
+        // It is dropped without a word if the task crashed.
+        let last = end.map(|end| Said::End(end.unwrap_or(End::Unreadable)));
+        ReceiverStream::new(told).chain(last.into_stream())
     }
 }
 
@@ -108,36 +118,105 @@ struct Listening {
 }
 
 impl Listening {
-    async fn run(mut self, tell: mpsc::Sender<Said>, limit: Duration) {
+    /// Tells what there is, until there is a reason not to.
+    async fn run(mut self, tell: mpsc::Sender<Said>, limit: Duration) -> End {
         loop {
             let said = tokio::select! {
                 biased;
-                // Nobody listens any more.
-                () = tell.closed() => return,
+                // Nobody hears the reason.
+                () = tell.closed() => return End::Slow,
                 said = self.next() => said,
             };
-            let last = matches!(said, Said::End(_));
-            let sent = tell.send_timeout(said, limit).await;
-            if last || sent.is_err() {
-                return;
+            match said {
+                Ok(said) => {
+                    if tell.send_timeout(said, limit).await.is_err() {
+                        return End::Slow;
+                    }
+                }
+                Err(end) => return end,
             }
         }
     }
 
-    async fn next(&mut self) -> Said {
+    async fn next(&mut self) -> Result<Said, End> {
         tokio::select! {
             biased;
-            () = self.stopping.cancelled() => Said::End(End::Drained),
-            () = sleep_until(self.ends) => Said::End(End::Expired),
+            () = self.stopping.cancelled() => Err(End::Drained),
+            () = sleep_until(self.ends) => Err(End::Expired),
             news = self.subscription.next() => {
                 self.beat.reset();
                 match news {
-                    Ok(news) => Said::News(news),
-                    Err(Error::Unavailable) => Said::End(End::Unreadable),
-                    Err(Error::Closed) => Said::End(End::Drained),
+                    Ok(news) => Ok(Said::News(news)),
+                    Err(Error::Unavailable) => Err(End::Unreadable),
+                    Err(Error::Closed) => Err(End::Drained),
                 }
             }
-            _ = self.beat.tick() => Said::Heartbeat,
+            _ = self.beat.tick() => Ok(Said::Heartbeat),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::domain::{Event, Message, MessageId, Uid};
+    use crate::events::{self, Log, Start, What};
+    use crate::session::{Limits, Quota};
+    use crate::telemetry::Metrics;
+
+    fn message(number: usize) -> Event {
+        Event::Message(Box::new(Message {
+            id: MessageId::new(number.to_string()),
+            kind: "k".to_owned(),
+            title: "t".to_owned(),
+            body: String::new(),
+            data: String::new(),
+            sent_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e02_a_follower_that_reads_nothing_is_told_why_it_is_told_no_more_and_loses_its_place()
+    {
+        let (world, metrics) = (World::fixed(Timestamp::UNIX_EPOCH, 7), Metrics::new());
+        let log = Log::in_memory(events::Options::default(), world.clone(), metrics.clone());
+        let quota = Quota::new(Limits::default(), world.clone(), metrics);
+        let ada = Uid::new("ada");
+        let principal = Principal {
+            uid: ada.clone(),
+            expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
+            plan: None,
+        };
+        let followers = Followers {
+            options: Options {
+                max_age: Duration::from_secs(3_600),
+                token_leeway: Duration::ZERO,
+                slow_client_limit: Duration::from_secs(10),
+            },
+            world,
+            stopping: CancellationToken::new(),
+            running: TaskTracker::new(),
+        };
+        let seat = quota.open(&ada).unwrap();
+        let said = followers.said(log.subscribe(&ada, Start::Now), &principal, seat);
+        for number in 0..100 {
+            sleep(Duration::from_millis(1)).await;
+            log.append(&ada, message(number), None).await.unwrap();
+        }
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!(quota.bytes(), 0, "its place is free");
+        let told: Vec<_> = said.collect().await;
+        let start = |said: &Said| matches!(said, Said::News(news) if news.what == What::Start);
+        assert!(start(&told[0]), "{told:?}");
+        assert_eq!(
+            told.len(),
+            UNREAD + 1,
+            "what was read for it, and the reason"
+        );
+        assert_eq!(told.last(), Some(&Said::End(End::Slow)));
     }
 }

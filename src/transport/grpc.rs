@@ -46,6 +46,10 @@ pub const MAX_MESSAGE: usize = 10 << 20;
 /// to a user may have. tonic's reader holds it, which nobody counts.
 const MAX_SMALL_MESSAGE: usize = 64 << 10;
 
+/// By when a call must have been answered, or a stream opened: longer than the largest
+/// frame may take to arrive. Who begins a call and never ends it is told so.
+const CALL_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// HTTP/2 pings, also while no stream is open: they find dead peers.
 pub const KEEPALIVE: Keepalive = Keepalive {
     interval: Duration::from_secs(30),
@@ -124,7 +128,7 @@ pub async fn serve(
     let messages = MessagesServer::new(MessagesDoor(door.post.clone()));
     let messages = messages.max_decoding_message_size(MAX_SMALL_MESSAGE);
     let sessions = guard.named_layer(ProactiveAiServer::new(door));
-    let mut server = server(options.keepalive);
+    let mut server = server(options.keepalive).timeout(CALL_TIMEOUT);
     if let Some(tls) = options.tls {
         server = server.tls_config(tls.for_grpc().timeout(options.keepalive.first_byte))?;
     }

@@ -127,7 +127,12 @@ fn told(
 }
 
 fn ended(end: End) -> Status {
-    Status::unavailable(match end {
+    let message = match end {
+        End::Slow => {
+            let message = "The stream was left unread for too long; subscribe again with the last \
+                           cursor.";
+            return Status::resource_exhausted(message);
+        }
         End::Drained => "The server is shutting down; subscribe again with the last cursor.",
         End::Expired => {
             "The stream has grown too old; subscribe again with a fresh token and the last cursor."
@@ -135,7 +140,8 @@ fn ended(end: End) -> Status {
         End::Unreadable => {
             "The log cannot be read just now; subscribe again later with the last cursor."
         }
-    })
+    };
+    Status::unavailable(message)
 }
 
 /// Who called; the guard has put it there.

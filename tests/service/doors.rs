@@ -13,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{App, Desk, PATIENCE, TestApp, connect};
+use crate::support::{App, Desk, PATIENCE, TestApp, USER, connect};
 
 /// One of the operators' pages: its status and text.
 pub(crate) async fn page(app: &App, path: &str) -> (u16, String) {
@@ -247,4 +247,23 @@ async fn a_connection_that_never_speaks_http2_is_dropped() {
         halting.write_all(beginning).await.unwrap();
         hangs_up(&mut halting).await;
     }
+}
+
+#[tokio::test]
+async fn a_call_that_is_begun_and_never_ended_is_given_up() {
+    let app = TestApp::new().start().await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build();
+    let url = format!(
+        "http://{}/proactive.v1.Jobs/GetJob",
+        app.service.grpc_addr()
+    );
+    let never = futures::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let call = client.unwrap().post(url);
+    let call = call
+        .bearer_auth(app.service.token(USER))
+        .header("content-type", "application/grpc")
+        .body(reqwest::Body::wrap_stream(never));
+    tokio::time::pause();
+    let answer = call.send().await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "1", "CANCELLED");
 }

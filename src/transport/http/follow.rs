@@ -76,6 +76,7 @@ fn event(said: Said, world: &World) -> Event {
         Said::End(end) => {
             let reason = match end {
                 End::Drained => "The server is shutting down; come back with the last id.",
+                End::Slow => "The stream was left unread for too long; come back with the last id.",
                 End::Expired => {
                     "The stream has grown too old; come back with a fresh token and the last id."
                 }
