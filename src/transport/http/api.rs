@@ -100,10 +100,12 @@ async fn cancel(
     Ok(Json(door.calls.cancel(&user, &id).await?.into()))
 }
 
-/// What is not even text is no job's id.
+/// What is not even text, or nothing, is no job's id.
 fn job_id(said: Result<Path<String>, PathRejection>) -> Result<String, Fault> {
-    let Path(id) = said.map_err(|_| Fault::NoSuchJob)?;
-    Ok(id)
+    match said {
+        Ok(Path(id)) if !id.is_empty() => Ok(id),
+        _ => Err(Fault::NoSuchJob),
+    }
 }
 
 /// Which of the user's jobs.
