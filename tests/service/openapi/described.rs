@@ -115,7 +115,7 @@ impl Described {
     fn allows_event(&self, method: &str, path: &str, kinds: &Value, event: &str) {
         let field = |name: &str| {
             let mut lines = event.lines();
-            lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?))
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
         };
         let name = field("event").expect(event);
         assert!(kinds[name].is_object(), "not described: {event}");
@@ -126,7 +126,7 @@ impl Described {
         self.see(format!("{method} {path} 200 {name}"));
     }
 
-    /// Fails unless a request's body is as is described.
+    /// Whether a request's body is as is described.
     pub(super) fn takes(&self, method: &str, path: &str, body: &Value) -> bool {
         let operation = &self.document["paths"][path][method];
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
