@@ -90,6 +90,7 @@ impl Trial {
     pub fn page(&self) -> impl fmt::Display {
         Page {
             grpc: reachable(self.service.grpc_addr()),
+            http: reachable(self.service.server.http_addr()),
             admin: reachable(self.service.server.admin_addr()),
             token: self.service.token(USER),
             stand_in: self.stand_in,
@@ -121,6 +122,7 @@ impl Trial {
 /// The page for the terminal. Commands, and nothing else, are indented by four.
 struct Page {
     grpc: SocketAddr,
+    http: SocketAddr,
     admin: SocketAddr,
     token: String,
     stand_in: bool,
@@ -130,6 +132,7 @@ impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             grpc,
+            http,
             admin,
             token,
             stand_in,
@@ -151,7 +154,8 @@ impl fmt::Display for Page {
         write!(
             f,
             r#"
-ProactiveAI, to be tried and not for production: gRPC at {grpc}, state at http://{admin}/readyz.
+ProactiveAI, to be tried and not for production: gRPC at {grpc}, HTTP at http://{http},
+state at http://{admin}/readyz.
 The model is {model}.
 Ctrl-C ends it.
 

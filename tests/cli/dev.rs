@@ -26,15 +26,15 @@ const FREE_PORTS: [(&str, &str); 3] = [("GRPC_PORT", "0"), ("HTTP_PORT", "0"), (
 const USUAL: &str = "127.0.0.1:50051";
 
 /// A server that runs, what it printed, and where its token is.
-struct Dev {
+pub(crate) struct Dev {
     process: Running,
-    page: String,
+    pub(crate) page: String,
     grpc: String,
     folder: TempDir,
 }
 
 impl Dev {
-    fn start(environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let token = folder.path().join("token");
         let token = token.to_str().unwrap();
@@ -52,7 +52,7 @@ impl Dev {
         }
     }
 
-    fn token_file(&self) -> PathBuf {
+    pub(crate) fn token_file(&self) -> PathBuf {
         self.folder.path().join("token")
     }
 
@@ -80,7 +80,7 @@ fn printed(page: &str) -> Vec<String> {
 }
 
 /// The shell blocks of a paper.
-fn written(paper: &str) -> Vec<String> {
+pub(crate) fn written(paper: &str) -> Vec<String> {
     let page = fs::read_to_string(Path::new(ROOT).join(paper)).unwrap();
     let blocks = page.split("```sh\n").skip(1);
     let blocks = blocks.map(|block| block.split("```").next().unwrap().to_owned());

@@ -8,6 +8,7 @@ mod signal;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod curl;
 mod demo;
 mod desk;
 mod dev;

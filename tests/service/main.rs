@@ -17,6 +17,7 @@ mod jobs;
 mod limits;
 mod messages;
 mod model;
+mod openapi;
 mod outage;
 mod resume;
 mod session;

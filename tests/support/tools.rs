@@ -46,6 +46,17 @@ pub fn node_with(packages: [&str; 2]) -> Option<Command> {
     None
 }
 
+/// Node with the WebSocket of browsers, which 20 has behind a flag.
+pub fn node_with_websocket() -> Option<OsString> {
+    let tried = "process.exit(typeof WebSocket === 'function' ? 0 : 1)";
+    find("NODE", "node", &["--experimental-websocket", "-e", tried])
+}
+
+/// curl that can send JSON (7.82 or later): CURL, else the one on the PATH.
+pub fn curl() -> Option<OsString> {
+    find("CURL", "curl", &["--json", "{}", "--version"])
+}
+
 /// Prometheus' own judge: PROMTOOL, else the one on the PATH.
 pub fn promtool() -> Option<OsString> {
     find("PROMTOOL", "promtool", &["--version"])

@@ -4,9 +4,10 @@
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -14,34 +15,43 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::{self, Text};
-use super::{Problem, follow};
+use super::{Problem, follow, openapi};
 use crate::domain::Principal;
 use crate::events::Submitted;
-use crate::transport::calls::invalid;
+use crate::transport::calls::{Fault, invalid};
 use crate::transport::door::Door;
 use crate::transport::guard::bearer;
 use crate::transport::log_events;
 use crate::transport::log_json::Job;
 use crate::transport::proto;
-use crate::transport::websocket::{self, object};
+use crate::transport::websocket::{self, Site, object};
 
 /// The largest message to a user, in bytes: far more than its fields may have.
 const MAX_SMALL_BODY: usize = 64 << 10;
 
+/// A path, and what is done there by which method.
+pub(super) type Route = (&'static str, fn() -> MethodRouter<Site>);
+
 /// What is answered at once.
-pub(super) fn pages() -> Router<Door> {
-    Router::new()
-        .route("/v1/jobs", get(jobs))
-        .route("/v1/jobs/{id}", get(job))
-        .route("/v1/jobs/{id}/cancel", post(cancel))
-        .route("/v1/messages", post(fire))
-}
+pub(super) const PAGES: &[Route] = &[
+    ("/v1/jobs", || get(jobs)),
+    ("/v1/jobs/{id}", || get(job)),
+    ("/v1/jobs/{id}/cancel", || post(cancel)),
+    ("/v1/messages", || post(fire)),
+    ("/v1/openapi.json", || get(openapi::document)),
+];
 
 /// What takes its time, or brings much.
-pub(super) fn streams() -> Router<Door> {
-    Router::new()
-        .route("/v1/frames", post(submit))
-        .route("/v1/stream", get(follow::follow))
+pub(super) const STREAMS: &[Route] = &[
+    ("/v1/frames", || post(submit)),
+    ("/v1/stream", || get(follow::follow)),
+    (websocket::PATH, || get(websocket::upgrade)),
+];
+
+/// All of these.
+pub(super) fn router(routes: &[Route]) -> Router<Site> {
+    let add = |router: Router<Site>, (path, methods): &Route| router.route(path, methods());
+    routes.iter().fold(Router::new(), add)
 }
 
 /// Who asks, by the token that the request brings.
@@ -73,19 +83,29 @@ async fn submit(
 async fn job(
     State(door): State<Door>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Job>, Problem> {
     let user = principal(&door, &headers).await?.uid;
+    let id = job_id(id)?;
     Ok(Json(door.calls.job(&user, &id).await?.into()))
 }
 
 async fn cancel(
     State(door): State<Door>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Job>, Problem> {
     let user = principal(&door, &headers).await?.uid;
+    let id = job_id(id)?;
     Ok(Json(door.calls.cancel(&user, &id).await?.into()))
+}
+
+/// What is not even text, or nothing, is no job's id.
+fn job_id(said: Result<Path<String>, PathRejection>) -> Result<String, Fault> {
+    match said {
+        Ok(Path(id)) if !id.is_empty() => Ok(id),
+        _ => Err(Fault::NoSuchJob),
+    }
 }
 
 /// Which of the user's jobs.
@@ -104,10 +124,10 @@ struct Jobs {
 async fn jobs(
     State(door): State<Door>,
     headers: HeaderMap,
-    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+    page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<Jobs>, Problem> {
     let user = principal(&door, &headers).await?.uid;
-    let Query(page) = page.map_err(|_| invalid("page_size is no number."))?;
+    let Query(page) = page.map_err(|_| invalid("page_size is no whole number, or there twice."))?;
     let asked = proto::ListJobsRequest {
         page_size: page.page_size.unwrap_or_default(),
         page_token: page.page_token.unwrap_or_default(),

@@ -6,12 +6,16 @@ use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
 use super::Problem;
+use super::problem::TOO_LARGE;
 use crate::auth::NotAdmitted;
+use crate::domain::FrameFaultCode;
 use crate::jobs::Refused;
 use crate::session::{Full, Refusal, RefusalCode};
 use crate::transport::calls::Fault;
 use crate::transport::guard::Denied;
 
+/// There is no room for what was sent, whoever finds that.
+const OVERLOADED: &str = "urn:proactive:overloaded";
 /// When to come back to a server that is full, or cannot judge tokens.
 const COME_BACK: Duration = Duration::from_secs(10);
 
@@ -47,14 +51,10 @@ impl From<Refusal> for Problem {
         let sentence = refusal.message;
         match refusal.code {
             RefusalCode::InvalidEvent | RefusalCode::InvalidFrame => invalid(sentence),
-            RefusalCode::MessageTooLarge => Self::named(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "urn:proactive:too-large",
-                sentence,
-            ),
-            RefusalCode::Overloaded(_) => {
-                too_many("urn:proactive:overloaded", sentence).retry_after(COME_BACK)
+            RefusalCode::MessageTooLarge => {
+                Self::named(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE, sentence)
             }
+            RefusalCode::Overloaded(_) => too_many(OVERLOADED, sentence).retry_after(COME_BACK),
         }
     }
 }
@@ -73,7 +73,11 @@ impl From<Fault> for Problem {
             }
             Fault::Refused(Refused::Fault(fault)) => {
                 let wait = fault.retry_after.unwrap_or(COME_BACK);
-                too_many("urn:proactive:too-many-frames", sentence).retry_after(wait)
+                let name = match fault.code {
+                    FrameFaultCode::Overloaded => OVERLOADED,
+                    _ => "urn:proactive:too-many-frames",
+                };
+                too_many(name, sentence).retry_after(wait)
             }
             Fault::Refused(Refused::Full | Refused::ShuttingDown | Refused::Log(_))
             | Fault::Log(_)

@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, Sse};
 use futures::{Stream, StreamExt};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
@@ -22,7 +22,7 @@ use crate::transport::log_json::LogEvent;
 use crate::world::World;
 
 /// What a browser sends when it comes back by itself.
-const LAST_EVENT_ID: &str = "last-event-id";
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How long a browser waits before that.
 const RETRY: Duration = Duration::from_secs(2);
 

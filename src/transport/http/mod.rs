@@ -7,6 +7,7 @@ mod faults;
 mod follow;
 mod ids;
 mod listener;
+mod openapi;
 mod origin;
 mod problem;
 
@@ -15,8 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::routing::get;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderName, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -58,8 +58,7 @@ pub struct Options {
 /// Everything that is served; streams go on in `streams` after they were opened.
 fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Router {
     // What is a stream, or takes one, has deadlines of its own.
-    let pages = api::pages()
-        .with_state(door.clone())
+    let pages = api::router(api::PAGES)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND))
         .layer(RequestBodyLimitLayer::new(PAGE_BODY))
         .layer(TimeoutLayer::with_status_code(
@@ -72,12 +71,10 @@ fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Rout
         keepalive: options.keepalive,
         streams,
     };
-    let streams = api::streams()
-        .with_state(site.door.clone())
-        .route(websocket::PATH, get(websocket::upgrade).with_state(site));
     // The last layer is the first to see a request, and the last to see its answer.
     pages
-        .merge(streams)
+        .merge(api::router(api::STREAMS))
+        .with_state(site)
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED))
         .layer(CatchPanicLayer::custom(crashed))
         .layer(cors(&options.origins))
@@ -95,8 +92,13 @@ fn crashed(_: Box<dyn std::any::Any + Send>) -> http::Response<axum::body::Body>
 fn cors(origins: &Origins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.values()))
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
-        .expose_headers([REQUEST_ID, RETRY_AFTER])
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            REQUEST_ID,
+            follow::LAST_EVENT_ID,
+        ])
+        .expose_headers([REQUEST_ID, RETRY_AFTER, LOCATION])
         .max_age(CORS_MAX_AGE)
 }

@@ -15,6 +15,8 @@ use tower_http::request_id::RequestId;
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// RFC 9457, 4.2.1: the status says it all.
 const BLANK: &str = "about:blank";
+/// Whoever finds a body too large, it has this name.
+pub(super) const TOO_LARGE: &str = "urn:proactive:too-large";
 
 /// Why a request failed. The sentence is for people, and holds nothing that came
 /// with the request.
@@ -39,7 +41,7 @@ struct Details<'a> {
 }
 
 impl Problem {
-    /// One that the status says all about.
+    /// One that needs no other name than its status has.
     pub(in crate::transport) fn new(status: StatusCode) -> Self {
         let detail = match status {
             StatusCode::NOT_FOUND => "There is nothing at this path.",
@@ -49,9 +51,13 @@ impl Problem {
             StatusCode::INTERNAL_SERVER_ERROR => "The server failed; the log says why.",
             _ => "The request cannot be used as it is.",
         };
+        let kind = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => TOO_LARGE,
+            _ => BLANK,
+        };
         Self {
             status,
-            kind: BLANK,
+            kind,
             detail: detail.into(),
             headers: Vec::new(),
         }
@@ -192,7 +198,8 @@ mod tests {
                 (told.as_u16(), &problem["status"]),
                 (status, &status.into())
             );
-            assert_eq!(problem["type"], BLANK);
+            let name = if status == 413 { TOO_LARGE } else { BLANK };
+            assert_eq!(problem["type"], name);
             assert_eq!(problem["title"], told.canonical_reason().unwrap());
             assert!(problem["detail"].as_str().unwrap().ends_with('.'));
             assert!(!problem.to_string().contains("s3cret"));

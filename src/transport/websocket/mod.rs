@@ -19,6 +19,7 @@ mod writer;
 
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -60,6 +61,12 @@ pub(super) struct Site {
     pub(super) origins: Origins,
     pub(super) keepalive: Keepalive,
     pub(super) streams: Streams,
+}
+
+impl FromRef<Site> for Door {
+    fn from_ref(site: &Site) -> Self {
+        site.door.clone()
+    }
 }
 
 /// The streams that are open.
