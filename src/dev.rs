@@ -54,7 +54,7 @@ impl Trial {
     /// # Errors
     /// Why that is not possible.
     pub async fn start(
-        config: Config,
+        mut config: Config,
         stand_in: bool,
         token_file: Option<PathBuf>,
     ) -> Result<Self, Error> {
@@ -69,6 +69,7 @@ impl Trial {
                 "--dev: BIND_ADDRESS LETS OTHER MACHINES CONNECT, and without TLS"
             );
         }
+        config.http.page = true;
         let world = World::real();
         let model = stand_in.then(|| StandIn::new(stand_in::Options::default(), world.clone()));
         let service = Embedded::start(config, model, world).await?;
@@ -90,6 +91,7 @@ impl Trial {
     pub fn page(&self) -> impl fmt::Display {
         Page {
             grpc: reachable(self.service.grpc_addr()),
+            http: reachable(self.service.server.http_addr()),
             admin: reachable(self.service.server.admin_addr()),
             token: self.service.token(USER),
             stand_in: self.stand_in,
@@ -121,6 +123,7 @@ impl Trial {
 /// The page for the terminal. Commands, and nothing else, are indented by four.
 struct Page {
     grpc: SocketAddr,
+    http: SocketAddr,
     admin: SocketAddr,
     token: String,
     stand_in: bool,
@@ -130,6 +133,7 @@ impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             grpc,
+            http,
             admin,
             token,
             stand_in,
@@ -154,6 +158,10 @@ impl fmt::Display for Page {
 ProactiveAI, to be tried and not for production: gRPC at {grpc}, state at http://{admin}/readyz.
 The model is {model}.
 Ctrl-C ends it.
+
+To see it work in a browser, open this. Browsers send nobody what stands behind the #:
+
+  http://{http}/#token={token}
 
 Paste into another terminal (sh, bash or zsh). A token of the user dev-user, good for an hour:
 
