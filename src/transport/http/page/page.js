@@ -101,7 +101,7 @@ const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
 
 /** Not crypto.randomUUID, which pages of other hosts than this one do not have without TLS. */
 function name(kind) {
-  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  const bytes = crypto.getRandomValues(new Uint8Array(4));
   return `${kind}-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 

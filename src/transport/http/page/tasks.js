@@ -1,7 +1,8 @@
 // The tasks that somebody typed, one a line: as a session's context, and searched by the words they share.
 
 /** Too frequent to tell one task from another. */
-const COMMON = new Set(["the", "and", "for", "with", "from", "new", "this", "that", "you", "your", "please", "can", "could", "und", "der", "die", "das"]);
+const COMMON = new Set(("a an and as at be by can could das der die for from i in is it me my new of on or please the this that "
+  + "to und us we will with you your").split(" "));
 const MOST_FOUND = 10;
 /** The least similarity that is worth showing the model. */
 const LEAST = 0.15;
@@ -29,7 +30,7 @@ export function contextOf(text) {
 
 function words(text) {
   const all = text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
-  return new Set(all.filter((word) => word.length > 2 && !COMMON.has(word)));
+  return new Set(all.filter((word) => !COMMON.has(word)));
 }
 
 /** The tasks that share words with the query, best first. */
