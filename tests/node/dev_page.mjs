@@ -32,7 +32,8 @@ const asked = [];
 page.on("request", (request) => asked.push(request.url()));
 
 const state = (wanted) => page.waitForSelector(`#status[data-state="${wanted}"]`);
-const entry = (words) => page.locator("#talk > li", { hasText: words }).first();
+const entries = (words) => page.locator("#talk > li", { hasText: words });
+const entry = (words) => entries(words).first();
 const outcomes = page.locator("#talk .outcome");
 const until = (locator, count) => locator.nth(count - 1).waitFor();
 
@@ -84,6 +85,51 @@ if (picture) {
   await page.screenshot({ path: picture });
 }
 
+// What goes out is counted from here on, and what is said of one type is lost on its way.
+await page.evaluate(() => {
+  const send = WebSocket.prototype.send;
+  window.sent = {};
+  WebSocket.prototype.send = function (text) {
+    const { type } = JSON.parse(text);
+    window.sent[type] = (window.sent[type] ?? 0) + 1;
+    if (type !== window.lost) send.call(this, text);
+  };
+});
+const lose = (type) => page.evaluate((type) => { window.lost = type; }, type);
+const sent = (type) => page.evaluate((type) => window.sent[type] ?? 0, type);
+
+async function example() {
+  await page.getByRole("button", { name: "Use an example" }).click();
+  await page.waitForFunction(() => document.getElementById("text").value.includes("Q3 figures"));
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+}
+
+async function breakConnection() {
+  await lose("");
+  const before = await entries("The session is taken up again").count();
+  await page.getByRole("button", { name: "Break the connection" }).click();
+  await until(entries("The session is taken up again"), before + 1);
+}
+
+// A frame that the server has goes on: it is not sent again, its search is asked again.
+const searches = page.locator("#talk .search");
+const before = await searches.count();
+await lose("tool_result");
+await example();
+await until(searches, before + 1);
+await breakConnection();
+await until(outcomes, 2);
+assert.equal(await sent("frame_event"), 1);
+
+// A frame that the server never got is sent again.
+await lose("frame_event");
+await example();
+await until(entries("You send a screenshot"), 3);
+await page.waitForFunction(() => window.sent.frame_event === 2);
+await breakConnection();
+await until(outcomes, 3);
+assert.equal(await sent("frame_event"), 3);
+
 // A screen is captured; what a browser without a screen cannot offer is a picture of one, so that one is painted.
 await page.evaluate(() => {
   navigator.mediaDevices.getDisplayMedia = async () => {
@@ -119,8 +165,8 @@ await state("refused");
 await entry("The token is refused").waitFor();
 await page.goto(next);
 await state("ready");
-await until(outcomes, 2);
-await until(page.locator("#bills tr"), 2);
+await until(outcomes, 4);
+await until(page.locator("#bills tr"), 4);
 assert.equal(page.url(), `${base}/`);
 assert(await page.evaluate(() => window.before), "the page was loaded again");
 

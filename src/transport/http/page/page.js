@@ -226,7 +226,8 @@ function hello() {
 const heard = {
   session_ready(ready) {
     const { resumed } = ready;
-    const known = new Set([...(resumed?.frames_in_flight ?? []), ...(resumed?.frames_answered ?? [])]);
+    const { frames_in_flight: under = [], frames_answered: answered = [] } = resumed ?? {};
+    const known = new Set([...under, ...answered]);
     if (!resumed) session.answers = 0;
     session.id = ready.session_id;
     session.secret = ready.resume_secret ?? "";
@@ -235,7 +236,7 @@ const heard = {
     session.beat = setInterval(beat, HEARTBEAT / 2);
     session.watch = setInterval(listenFor, 5_000);
     show("ready", "Session ready");
-    const kept = resumed ? `It goes on: ${known.size} of its frames are with the server.` : "";
+    const kept = resumed && `Frames that the server has in hand: ${under.length}; that it has answered: ${answered.length}`;
     const back = resumed ? "The session is taken up again" : "A session is ready";
     tell(back, "good", `${ready.session_id}, protocol ${ready.protocol_version}`, kept);
     for (const frame of frames.values()) {
