@@ -54,7 +54,7 @@ impl Trial {
     /// # Errors
     /// Why that is not possible.
     pub async fn start(
-        config: Config,
+        mut config: Config,
         stand_in: bool,
         token_file: Option<PathBuf>,
     ) -> Result<Self, Error> {
@@ -69,6 +69,7 @@ impl Trial {
                 "--dev: BIND_ADDRESS LETS OTHER MACHINES CONNECT, and without TLS"
             );
         }
+        config.http.page = true;
         let world = World::real();
         let model = stand_in.then(|| StandIn::new(stand_in::Options::default(), world.clone()));
         let service = Embedded::start(config, model, world).await?;
@@ -158,6 +159,10 @@ ProactiveAI, to be tried and not for production: gRPC at {grpc}, HTTP at http://
 state at http://{admin}/readyz.
 The model is {model}.
 Ctrl-C ends it.
+
+To see it work in a browser, open this. Browsers send nobody what stands behind the #:
+
+  http://{http}/#token={token}
 
 Paste into another terminal (sh, bash or zsh). A token of the user dev-user, good for an hour:
 

@@ -76,8 +76,8 @@ struct Serve {
     #[arg(long, conflicts_with = "dev")]
     check_config: bool,
     /// To try it, without any account: keys of its own, a stand-in for Gemini if
-    /// none is to be asked, and a page on standard output with a token and
-    /// grpcurl commands to paste. Listens on 127.0.0.1 alone, without TLS, unless
+    /// none is to be asked, and on standard output a token, the address of a page
+    /// that shows it at work in a browser, and grpcurl commands to paste. Listens on 127.0.0.1 alone, without TLS, unless
     /// BIND_ADDRESS is given. Never in production.
     #[arg(long)]
     dev: bool,

@@ -76,6 +76,7 @@ impl Settings {
                 tls,
                 keepalive: grpc::KEEPALIVE,
                 origins: self.origins(w),
+                page: false,
             },
             max_connections: self.max_connections(w, limits.sessions),
             admin: SocketAddr::new(bind, admin_port),

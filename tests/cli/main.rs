@@ -14,6 +14,7 @@ mod desk;
 mod dev;
 mod log;
 mod outage;
+mod page;
 mod process;
 mod serve;
 mod settings;

@@ -66,9 +66,9 @@ impl Client {
     }
 
     fn node() -> Option<Self> {
-        node_with(["@grpc/grpc-js", "@grpc/proto-loader"])?;
+        node_with(&["@grpc/grpc-js", "@grpc/proto-loader"])?;
         let start = || {
-            let mut command = node_with(["@grpc/grpc-js", "@grpc/proto-loader"]).unwrap();
+            let mut command = node_with(&["@grpc/grpc-js", "@grpc/proto-loader"]).unwrap();
             command.arg(example("node/desktop.js"));
             command
         };

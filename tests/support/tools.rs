@@ -27,21 +27,23 @@ pub fn buf() -> Option<OsString> {
 
 /// Node with the packages that `.ci/setup` installs: PROACTIVE_NODE_PATH says
 /// where, else it has them by itself.
-pub fn node_with(packages: [&str; 2]) -> Option<Command> {
+pub fn node_with(packages: &[&str]) -> Option<Command> {
     let node = || {
         let mut node = Command::new("node");
         node.envs(variable("PROACTIVE_NODE_PATH").map(|path| ("NODE_PATH", path)));
         node
     };
-    let [one, two] = packages;
-    let tried = format!("require('{one}'); require('{two}')");
+    let tried = packages
+        .iter()
+        .map(|package| format!("require('{package}');"));
+    let tried: String = tried.collect();
     let output = node().args(["-e", &tried]).output();
     if output.is_ok_and(|output| output.status.success()) {
         return Some(node());
     }
     skip(&format!(
-        "`node` does not find {one} and {two}: run .ci/setup, or name their folder in \
-         PROACTIVE_NODE_PATH"
+        "`node` does not find {}: run .ci/setup, or name their folder in PROACTIVE_NODE_PATH",
+        packages.join(" and ")
     ));
     None
 }
@@ -75,6 +77,11 @@ pub fn nginx() -> Option<OsString> {
 /// HAProxy: HAPROXY, else the one on the PATH.
 pub fn haproxy() -> Option<OsString> {
     find("HAPROXY", "haproxy", &["-v"])
+}
+
+/// Chromium: CHROMIUM, else where the distribution puts it.
+pub fn chromium() -> Option<OsString> {
+    find("CHROMIUM", "/usr/bin/chromium", &["--version"])
 }
 
 /// Envoy: ENVOY, else the one on the PATH.

@@ -9,6 +9,7 @@ mod ids;
 mod listener;
 mod openapi;
 mod origin;
+mod page;
 mod problem;
 
 use std::net::SocketAddr;
@@ -53,12 +54,18 @@ pub struct Options {
     pub keepalive: Keepalive,
     /// Whose pages may use this server from a browser.
     pub origins: Origins,
+    /// Whether there is a page to try the service in a browser: for `serve --dev` alone.
+    pub page: bool,
 }
 
 /// Everything that is served; streams go on in `streams` after they were opened.
 fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Router {
     // What is a stream, or takes one, has deadlines of its own.
-    let pages = api::router(api::PAGES)
+    let mut pages = api::router(api::PAGES);
+    if options.page {
+        pages = pages.merge(page::files());
+    }
+    let pages = pages
         .fallback(async || Problem::new(StatusCode::NOT_FOUND))
         .layer(RequestBodyLimitLayer::new(PAGE_BODY))
         .layer(TimeoutLayer::with_status_code(
