@@ -112,7 +112,7 @@ impl Caller {
                 let told = EventsClient::new(channel.clone())
                     .subscribe(request)
                     .await?;
-                Ok(Followed::Grpc(told.into_inner()))
+                Ok(Followed::Grpc(Box::new(told.into_inner())))
             }
             Self::Http(http) => Ok(Followed::Http(Box::new(http.follow(cursor, false).await?))),
         }
@@ -174,7 +174,7 @@ impl App {
 
 /// What is told of a log.
 pub enum Followed {
-    Grpc(Streaming<SubscribeResponse>),
+    Grpc(Box<Streaming<SubscribeResponse>>),
     Http(Box<Events>),
 }
 
