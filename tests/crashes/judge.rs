@@ -198,3 +198,147 @@ fn first_difference(told: &[LogEvent], log: &[LogEvent]) -> Option<String> {
     let (told, kept) = told.iter().zip(log).find(|(told, kept)| told != kept)?;
     Some(format!("was told {told:?} where {kept:?} is kept"))
 }
+
+mod tests {
+    use super::*;
+    use crate::asker::Acknowledged;
+
+    /// One user with a frame and a message, and a follower who was told all.
+    fn sound() -> Evidence {
+        let job = |state: JobState| {
+            LogWhat::Job(Job {
+                job_id: "j".to_owned(),
+                frame_id: "frame".to_owned(),
+                state: state.into(),
+                ..Job::default()
+            })
+        };
+        let message = LogWhat::Message(Message {
+            message_id: "m".to_owned(),
+            title: "message".to_owned(),
+            ..Message::default()
+        });
+        let log = log([
+            job(JobState::Pending),
+            job(JobState::Streaming),
+            message,
+            job(JobState::Done),
+        ]);
+        let Some(LogWhat::Job(done)) = log[3].event.clone() else {
+            panic!()
+        };
+        let asked = |what, key: &str, id: &str, cursor: Option<&str>| Asked {
+            what,
+            key: key.to_owned(),
+            acknowledged: Some(Acknowledged {
+                id: id.to_owned(),
+                cursor: cursor.map(str::to_owned),
+            }),
+            again: 1,
+            had_been_taken: false,
+        };
+        Evidence {
+            user: "ada".to_owned(),
+            asked: vec![
+                asked(What::Frame, "frame", "j", None),
+                asked(What::Message, "message", "m", Some("e:3")),
+            ],
+            got: HashMap::from([("j".to_owned(), done.clone())]),
+            listed: vec![done],
+            followers: vec![("a follower".to_owned(), log.clone())],
+            log,
+        }
+    }
+
+    fn log(events: impl IntoIterator<Item = LogWhat>) -> Vec<LogEvent> {
+        let numbered = (1..).zip(events);
+        numbered
+            .map(|(offset, event)| LogEvent {
+                cursor: format!("e:{offset}"),
+                at: None,
+                event: Some(event),
+            })
+            .collect()
+    }
+
+    /// The log after a change, as everybody was told it.
+    fn changed(change: impl FnOnce(&mut Vec<LogWhat>)) -> Evidence {
+        let mut evidence = sound();
+        let events = evidence.log.into_iter();
+        let mut events = events.map(|event| event.event.unwrap()).collect();
+        change(&mut events);
+        evidence.log = log(events);
+        evidence.followers[0].1.clone_from(&evidence.log);
+        evidence
+    }
+
+    #[track_caller]
+    fn finds(evidence: &Evidence, told: &str) {
+        let wrong = evidence.judge(&mut Sum::default());
+        assert!(wrong.iter().any(|what| what.contains(told)), "{wrong:?}");
+    }
+
+    #[test]
+    fn the_judge_finds_nothing_wrong_where_nothing_is() {
+        let mut sum = Sum::default();
+        assert_eq!(sound().judge(&mut sum), Vec::<String>::new());
+        assert_eq!((sum.done, sum.error, sum.entries), (1, 0, 4));
+        assert_eq!((sum.jobs.acknowledged, sum.messages.acknowledged), (1, 1));
+    }
+
+    #[test]
+    fn the_judge_finds_what_a_follower_was_not_told_or_twice_or_otherwise() {
+        let follower = |change: fn(&mut Vec<LogEvent>)| {
+            let mut evidence = sound();
+            change(&mut evidence.followers[0].1);
+            evidence
+        };
+        let hole = follower(|told| drop(told.remove(1)));
+        finds(&hole, "a follower was told e:3 after 1");
+        let double = follower(|told| told.insert(1, told[0].clone()));
+        finds(&double, "a follower was told e:1 after 1");
+        let short = follower(|told| told.truncate(2));
+        finds(&short, "a follower was told 2 of 4 entries");
+        let other = follower(|told| told[1].event = told[0].event.clone());
+        finds(&other, "a follower was told LogEvent");
+        let gap = follower(|told| told[1].event = Some(LogWhat::Gap(Default::default())));
+        finds(&gap, "a follower was told of LogEvent");
+        let epoch = follower(|told| told[1].cursor = "f:2".to_owned());
+        finds(&epoch, "a follower was told f:2 after 1");
+    }
+
+    #[test]
+    fn the_judge_finds_a_message_that_is_lost_or_there_twice() {
+        finds(&changed(|log| drop(log.remove(2))), "is None in the log");
+        let twice = changed(|log| log.insert(3, log[2].clone()));
+        finds(&twice, "message is there twice");
+        let moved = changed(|log| log.swap(1, 2));
+        finds(&moved, "\"e:2\")) in the log");
+    }
+
+    #[test]
+    fn the_judge_finds_a_job_that_has_not_ended_or_ended_twice_or_is_two() {
+        let open = changed(|log| drop(log.pop()));
+        finds(&open, "job j (frame) went [Pending, Streaming]");
+        let twice = changed(|log| log.push(log[3].clone()));
+        finds(&twice, "went [Pending, Streaming, Done, Done]");
+        let backwards = changed(|log| log.swap(0, 1));
+        finds(&backwards, "went [Streaming, Pending, Done]");
+        let two = changed(|log| {
+            for nth in [0, 3] {
+                if let LogWhat::Job(job) = log[nth].clone() {
+                    let job_id = "k".to_owned();
+                    log.push(LogWhat::Job(Job { job_id, ..job }));
+                }
+            }
+        });
+        finds(&two, "frame became the jobs j and k");
+        finds(&two, "job k is in the list or in the log alone");
+        let mut asked = sound();
+        asked.got.clear();
+        finds(&asked, "has not ended: None");
+        let mut listed = sound();
+        listed.listed[0].state = JobState::Streaming.into();
+        finds(&listed, "has not ended: Job");
+    }
+}

@@ -31,7 +31,7 @@ const MANY: u64 = 100;
 const SHOWN: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whenever_it_is_killed_what_was_acknowledged_is_kept_and_followers_are_told_it_once() {
+async fn e06_whenever_it_is_killed_what_was_acknowledged_is_kept_and_followers_are_told_it_once() {
     let crashes = number("CRASHES").unwrap_or(CRASHES);
     let seed = number("SEED").unwrap_or_else(|| std::process::id().into());
     let mut folder = tempfile::tempdir().unwrap();

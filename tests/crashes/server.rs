@@ -1,12 +1,14 @@
 //! `proactive serve` with a folder for its data, killed and started again where it was.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -30,7 +32,6 @@ pub(crate) struct Server {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     admin: SocketAddr,
-    client: Client,
     environment: Vec<(String, String)>,
     log: PathBuf,
     process: Child,
@@ -62,7 +63,6 @@ impl Server {
             grpc,
             http,
             admin,
-            client: Client::new(),
             environment,
             log,
         }
@@ -70,13 +70,8 @@ impl Server {
 
     /// Ends when it says that it is ready, with how long that took from its start.
     pub(crate) async fn ready(&mut self) -> Duration {
-        let url = format!("http://{}/readyz", self.admin);
         let becoming = async {
-            loop {
-                let told = self.client.get(&url).send().await;
-                if told.is_ok_and(|told| told.status().is_success()) {
-                    return;
-                }
+            while !says_ready(self.admin).await {
                 let ended = self.process.try_wait().unwrap();
                 assert!(ended.is_none(), "the server ended: {ended:?}");
                 sleep(Duration::from_millis(5)).await;
@@ -95,6 +90,20 @@ impl Server {
         self.process = spawn(&self.environment, &self.log);
         self.started = Instant::now();
     }
+}
+
+/// Asks once, on a connection of its own: a client with a pool now and then waits for
+/// ever if the server that it was connected to is killed.
+async fn says_ready(admin: SocketAddr) -> bool {
+    let asked = async {
+        let mut stream = TcpStream::connect(admin).await?;
+        let request = format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut told = String::new();
+        stream.read_to_string(&mut told).await?;
+        io::Result::Ok(told.starts_with("HTTP/1.1 200 "))
+    };
+    asked.await.unwrap_or(false)
 }
 
 /// An address for this process alone, so that ports need not be looked for.

@@ -9,6 +9,7 @@ use proactive::stand_in::Move;
 use proactive::transport::proto::{Job, JobState, ListJobsRequest, LogEvent};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use reqwest::Client;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -27,7 +28,7 @@ use crate::support::outside::{Caller, SERVICE_TOKEN};
 
 const USERS: usize = 3;
 /// Each answer of the model takes so long, so that jobs are lost in every state.
-const MODEL_LATENCY: Duration = Duration::from_millis(60);
+const MODEL_LATENCY: Duration = Duration::from_millis(30);
 /// From a server's readiness to its end, in milliseconds.
 const LIFE: RangeInclusive<u64> = 20..=400;
 /// All that is under way has ended by then.
@@ -172,7 +173,9 @@ impl Stage {
 
     fn http(&self, token: &str) -> Caller {
         let base = format!("http://{}", self.server.http);
-        Caller::Http(Http::new(base, token.to_owned()))
+        // As for readiness, see there: a connection for each call.
+        let client = Client::builder().pool_max_idle_per_host(0).build();
+        Caller::Http(Http::with(client.unwrap(), base, token.to_owned()))
     }
 }
 

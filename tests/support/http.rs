@@ -21,7 +21,10 @@ pub struct Http {
 
 impl Http {
     pub fn new(base: String, token: String) -> Self {
-        let client = Client::new();
+        Self::with(Client::new(), base, token)
+    }
+
+    pub fn with(client: Client, base: String, token: String) -> Self {
         Self {
             client,
             base,
