@@ -16,15 +16,16 @@ use crate::outside::Outside;
 use crate::support::PATIENCE;
 use crate::support::outside::SERVICE_TOKEN;
 
-/// Its settings, where they are not as shipped: no entry goes by itself, and nobody
-/// waits for a desktop for long, or for his turn in a minute.
-const SETTINGS: [(&str, &str); 6] = [
+/// Its settings, where they are not as shipped: no entry goes by itself, nobody
+/// waits for a desktop for long, and a session without news is heard of.
+const SETTINGS: [(&str, &str); 7] = [
     ("SERVICE_TOKENS", SERVICE_TOKEN),
     ("LOG_ENTRIES_PER_USER", "1000000"),
     ("LOG_RETENTION", "30d"),
     ("FRAMES_PER_MINUTE", "1000000"),
     ("JOB_DESKTOP_WAIT", "200ms"),
     ("TOOL_TIMEOUT", "2s"),
+    ("HEARTBEAT_INTERVAL", "5s"),
 ];
 
 /// It is killed with the experiment.

@@ -32,7 +32,7 @@ const MODEL_LATENCY: Duration = Duration::from_millis(30);
 /// From a server's readiness to its end, in milliseconds.
 const LIFE: RangeInclusive<u64> = 20..=400;
 /// All that is under way has ended by then.
-const LONGEST_END: Duration = Duration::from_secs(60);
+const LONGEST_END: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stage {
     outside: Outside,
@@ -91,10 +91,11 @@ impl Stage {
         let users: Vec<_> = (0..USERS).map(|nth| self.user(nth, &over)).collect();
         self.kill(crashes, &mut played).await;
         over.cancel();
+        let until = Instant::now() + LONGEST_END;
         for user in users {
             played.users += 1;
             played.followers += user.records.len();
-            let evidence = user.ends(&mut played).await;
+            let evidence = user.ends(until, &mut played).await;
             let wrong = evidence.judge(&mut played.sum);
             played.wrong.extend(wrong);
         }
@@ -181,14 +182,14 @@ impl Stage {
 
 impl User {
     /// Waits until everything has ended, and takes down what there is to know.
-    async fn ends(mut self, played: &mut Played) -> Evidence {
+    async fn ends(mut self, until: Instant, played: &mut Played) -> Evidence {
         let mut asked = Vec::new();
         while let Some(one) = self.asking.join_next().await {
             let (some, wrong) = one.unwrap();
             asked.extend(some);
             played.wrong.extend(wrong);
         }
-        let listed = self.all_ended().await;
+        let listed = self.all_ended(until).await;
         self.sender.fire(message(&self.name, END)).await.unwrap();
         let following = std::mem::take(&mut self.following);
         if timeout(PATIENCE, following.join_all()).await.is_err() {
@@ -230,8 +231,7 @@ impl User {
     }
 
     /// All jobs, as soon as all have ended, or when that takes too long.
-    async fn all_ended(&self) -> Vec<Job> {
-        let until = Instant::now() + LONGEST_END;
+    async fn all_ended(&self, until: Instant) -> Vec<Job> {
         loop {
             let jobs = self.all_jobs().await.unwrap();
             let ended = |job: &Job| matches!(job.state(), JobState::Done | JobState::Error);
