@@ -1,6 +1,6 @@
 # A bare `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help fmt lint test schedules simulate simulate-broken faults fuzz bench load demo run image-test
+.PHONY: help fmt lint test schedules simulate simulate-broken faults crashes fuzz bench load demo run image-test
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ simulate-broken: ## Break the product on purpose, in a copy: the simulation has 
 faults: ## Real programs behind nginx, and what breaks around them (FAULTS="kill-9 loss" DESKS=50 FRAMES=8)
 	FAULTS="$${FAULTS:-none kill-9 sigterm reload cut silence latency loss hang flood}" DESKS=$${DESKS:-50} FRAMES=$${FRAMES:-8} \
 	OUTAGE=$${OUTAGE:-40} cargo test --locked --test faults -- --nocapture
+
+crashes: ## The server killed at random moments, and what its clients were told (CRASHES=300, SEED=x for the same dice)
+	CRASHES=$${CRASHES:-300} cargo test --locked --test crashes -- --nocapture
 
 fuzz: ## A parser of outside bytes under libFuzzer (TARGET=tokens SECONDS=600; bare, it lists the targets)
 	@tests/fuzz/run "$(TARGET)" $(SECONDS)

@@ -13,9 +13,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const PROJECT: &str = "demo-faults";
-/// How long each answer of the model takes: so that frames are under way when
-/// something breaks.
-const LATENCY: Duration = Duration::from_millis(1_500);
 /// No experiment lasts as long.
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 
@@ -28,10 +25,12 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    pub(crate) async fn start() -> Self {
+    /// Each answer of the model takes so long: frames are to be under way when something
+    /// breaks.
+    pub(crate) async fn start(latency: Duration) -> Self {
         let issuer = LocalIssuer::new(PROJECT, World::real());
         let options = Options {
-            latency: LATENCY,
+            latency,
             ..Options::default()
         };
         let model = StandIn::new(options, World::real());

@@ -14,6 +14,8 @@ use crate::proxy::{IDLE, Kind, Proxy, Site, own_address};
 use crate::server::Server;
 use crate::wire::Wire;
 
+/// How long each answer of the model takes.
+const MODEL_LATENCY: Duration = Duration::from_millis(1_500);
 /// For how long a call may take, and a model that fails is left alone.
 const AS_SHIPPED: Duration = Duration::from_secs(30);
 
@@ -36,7 +38,7 @@ impl Stage {
             Fault::Loss => Some(Lossy::new()?),
             _ => None,
         };
-        let outside = Outside::start().await;
+        let outside = Outside::start(MODEL_LATENCY).await;
         // Longer than a call may take, and than the model is left alone.
         let patience = (outage * 3 / 4).min(AS_SHIPPED);
         let server = Server::start(&outside, patience, folder).await;

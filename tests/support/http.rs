@@ -21,7 +21,10 @@ pub struct Http {
 
 impl Http {
     pub fn new(base: String, token: String) -> Self {
-        let client = Client::new();
+        Self::with(Client::new(), base, token)
+    }
+
+    pub fn with(client: Client, base: String, token: String) -> Self {
         Self {
             client,
             base,
@@ -46,7 +49,7 @@ impl Http {
         let response = good(response).await?;
         let repeated = response.status() == 200;
         let place = response.headers()["location"].to_str().unwrap().to_owned();
-        let job = job(&json_of(response).await);
+        let job = job(&json_of(response).await?);
         assert_eq!(place, format!("/v1/jobs/{}", job.job_id));
         Ok(SubmitFrameResponse {
             job: Some(job),
@@ -56,18 +59,18 @@ impl Http {
 
     pub async fn job(&self, id: &str) -> Result<Job, Status> {
         let request = self.request(Method::GET, &format!("/v1/jobs/{id}"));
-        Ok(job(&json_of(good(request).await?).await))
+        Ok(job(&json_of(good(request).await?).await?))
     }
 
     pub async fn cancel(&self, id: &str) -> Result<Job, Status> {
         let request = self.request(Method::POST, &format!("/v1/jobs/{id}/cancel"));
-        Ok(job(&json_of(good(request).await?).await))
+        Ok(job(&json_of(good(request).await?).await?))
     }
 
     pub async fn list(&self, asked: &ListJobsRequest) -> Result<ListJobsResponse, Status> {
         let (size, token) = (asked.page_size, &asked.page_token);
         let path = format!("/v1/jobs?page_size={size}&page_token={token}");
-        let told = json_of(good(self.request(Method::GET, &path)).await?).await;
+        let told = json_of(good(self.request(Method::GET, &path)).await?).await?;
         let jobs = told["jobs"].as_array().unwrap().iter();
         Ok(ListJobsResponse {
             jobs: jobs.map(job).collect(),
@@ -92,7 +95,7 @@ impl Http {
         let body = format!("{{\"data\":{data},{}", &rest[1..]);
         let response = good(self.request(Method::POST, "/v1/messages").body(body)).await?;
         let status = response.status().as_u16();
-        let told = json_of(response).await;
+        let told = json_of(response).await?;
         let repeated = told["repeated"].as_bool().unwrap();
         assert_eq!(status, if repeated { 200 } else { 201 });
         Ok(FireResponse {
@@ -138,7 +141,7 @@ impl Events {
             match self.response.chunk().await {
                 Ok(Some(chunk)) => self.unread.extend_from_slice(&chunk),
                 Ok(None) => return Ok(None),
-                Err(error) => return Err(Status::unavailable(error.to_string())),
+                Err(error) => return Err(broken(error)),
             }
         };
         let event: Vec<u8> = self.unread.drain(..end + 2).collect();
@@ -171,7 +174,7 @@ impl Events {
 
 /// The answer, if it is a good one.
 async fn good(request: RequestBuilder) -> Result<Response, Status> {
-    let response = request.send().await.unwrap();
+    let response = request.send().await.map_err(broken)?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -180,7 +183,7 @@ async fn good(request: RequestBuilder) -> Result<Response, Status> {
         response.headers()["content-type"],
         "application/problem+json"
     );
-    let problem = json_of(response).await;
+    let problem = json_of(response).await?;
     assert_eq!(problem["status"], status.as_u16());
     let detail = text(&problem, "detail");
     Err(match status.as_u16() {
@@ -193,9 +196,14 @@ async fn good(request: RequestBuilder) -> Result<Response, Status> {
     })
 }
 
-async fn json_of(response: Response) -> Value {
-    let text = response.text().await.unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+async fn json_of(response: Response) -> Result<Value, Status> {
+    let text = response.text().await.map_err(broken)?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}")))
+}
+
+/// The server has gone, as gRPC tells it.
+fn broken(error: reqwest::Error) -> Status {
+    Status::unavailable(error.to_string())
 }
 
 fn url_encoded(text: &str) -> String {
