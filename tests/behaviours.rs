@@ -66,6 +66,7 @@ fn b02_every_test_of_a_session_goes_through_both_doors() {
         if [
             "doors.rs",
             "http.rs",
+            "openapi",
             "upgrade.rs",
             "websocket.rs",
             "websocket_page.rs",
