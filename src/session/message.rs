@@ -140,6 +140,18 @@ pub struct Refusal {
     pub context: Option<Box<Context>>,
 }
 
+impl Refusal {
+    /// One about an event of which no more is known.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            frame: None,
+            context: None,
+        }
+    }
+}
+
 /// The codes of ServerError about single events, as the wire contract lists
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use crate::session::{Account, Held, NoRoom};
+use crate::session::{Account, Held, NoRoom, Refusal, RefusalCode};
 
+/// The largest event taken from a client, in bytes; as large is the largest frame
+/// that is submitted, and the largest image in JSON.
+pub const MAX_MESSAGE: usize = 10 << 20;
 /// While an event arrives, the session hears so often that it does.
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// A stream may hold so much of a message that is not counted: a hello, or the
@@ -21,6 +24,12 @@ const STEP: usize = 512 << 10;
 /// A message that is counted must be whole after so long: a frame of 10 MiB
 /// comes at 1.4 Mbit/s.
 pub(super) const ARRIVAL: Duration = Duration::from_secs(60);
+
+/// What is told of a message for which there is no room.
+pub(super) fn overloaded(full: NoRoom) -> Refusal {
+    let message = format!("{full}; send the event again later.");
+    Refusal::new(RefusalCode::Overloaded(full), message)
+}
 
 /// What has arrived of a message.
 pub(super) struct Arriving {

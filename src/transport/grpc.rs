@@ -34,14 +34,13 @@ use crate::auth::Verifier;
 use crate::domain::Principal;
 use crate::session::{Full, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
 
+pub use super::arriving::MAX_MESSAGE;
+
 /// A name in the health service that is SERVING from the first to the last
 /// moment, whatever tokens and drains do: for liveness probes, which must not
 /// kill a server because Google's keys cannot be fetched.
 pub const ALIVE: &str = "alive";
 
-/// The largest event taken from a client, in bytes; as large is the largest frame
-/// that is submitted.
-pub const MAX_MESSAGE: usize = 10 << 20;
 /// The largest message of the calls that carry no frame, in bytes: more than a message
 /// to a user may have. tonic's reader holds it, which nobody counts.
 const MAX_SMALL_MESSAGE: usize = 64 << 10;

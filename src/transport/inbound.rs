@@ -177,10 +177,9 @@ pub(super) fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
     let context_version = clipped(context_version, VERSION_CHARS);
     let context = session_context.map(|tasks| context(&context_version, tasks));
     let refused = |id: FrameId, message: &str, context| Refusal {
-        code: RefusalCode::InvalidFrame,
-        message: message.to_owned(),
         frame: Some(id),
         context,
+        ..Refusal::new(RefusalCode::InvalidFrame, message)
     };
     if screenshot_id.len() > FRAME_ID_BYTES {
         let id = FrameId::new(clip(&screenshot_id, FRAME_ID_BYTES / 4));
@@ -353,13 +352,7 @@ fn clipped(text: String, limit: usize) -> String {
 }
 
 pub(super) fn invalid_event(message: &str) -> Refusal {
-    let message = message.to_owned();
-    Refusal {
-        code: RefusalCode::InvalidEvent,
-        message,
-        frame: None,
-        context: None,
-    }
+    Refusal::new(RefusalCode::InvalidEvent, message)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 
-use super::arriving::{Arriving, SIGN_OF_LIFE, kept};
+use super::arriving::{Arriving, SIGN_OF_LIFE, kept, overloaded};
 use super::inbound;
 use super::skim::Skim;
 use crate::session::{Account, Input, NoRoom, Refusal, RefusalCode};
@@ -226,10 +226,7 @@ impl Reader {
                     self.state = State::default();
                     return Some(Read::Else(Input::Refused(Refusal {
                         frame: skim.frame(),
-                        ..refusal(
-                            RefusalCode::Overloaded(full),
-                            format!("{full}; send the event again later."),
-                        )
+                        ..overloaded(full)
                     })));
                 }
                 State::Skip { left, refusal } => {
@@ -251,9 +248,9 @@ impl Reader {
     fn cut_off(&mut self, why: &str) -> Option<Read> {
         match mem::take(&mut self.state) {
             State::Prefix { seen: 0, .. } => None,
-            _ => Some(Read::Else(Input::Refused(refusal(
+            _ => Some(Read::Else(Input::Refused(Refusal::new(
                 RefusalCode::InvalidEvent,
-                why.to_owned(),
+                why,
             )))),
         }
     }
@@ -271,10 +268,10 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
     let left = u32::from_be_bytes(length) as usize;
     let unusable = if left > max_message {
         let message = format!("The event has {left} bytes; at most {max_message} are taken.");
-        Some(refusal(RefusalCode::MessageTooLarge, message))
+        Some(Refusal::new(RefusalCode::MessageTooLarge, message))
     } else if flags != 0 {
         let message = "The event is compressed, which this server does not take.".to_owned();
-        Some(refusal(RefusalCode::InvalidEvent, message))
+        Some(Refusal::new(RefusalCode::InvalidEvent, message))
     } else {
         None
     };
@@ -284,15 +281,6 @@ fn begin([flags, length @ ..]: [u8; PREFIX], max_message: usize) -> State {
             message: Arriving::new(left),
             left,
         },
-    }
-}
-
-fn refusal(code: RefusalCode, message: String) -> Refusal {
-    Refusal {
-        code,
-        message,
-        frame: None,
-        context: None,
     }
 }
 

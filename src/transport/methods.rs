@@ -5,10 +5,10 @@ use futures::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
+use super::arriving::MAX_MESSAGE;
 use super::calls::{Calls, Fault};
 use super::fire::Post;
 use super::followers::{End, Said};
-use super::grpc::MAX_MESSAGE;
 use super::messages::{self, RawBody};
 use super::outbound::timestamp;
 use super::proto::events_server::Events;

@@ -177,12 +177,7 @@ impl Session {
                 self.following.everything(log, &self.uid, Start::Now);
                 let message = "client_hello.follow.cursor is not a cursor; the log is followed \
                                from now on.";
-                self.say(ServerMessage::Refused(Box::new(Refusal {
-                    code: RefusalCode::InvalidEvent,
-                    message: message.to_owned(),
-                    frame: None,
-                    context: None,
-                })));
+                self.refuse(Refusal::new(RefusalCode::InvalidEvent, message));
             }
         }
     }

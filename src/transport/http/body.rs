@@ -39,7 +39,7 @@ impl Text {
             if arriving.bytes().len() + piece.len() > most {
                 let message =
                     format!("The body has more than the {most} bytes that are taken here.");
-                return Err(refusal(RefusalCode::MessageTooLarge, message).into());
+                return Err(Refusal::new(RefusalCode::MessageTooLarge, message).into());
             }
             arriving.take(&piece, most, account).map_err(no_room)?;
         }
@@ -60,21 +60,12 @@ impl Text {
 /// The text that a body is.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(bytes).map_err(|_| {
-        let message = "The body is not UTF-8, so it is not JSON.".to_owned();
-        refusal(RefusalCode::InvalidEvent, message).into()
+        let message = "The body is not UTF-8, so it is not JSON.";
+        Refusal::new(RefusalCode::InvalidEvent, message).into()
     })
 }
 
 fn no_room(full: NoRoom) -> Problem {
     let message = format!("{full}; send it again later.");
-    refusal(RefusalCode::Overloaded(full), message).into()
-}
-
-fn refusal(code: RefusalCode, message: String) -> Refusal {
-    Refusal {
-        code,
-        message,
-        frame: None,
-        context: None,
-    }
+    Refusal::new(RefusalCode::Overloaded(full), message).into()
 }

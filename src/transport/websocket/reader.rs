@@ -17,7 +17,7 @@ use super::notes::{Ending, Notes};
 use super::said;
 use super::skim::Skim;
 use crate::session::{Account, Input, NoRoom, Refusal, RefusalCode};
-use crate::transport::arriving::{Arriving, SIGN_OF_LIFE};
+use crate::transport::arriving::{Arriving, SIGN_OF_LIFE, overloaded};
 
 /// The largest message taken, in bytes. An event that fits through the gRPC door
 /// fits: its screenshot is a third longer here, and some libraries write `\/` for
@@ -231,7 +231,7 @@ impl Message {
             )),
             Kind::Binary => Self::Skip {
                 passed: 0,
-                refusal: refusal(
+                refusal: Refusal::new(
                     RefusalCode::InvalidEvent,
                     "The message is binary; say it as JSON in a text message.".to_owned(),
                 ),
@@ -251,7 +251,7 @@ impl Message {
                     );
                     return Self::Skip {
                         passed: there + more,
-                        refusal: refusal(RefusalCode::MessageTooLarge, message),
+                        refusal: Refusal::new(RefusalCode::MessageTooLarge, message),
                     };
                 }
                 let whole = match piece.is_last_frame {
@@ -310,10 +310,7 @@ impl Message {
             }
             Self::PassBy { skim, full, .. } => Ok(Input::Refused(Refusal {
                 frame: skim.frame(),
-                ..refusal(
-                    RefusalCode::Overloaded(full),
-                    format!("{full}; send the event again later."),
-                )
+                ..overloaded(full)
             })),
             Self::Skip { refusal, .. } => Ok(Input::Refused(refusal)),
         }
@@ -321,16 +318,7 @@ impl Message {
 }
 
 fn refused(code: RefusalCode, message: String) -> Input {
-    Input::Refused(refusal(code, message))
-}
-
-fn refusal(code: RefusalCode, message: String) -> Refusal {
-    Refusal {
-        code,
-        message,
-        frame: None,
-        context: None,
-    }
+    Input::Refused(Refusal::new(code, message))
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use super::json::{Object, TOO_MANY, is_flat};
 use super::skim::Skim;
 use crate::domain::{FrameId, clip};
 use crate::session::{ClientMessage, Held, Input, Refusal, RefusalCode};
-use crate::transport::arriving::kept;
-use crate::transport::grpc::MAX_MESSAGE;
+use crate::transport::arriving::{MAX_MESSAGE, kept};
 use crate::transport::inbound::{client_message, invalid_event};
 use crate::transport::proto;
 use crate::transport::proto::client_event::Event;
@@ -183,10 +182,8 @@ fn not_json(error: &serde_json::Error) -> Refusal {
 
 fn invalid_frame(id: FrameId, message: String) -> Refusal {
     Refusal {
-        code: RefusalCode::InvalidFrame,
-        message,
         frame: Some(id),
-        context: None,
+        ..Refusal::new(RefusalCode::InvalidFrame, message)
     }
 }
 
