@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::outbound::{analysis_outcome, frame_fault, timestamp};
+use super::endings::{analysis_outcome, frame_fault, timestamp};
 use super::proto;
 use super::proto::log_event::Event;
 use crate::domain::{self, Decided, Job, JobState, Message};

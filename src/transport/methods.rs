@@ -7,10 +7,10 @@ use tonic::{Extensions, Request, Response, Status};
 
 use super::arriving::MAX_MESSAGE;
 use super::calls::{Calls, Fault};
+use super::endings::timestamp;
 use super::fire::Post;
 use super::followers::{End, Said};
 use super::messages::{self, RawBody};
-use super::outbound::timestamp;
 use super::proto::events_server::Events;
 use super::proto::jobs_server::Jobs;
 use super::proto::messages_server::Messages;

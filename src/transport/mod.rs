@@ -5,6 +5,7 @@ pub mod admin;
 mod arriving;
 pub mod calls;
 mod door;
+mod endings;
 pub mod fire;
 pub mod followers;
 pub mod grpc;
