@@ -23,7 +23,7 @@ use crate::tools::Directory;
 use crate::transport::admin::{self, Admin};
 use crate::transport::calls::Calls;
 use crate::transport::fire::Post;
-use crate::transport::followers::{self, Followers};
+use crate::transport::followers::Followers;
 use crate::transport::{Behind, Door, grpc, http};
 use crate::world::World;
 
@@ -146,13 +146,9 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         calls: Calls {
             jobs,
             log: log.clone(),
-            lobby: lobby.clone(),
+            quota: lobby.quota().clone(),
             followers: Followers {
-                options: followers::Options {
-                    max_age: config.session.max_age,
-                    token_leeway: config.session.token_leeway,
-                    slow_client_limit: config.session.slow_client_limit,
-                },
+                options: config.session,
                 world: world.clone(),
                 stopping: stop.soft.clone(),
                 running: sessions.clone(),

@@ -15,7 +15,6 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use proactive::app;
 use proactive::session::OUTBOUND_QUEUE;
-use proactive::transport::grpc;
 use proactive::transport::proto::client_event::Event as Said;
 use proactive::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
 use proactive::transport::proto::server_event::Event;
@@ -23,6 +22,7 @@ use proactive::transport::proto::{
     AnalysisOutcome, ClientEvent, ExtractedTask, OutcomeKind, ServerEvent, SessionReady,
     ToolCallArguments, ToolCallRequest, ToolKind,
 };
+use proactive::transport::{Keepalive, grpc};
 use reqwest::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -52,7 +52,7 @@ pub(crate) fn run(role: &str, model_url: &str, first: &str, second: &str) -> Res
     let service = ProactiveAiServer::new(bare).max_decoding_message_size(grpc::MAX_MESSAGE);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     runtime.spawn(
-        grpc::server(grpc::KEEPALIVE)
+        grpc::server(Keepalive::USUAL)
             .add_service(service)
             .serve_with_incoming(incoming),
     );

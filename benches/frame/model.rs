@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
-use proactive::transport::grpc;
+use proactive::transport::{Keepalive, grpc};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
@@ -56,7 +56,7 @@ pub(crate) fn run(tls: Option<[&str; 2]>) -> Result<ExitCode> {
             let [certificate, key] = files.map(std::fs::read_to_string);
             let identity = Identity::from_pem(certificate?, key?);
             let tls = ServerTlsConfig::new().identity(identity);
-            let serving = grpc::server(grpc::KEEPALIVE)
+            let serving = grpc::server(Keepalive::USUAL)
                 .tls_config(tls)?
                 .add_routes(pages.into())
                 .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));

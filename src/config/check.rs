@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
-use crate::transport::{grpc, http};
+use crate::transport::{Keepalive, Origins, grpc, http};
 use crate::{analysis, auth, session};
 
 /// Up to this much of the suggested reconnect delay is by chance.
@@ -69,12 +69,12 @@ impl Settings {
             grpc: grpc::Options {
                 address: SocketAddr::new(bind, grpc_port),
                 tls: tls.clone(),
-                keepalive: grpc::KEEPALIVE,
+                keepalive: Keepalive::USUAL,
             },
             http: http::Options {
                 address: SocketAddr::new(bind, http_port),
                 tls,
-                keepalive: grpc::KEEPALIVE,
+                keepalive: Keepalive::USUAL,
                 origins: self.origins(w),
                 page: false,
             },
@@ -102,9 +102,9 @@ impl Settings {
         }
     }
 
-    fn origins(&self, wrong: &mut Vec<String>) -> http::Origins {
+    fn origins(&self, wrong: &mut Vec<String>) -> Origins {
         let text = given(&self.http_allowed_origins).unwrap_or_default();
-        let origins = http::Origins::parse(text);
+        let origins = Origins::parse(text);
         take(wrong, "HTTP_ALLOWED_ORIGINS", origins).unwrap_or_default()
     }
 

@@ -109,9 +109,7 @@ impl Line {
             ended,
         } = connection;
         let valid = good_until.saturating_duration_since(Instant::now());
-        // Streams that opened together, after a restart, do not all end together.
-        let age = options.max_age - world.up_to(options.max_age / 10);
-        let life = age.min(valid + options.token_leeway);
+        let life = options.life(valid, world);
         Self {
             inputs,
             outbox: Outbox::new(to_client, options.slow_client_limit),

@@ -73,6 +73,15 @@ pub struct Options {
     pub log_no_task: bool,
 }
 
+impl Options {
+    /// How long a stream may live whose token is valid for that long. Those that opened
+    /// together, after a restart, do not all end together.
+    pub fn life(&self, valid: Duration, world: &World) -> Duration {
+        let age = self.max_age - world.up_to(self.max_age / 10);
+        age.min(valid + self.token_leeway)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -4,11 +4,12 @@
 use futures::Stream;
 
 use super::followers::{Followers, Said};
-use super::{inbound, log_events, proto};
+use super::proto;
+use super::wire::{inbound, log_events};
 use crate::domain::{Frame, JobId, Principal, Uid};
 use crate::events::{self, Key, Log, Submitted};
 use crate::jobs::{Jobs, Refused};
-use crate::session::{Full, Lobby};
+use crate::session::{Full, Quota};
 
 const KEY_BYTES: usize = 255;
 const ID_BYTES: usize = 64;
@@ -22,8 +23,8 @@ pub struct Calls {
     pub jobs: Jobs,
     /// Every user's log.
     pub log: Log,
-    /// Where streams take their places.
-    pub lobby: Lobby,
+    /// Where streams take their places, and the bytes of frames.
+    pub quota: Quota,
     /// Those who follow it.
     pub followers: Followers,
 }
@@ -132,7 +133,7 @@ impl Calls {
         let start = inbound::start(cursor).ok_or_else(|| {
             invalid("cursor is not one: send the cursor of a LogEvent, \"oldest\", or nothing.")
         })?;
-        let seat = self.lobby.quota().open(&principal.uid)?;
+        let seat = self.quota.open(&principal.uid)?;
         let subscription = self.log.subscribe(&principal.uid, start);
         Ok(self.followers.said(subscription, principal, seat))
     }

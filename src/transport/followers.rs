@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,7 +14,7 @@ use tracing::Instrument;
 
 use crate::domain::Principal;
 use crate::events::{Error, News, Subscription};
-use crate::session::Seat;
+use crate::session::{Options, Seat};
 use crate::world::World;
 
 /// Between two signs of life. Balancers allow at least 30 s of silence, most of them
@@ -26,7 +27,7 @@ const UNREAD: usize = 8;
 /// How followers are served; cheap to clone.
 #[derive(Clone)]
 pub struct Followers {
-    /// How long each may stay.
+    /// What holds for sessions' streams holds for theirs.
     pub options: Options,
     /// Time and chance.
     pub world: World,
@@ -34,17 +35,6 @@ pub struct Followers {
     pub stopping: CancellationToken,
     /// Where they run, so that their end can be awaited.
     pub running: TaskTracker,
-}
-
-/// How long a follower's stream may live.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Whatever its token says.
-    pub max_age: Duration,
-    /// How long it may outlive the token that opened it.
-    pub token_leeway: Duration,
-    /// How long it may leave unread what it is told.
-    pub slow_client_limit: Duration,
 }
 
 /// What a follower is told.
@@ -80,8 +70,7 @@ impl Followers {
         principal: &Principal,
         seat: Seat,
     ) -> impl Stream<Item = Said> + use<> {
-        let (now, options) = (Instant::now(), self.options);
-        let age = options.max_age - self.world.up_to(options.max_age / 10);
+        let now = Instant::now();
         let valid = principal.expires_at.duration_since(self.world.now());
         let valid = Duration::try_from(valid).unwrap_or_default();
         let mut beat = interval_at(now + HEARTBEAT, HEARTBEAT);
@@ -89,13 +78,13 @@ impl Followers {
         let listening = Listening {
             subscription,
             beat,
-            ends: now + age.min(valid + options.token_leeway),
-            stopping: self.stopping.clone(),
+            ends: now + self.options.life(valid, &self.world),
+            drained: self.drained().boxed(),
             _seat: seat,
         };
         let (tell, told) = mpsc::channel(UNREAD);
         let (ended, end) = oneshot::channel();
-        let limit = options.slow_client_limit;
+        let limit = self.options.slow_client_limit;
         let listening = async move {
             let end = listening.run(tell, limit).await;
             // Nobody listens if the follower has gone.
@@ -106,13 +95,27 @@ impl Followers {
         let last = end.map(|end| Said::End(end.unwrap_or(End::Unreadable)));
         ReceiverStream::new(told).chain(last.into_stream())
     }
+
+    /// When this one is told to go: each at a moment of its own, so that they do not all
+    /// come to the other servers at once.
+    fn drained(&self) -> impl Future<Output = ()> + use<> {
+        let (stopping, share) = (
+            self.stopping.clone(),
+            self.world.up_to(self.options.drain_spread),
+        );
+        async move {
+            stopping.cancelled().await;
+            sleep(share).await;
+        }
+    }
 }
 
 struct Listening {
     subscription: Subscription,
     beat: Interval,
     ends: Instant,
-    stopping: CancellationToken,
+    /// Its moment of the drain.
+    drained: BoxFuture<'static, ()>,
     /// Its place among what the user, and everybody, may have open.
     _seat: Seat,
 }
@@ -141,7 +144,7 @@ impl Listening {
     async fn next(&mut self) -> Result<Said, End> {
         tokio::select! {
             biased;
-            () = self.stopping.cancelled() => Err(End::Drained),
+            () = &mut self.drained => Err(End::Drained),
             () = sleep_until(self.ends) => Err(End::Expired),
             news = self.subscription.next() => {
                 self.beat.reset();
@@ -159,7 +162,6 @@ impl Listening {
 #[cfg(test)]
 mod tests {
     use jiff::{SignedDuration, Timestamp};
-    use tokio::time::sleep;
 
     use super::*;
     use crate::domain::{Event, Message, MessageId, Uid};
@@ -192,11 +194,7 @@ mod tests {
             plan: None,
         };
         let followers = Followers {
-            options: Options {
-                max_age: Duration::from_secs(3_600),
-                token_leeway: Duration::ZERO,
-                slow_client_limit: Duration::from_secs(10),
-            },
+            options: Options::default(),
             world,
             stopping: CancellationToken::new(),
             running: TaskTracker::new(),

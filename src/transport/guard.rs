@@ -1,22 +1,12 @@
-//! Before a stream or a call opens, at whichever door: its token is verified, once. The
-//! body of what may be large in gRPC is set aside, to be read message by message and
-//! counted.
+//! Before a stream or a call opens, at whichever door: its token is verified, once.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
-use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tonic::Status;
-use tonic::body::Body;
-use tower::{Layer, Service};
 
-use super::messages::RawBody;
 use crate::auth::{self, Verifier};
 use crate::domain::Principal;
 use crate::telemetry::{AuthResult, Limit, Metrics, Seldom};
@@ -28,9 +18,7 @@ const MOST_UNJUDGED: usize = 256;
 /// Between two lines of the log about streams that were refused.
 const LINES: Duration = Duration::from_secs(10);
 
-/// Judges the tokens of all streams, and counts how. As a layer of gRPC it puts
-/// the [`Principal`] and the [`RawBody`] into the request's extensions, or answers
-/// the request with a status.
+/// Judges the tokens of all streams, and counts how.
 #[derive(Clone)]
 pub(super) struct Guard {
     verifier: Verifier,
@@ -90,19 +78,6 @@ impl Guard {
     }
 }
 
-/// What tonic's reader is given instead of a body that is read in another way.
-fn put_aside(path: &str) -> Option<Body> {
-    /// A message of no bytes: prefix, flags and length.
-    const EMPTY: &[u8] = &[0; 5];
-    let (_, method) = path.rsplit_once('/')?;
-    match method {
-        "Session" => Some(Body::empty()),
-        // A call must have a message.
-        "SubmitFrame" => Some(Body::new(Full::new(Bytes::from_static(EMPTY)))),
-        _ => None,
-    }
-}
-
 /// Why no stream is opened, in a sentence for the client that echoes nothing.
 #[derive(Debug)]
 pub(super) enum Denied {
@@ -114,7 +89,7 @@ pub(super) enum Denied {
 
 impl Denied {
     /// As gRPC tells it.
-    fn status(self) -> Status {
+    pub(super) fn status(self) -> Status {
         match self {
             Denied::Unauthenticated(sentence) => Status::unauthenticated(sentence),
             Denied::Unavailable(sentence) => Status::unavailable(sentence),
@@ -126,61 +101,6 @@ impl Denied {
 pub(super) fn bearer(headers: &http::HeaderMap) -> Result<&str, auth::Error> {
     let value = headers.get(AUTHORIZATION);
     auth::bearer(value.and_then(|value| value.to_str().ok()))
-}
-
-impl<S> Layer<S> for Guard {
-    type Service = Guarded<S>;
-
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded {
-            guard: self.clone(),
-            inner,
-        }
-    }
-}
-
-/// A service behind a [`Guard`].
-#[derive(Clone)]
-pub(super) struct Guarded<S> {
-    guard: Guard,
-    inner: S,
-}
-
-impl<S> Service<http::Request<Body>> for Guarded<S>
-where
-    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let guard = self.guard.clone();
-        // The service that is ready is this one, not its clone.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        async move {
-            let (mut parts, body) = request.into_parts();
-            match guard.admit(bearer(&parts.headers)).await {
-                Ok(principal) => parts.extensions.insert(principal),
-                Err(denied) => return Ok(denied.status().into_http()),
-            };
-            let body = match put_aside(parts.uri.path()) {
-                Some(instead) => {
-                    parts.extensions.insert(RawBody::new(body));
-                    instead
-                }
-                None => body,
-            };
-            inner.call(http::Request::from_parts(parts, body)).await
-        }
-        .boxed()
-    }
 }
 
 #[cfg(test)]

@@ -5,26 +5,21 @@ pub mod admin;
 mod arriving;
 pub mod calls;
 mod door;
-mod endings;
 pub mod fire;
 pub mod followers;
 pub mod grpc;
 mod guard;
 pub mod http;
-mod inbound;
-mod log_events;
-mod log_json;
-// Bytes of any client become inputs of a session there: tests/fuzz feeds it.
-#[doc(hidden)]
-pub mod messages;
-mod methods;
-mod outbound;
+mod json;
+mod origin;
+mod problem;
 pub mod proto;
 mod silence;
-mod skim;
 mod tls;
 pub mod websocket;
-mod weigh;
+mod wire;
 
 pub use door::{Behind, Door};
+pub use origin::Origins;
+pub use silence::Keepalive;
 pub use tls::Tls;

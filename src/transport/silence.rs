@@ -24,6 +24,37 @@ const LINES: Duration = Duration::from_secs(10);
 /// After the operating system has refused to accept a connection.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How dead peers are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Between two HTTP/2 pings.
+    pub interval: Duration,
+    /// A peer that has not answered a ping after this long is dead.
+    pub timeout: Duration,
+    /// A connection whose peer has said nothing by then is closed, and so is one
+    /// whose TLS handshake takes longer. Later, before there can be pings, it may
+    /// be silent a little longer than they allow.
+    pub first_byte: Duration,
+}
+
+impl Keepalive {
+    /// HTTP/2 pings, also while no stream is open: they find dead peers.
+    pub const USUAL: Self = Self {
+        interval: Duration::from_secs(30),
+        timeout: Duration::from_secs(10),
+        first_byte: Duration::from_secs(10),
+    };
+
+    /// Longer than a peer that answers pings is ever silent, and than hyper
+    /// takes to drop one that does not.
+    pub(super) fn patience(self) -> Patience {
+        Patience {
+            first: self.first_byte,
+            next: self.interval + 2 * self.timeout,
+        }
+    }
+}
+
 /// How long a connection may say nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {

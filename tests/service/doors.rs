@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use proactive::transport::Keepalive;
 use proactive::transport::Tls;
-use proactive::transport::grpc::{ALIVE, KEEPALIVE, Keepalive};
+use proactive::transport::grpc::ALIVE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -170,11 +171,14 @@ async fn many_clients_fit_on_one_connection_of_a_balancer() {
 #[tokio::test]
 async fn a22_a_peer_without_calls_is_pinged_and_one_that_is_dead_is_dropped() {
     let contract = (Duration::from_secs(30), Duration::from_secs(10));
-    assert_eq!((KEEPALIVE.interval, KEEPALIVE.timeout), contract);
+    assert_eq!(
+        (Keepalive::USUAL.interval, Keepalive::USUAL.timeout),
+        contract
+    );
     let short = Keepalive {
         interval: Duration::from_millis(50),
         timeout: Duration::from_millis(50),
-        ..KEEPALIVE
+        ..Keepalive::USUAL
     };
     let app = TestApp::new()
         .tweak(move |config| config.grpc.keepalive = short)
@@ -223,7 +227,7 @@ async fn hangs_up(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_connection_that_never_speaks_http2_is_dropped() {
-    assert_eq!(KEEPALIVE.first_byte, Duration::from_secs(10));
+    assert_eq!(Keepalive::USUAL.first_byte, Duration::from_secs(10));
     let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
     let tls = Tls::new(certificate, key.into()).unwrap();

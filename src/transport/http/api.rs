@@ -15,16 +15,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::{self, Text};
-use super::{Problem, follow, openapi};
+use super::{follow, openapi};
 use crate::domain::Principal;
 use crate::events::Submitted;
 use crate::transport::calls::{Fault, invalid};
 use crate::transport::door::Door;
 use crate::transport::guard::bearer;
-use crate::transport::log_events;
-use crate::transport::log_json::Job;
+use crate::transport::problem::Problem;
+use crate::transport::wire::log_events;
+
+use crate::transport::json::{self, Job};
 use crate::transport::proto;
-use crate::transport::websocket::{self, Site, object};
+use crate::transport::websocket::{self, Site};
 
 /// The largest message to a user, in bytes: far more than its fields may have.
 const MAX_SMALL_BODY: usize = 64 << 10;
@@ -68,7 +70,7 @@ async fn submit(
     let account = door.lobby.quota().account(&user);
     let mut body = Text::read(body, websocket::MAX_MESSAGE, &account).await?;
     let held = body.take_held();
-    let asked = websocket::submission(body.text()?, held)?;
+    let asked = json::submission(body.text()?, held)?;
     drop(body);
     let Submitted { job, repeated } = door.calls.submit(&user, asked).await?;
     let job = Job::from(log_events::job(job));
@@ -171,7 +173,7 @@ async fn fire(
     door.post.admit(said.and_then(|said| said.to_str().ok()))?;
     let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE);
     let body = to_bytes(body, MAX_SMALL_BODY).await.map_err(too_large)?;
-    let fire: Fire = object(body::text(&body)?)?;
+    let fire: Fire = json::object(body::text(&body)?)?;
     let proto::FireResponse {
         message_id,
         cursor,

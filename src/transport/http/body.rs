@@ -6,9 +6,9 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::Problem;
 use crate::session::{Account, Held, NoRoom, Refusal, RefusalCode};
 use crate::transport::arriving::{ARRIVAL, Arriving};
+use crate::transport::problem::Problem;
 
 /// A body that has arrived as text, and what is held for it.
 pub(super) struct Text {

@@ -12,13 +12,13 @@ use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
-use super::Problem;
 use super::api::principal;
 use crate::transport::calls::invalid;
 use crate::transport::door::Door;
 use crate::transport::followers::{End, Said};
-use crate::transport::log_events;
-use crate::transport::log_json::LogEvent;
+use crate::transport::json::LogEvent;
+use crate::transport::problem::Problem;
+use crate::transport::wire::log_events;
 use crate::world::World;
 
 /// What a browser sends when it comes back by itself.

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Options, routes};
 use crate::transport::door::Door;
-use crate::transport::grpc::Keepalive;
+use crate::transport::silence::Keepalive;
 use crate::transport::silence::{Attentive, Heard, Patience};
 use crate::transport::websocket::Streams;
 use crate::world::World;

@@ -3,14 +3,11 @@
 
 mod api;
 mod body;
-mod faults;
 mod follow;
 mod ids;
 mod listener;
 mod openapi;
-mod origin;
 mod page;
-mod problem;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,12 +24,12 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::Tls;
 use super::door::Door;
-use super::grpc::Keepalive;
+use super::origin::Origins;
+use super::problem::{self, Problem};
+use super::silence::Keepalive;
 use super::websocket::{self, Streams};
 use crate::world::World;
 pub use listener::{Error, serve};
-pub use origin::Origins;
-pub(super) use problem::Problem;
 
 /// Where a request's id stands, on the way in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -83,17 +80,12 @@ fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Rout
         .merge(api::router(api::STREAMS))
         .with_state(site)
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED))
-        .layer(CatchPanicLayer::custom(crashed))
+        .layer(CatchPanicLayer::custom(problem::crashed))
         .layer(cors(&options.origins))
         .layer(from_fn(problem::give_shape))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, ids::Ids::new(world)))
         .layer(from_fn(ids::drop_unusable))
-}
-
-/// A fault of ours in one request. The panic has told its cause in the log.
-fn crashed(_: Box<dyn std::any::Any + Send>) -> http::Response<axum::body::Body> {
-    axum::response::IntoResponse::into_response(Problem::new(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 fn cors(origins: &Origins) -> CorsLayer {

@@ -6,14 +6,9 @@
 //! handshake's hash are tungstenite's.
 
 mod close;
-mod fields;
 mod frames;
-mod json;
 mod notes;
 mod reader;
-mod said;
-mod skim;
-mod told;
 mod upgrade;
 mod writer;
 
@@ -25,14 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::door::Door;
-use super::grpc::Keepalive;
-use super::http::Origins;
+use super::origin::Origins;
+use super::silence::Keepalive;
 use crate::session::{Account, Input};
 
 pub use close::Close;
 pub use reader::MAX_MESSAGE;
-pub(super) use said::{object, submission};
-pub(super) use told::{AnalysisOutcome, ServerError, time};
 pub(super) use upgrade::upgrade;
 
 /// Where the door is.

@@ -14,10 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use super::close::Close;
 use super::frames::{Frames, Kind, Piece, Said};
 use super::notes::{Ending, Notes};
-use super::said;
-use super::skim::Skim;
 use crate::session::{Account, Input, NoRoom, Refusal, RefusalCode};
 use crate::transport::arriving::{Arriving, SIGN_OF_LIFE, overloaded};
+use crate::transport::json::{self, Skim};
 
 /// The largest message taken, in bytes. An event that fits through the gRPC door
 /// fits: its screenshot is a third longer here, and some libraries write `\/` for
@@ -304,7 +303,7 @@ impl Message {
                 let (bytes, held) = arriving.finish();
                 // RFC 6455, 8.1: one that is not is the end.
                 match std::str::from_utf8(&bytes) {
-                    Ok(text) => Ok(said::input(text, held)),
+                    Ok(text) => Ok(json::input(text, held)),
                     Err(_) => Err(Ending::Ours(Close::NotText)),
                 }
             }

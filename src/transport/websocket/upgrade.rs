@@ -23,7 +23,7 @@ use crate::session::{Caller, OUTBOUND_QUEUE};
 use crate::transport::calls::Fault;
 use crate::transport::door::caller;
 use crate::transport::guard::bearer;
-use crate::transport::http::Problem;
+use crate::transport::problem::Problem;
 
 /// Before a token that is offered as a protocol, which is all that a browser lets a
 /// page say.

@@ -13,9 +13,9 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::close::Close;
 use super::notes::{Ending, News, Notes};
-use super::told;
 use crate::session::{ServerMessage, StreamEnd};
-use crate::transport::outbound;
+use crate::transport::json;
+use crate::transport::wire::outbound;
 
 /// How long a client may take to hear the last words, and to hang up.
 const LINGER: Duration = Duration::from_secs(3);
@@ -81,7 +81,7 @@ where
             None => {
                 let close = Close::of(ended.await);
                 if close == Close::Crashed {
-                    let crashed = told::text(outbound::crashed());
+                    let crashed = json::text(outbound::crashed());
                     self.send(OpCode::Data(Data::Text), &crashed).await?;
                 }
                 self.close(Some(close.code()), close.reason()).await?;
@@ -97,7 +97,7 @@ where
                 biased;
                 message = self.messages.recv() => match message {
                     Some(message) => {
-                        let text = told::text(outbound::event(*message));
+                        let text = json::text(outbound::event(*message));
                         self.send(OpCode::Data(Data::Text), &text).await?;
                     }
                     None => return Ok(()),
@@ -110,7 +110,7 @@ where
                     News::Ending(Ending::Ours(_)) => {
                         // What the session has to say about it is heard yet.
                         while let Some(message) = self.messages.recv().await {
-                            let text = told::text(outbound::event(*message));
+                            let text = json::text(outbound::event(*message));
                             self.send(OpCode::Data(Data::Text), &text).await?;
                         }
                         return Ok(());

@@ -14,7 +14,7 @@ use http_body_util::StreamBody;
 use proactive::domain::{FrameId, Uid};
 use proactive::session::{ClientMessage, Input, Limits, Quota, RefusalCode, ServerMessage};
 use proactive::telemetry::{Metrics, SessionEnd};
-use proactive::transport::messages::inputs;
+use proactive::transport::grpc::inputs;
 use proactive::transport::proto::client_event::Event;
 use proactive::transport::proto::{ActiveTask, ClientEvent, ClientHello, SessionContext};
 use prost::Message;

@@ -9,7 +9,7 @@ use prost::decode_length_delimiter as varint;
 
 /// The most entries that any one list of an event may have; `proactive.proto`
 /// promises it.
-pub(super) const MAX_ENTRIES: usize = 10_000;
+pub(in crate::transport) const MAX_ENTRIES: usize = 10_000;
 
 /// Why an event is not built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Errors of one shape: problem details, RFC 9457.
 
+mod faults;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -16,12 +18,12 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+js
 /// RFC 9457, 4.2.1: the status says it all.
 const BLANK: &str = "about:blank";
 /// Whoever finds a body too large, it has this name.
-pub(super) const TOO_LARGE: &str = "urn:proactive:too-large";
+const TOO_LARGE: &str = "urn:proactive:too-large";
 
 /// Why a request failed. The sentence is for people, and holds nothing that came
 /// with the request.
 #[derive(Clone, Debug)]
-pub(in crate::transport) struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     kind: &'static str,
     detail: Cow<'static, str>,
@@ -42,7 +44,7 @@ struct Details<'a> {
 
 impl Problem {
     /// One that needs no other name than its status has.
-    pub(in crate::transport) fn new(status: StatusCode) -> Self {
+    pub(super) fn new(status: StatusCode) -> Self {
         let detail = match status {
             StatusCode::NOT_FOUND => "There is nothing at this path.",
             StatusCode::METHOD_NOT_ALLOWED => "The path does not take this method; see Allow.",
@@ -64,7 +66,7 @@ impl Problem {
     }
 
     /// One with a name, a URI that programs compare, and a sentence.
-    pub(in crate::transport) fn named(
+    pub(super) fn named(
         status: StatusCode,
         kind: &'static str,
         detail: impl Into<Cow<'static, str>>,
@@ -78,13 +80,13 @@ impl Problem {
     }
 
     /// Says it in a header as well.
-    pub(in crate::transport) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+    pub(super) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
     /// Says when to come back.
-    pub(in crate::transport) fn retry_after(mut self, wait: Duration) -> Self {
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.headers.push((RETRY_AFTER, wait.as_secs().into()));
         self
     }
@@ -111,6 +113,11 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A fault of ours in one request. The panic has told its cause in the log.
+pub(super) fn crashed(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR).into_response()
 }
 
 /// Writes the problem of every answer that has one or, whoever made it, should
@@ -163,7 +170,7 @@ mod tests {
                 StatusCode::REQUEST_TIMEOUT,
                 Duration::from_secs(30),
             ))
-            .layer(CatchPanicLayer::custom(crate::transport::http::crashed))
+            .layer(CatchPanicLayer::custom(crashed))
             .layer(from_fn(give_shape));
         let (method, length) = match path {
             "/json" => ("POST", 6),

@@ -6,15 +6,15 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::fields::{Ack, CancelFrame, ClientHello, FrameEvent, Heartbeat, Submission, ToolResult};
-use super::json::{Object, TOO_MANY, is_flat};
+use super::object::{Object, TOO_MANY, is_flat};
 use super::skim::Skim;
 use crate::domain::{FrameId, clip};
 use crate::session::{ClientMessage, Held, Input, Refusal, RefusalCode};
 use crate::transport::arriving::{MAX_MESSAGE, kept};
-use crate::transport::inbound::{client_message, invalid_event};
 use crate::transport::proto;
 use crate::transport::proto::client_event::Event;
-use crate::transport::weigh::MAX_ENTRIES;
+use crate::transport::wire::MAX_ENTRIES;
+use crate::transport::wire::inbound::{client_message, invalid_event};
 
 /// Characters of the place of a mistake that are told.
 const PLACE_CHARS: usize = 100;
@@ -27,7 +27,7 @@ struct Any<'a> {
 }
 
 /// Reads one message; `held` is what is held for its bytes.
-pub(super) fn input(text: &str, held: Option<Held>) -> Input {
+pub(in crate::transport) fn input(text: &str, held: Option<Held>) -> Input {
     match message(text, held) {
         Ok(message) => Input::Message(message),
         Err(refusal) => Input::Refused(refusal),

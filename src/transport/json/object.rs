@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use crate::transport::weigh::MAX_ENTRIES;
+use crate::transport::wire::MAX_ENTRIES;
 
 /// The contract needs four.
 pub(super) const MAX_DEPTH: usize = 32;

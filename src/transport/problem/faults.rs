@@ -5,8 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
-use super::Problem;
-use super::problem::TOO_LARGE;
+use super::{Problem, TOO_LARGE};
 use crate::auth::NotAdmitted;
 use crate::domain::FrameFaultCode;
 use crate::jobs::Refused;

@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::proto;
-use super::proto::log_event::Event;
-use super::websocket::{AnalysisOutcome, ServerError, time};
+use super::told::{AnalysisOutcome, ServerError, time};
+use crate::transport::proto;
+use crate::transport::proto::log_event::Event;
 
 /// Something in a user's log. What it is stands under the word that `event` says.
 #[derive(Serialize)]
-pub(super) struct LogEvent {
+pub(in crate::transport) struct LogEvent {
     cursor: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
@@ -35,7 +35,7 @@ struct FrameDecided {
 
 /// A job, as it is now.
 #[derive(Serialize)]
-pub(super) struct Job {
+pub(in crate::transport) struct Job {
     job_id: String,
     frame_id: String,
     state: &'static str,
@@ -49,7 +49,7 @@ pub(super) struct Job {
 
 impl Job {
     /// Which.
-    pub(super) fn id(&self) -> &str {
+    pub(in crate::transport) fn id(&self) -> &str {
         &self.job_id
     }
 }
@@ -69,12 +69,12 @@ struct Message {
 
 impl LogEvent {
     /// Where to go on.
-    pub(super) fn cursor(&self) -> &str {
+    pub(in crate::transport) fn cursor(&self) -> &str {
         &self.cursor
     }
 
     /// The word for what it is.
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::transport) fn name(&self) -> &'static str {
         match self.event {
             What::FrameDecided { .. } => "frame_decided",
             What::Job { .. } => "job",

@@ -6,8 +6,8 @@
 
 use std::mem;
 
-use super::inbound::{FRAME_ID_BYTES, frame_id};
 use crate::domain::{FrameId, clip};
+use crate::transport::wire::inbound::{FRAME_ID_BYTES, frame_id};
 
 /// ClientEvent.frame_event.
 const FRAME: u64 = 2;

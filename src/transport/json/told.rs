@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::transport::log_json::LogEvent;
+use super::log::LogEvent;
 use crate::transport::proto;
 use crate::transport::proto::server_event::Event;
 
@@ -63,7 +63,7 @@ struct ToolCallRequest {
 
 /// The decision about a frame.
 #[derive(Serialize)]
-pub(in crate::transport) struct AnalysisOutcome {
+pub(super) struct AnalysisOutcome {
     outcome_kind: &'static str,
     task: Option<ExtractedTask>,
     reason: String,
@@ -114,7 +114,7 @@ struct CancelToolRequest {
 
 /// Why a frame has none, or what is wrong with an event.
 #[derive(Serialize)]
-pub(in crate::transport) struct ServerError {
+pub(super) struct ServerError {
     code: String,
     message: String,
     retryable: bool,
@@ -140,7 +140,7 @@ struct GoAway {
 }
 
 /// The event as text.
-pub(super) fn text(proto::ServerEvent { event }: proto::ServerEvent) -> Vec<u8> {
+pub(in crate::transport) fn text(proto::ServerEvent { event }: proto::ServerEvent) -> Vec<u8> {
     // Every event of ours is one.
     let told = event.map(told);
     serde_json::to_vec(&told).expect("texts, numbers and lists can be written")
@@ -373,7 +373,7 @@ fn tool_kind(kind: proto::ToolKind) -> &'static str {
 }
 
 /// RFC 3339.
-pub(in crate::transport) fn time(stamp: prost_types::Timestamp) -> Option<String> {
+pub(super) fn time(stamp: prost_types::Timestamp) -> Option<String> {
     let time = Timestamp::new(stamp.seconds, stamp.nanos).ok()?;
     Some(time.to_string())
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::endings::{analysis_outcome, frame_fault, timestamp};
-use super::proto;
-use super::proto::log_event::Event;
 use crate::domain::{self, Decided, Job, JobState, Message};
 use crate::events::{Entry, News, What};
+use crate::transport::proto;
+use crate::transport::proto::log_event::Event;
 
 /// What a follower is told, in the wire's words.
-pub(super) fn event(news: News) -> proto::LogEvent {
+pub(in crate::transport) fn event(news: News) -> proto::LogEvent {
     let News { cursor, what } = news;
     let (at, event) = match what {
         What::Start => (None, Event::Start(proto::LogStart {})),
@@ -49,7 +49,7 @@ fn entry_event(event: domain::Event) -> Event {
 }
 
 /// A job, as it is now.
-pub(super) fn job(job: Job) -> proto::Job {
+pub(in crate::transport) fn job(job: Job) -> proto::Job {
     let Job {
         id,
         frame,

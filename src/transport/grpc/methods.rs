@@ -5,21 +5,22 @@ use futures::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
-use super::arriving::MAX_MESSAGE;
-use super::calls::{Calls, Fault};
-use super::endings::timestamp;
-use super::fire::Post;
-use super::followers::{End, Said};
 use super::messages::{self, RawBody};
-use super::proto::events_server::Events;
-use super::proto::jobs_server::Jobs;
-use super::proto::messages_server::Messages;
-use super::proto::subscribe_response::Event;
-use super::{inbound, log_events, proto};
 use crate::domain::Principal;
 use crate::events::Submitted;
 use crate::jobs::Refused;
 use crate::session::{Full, Refusal, RefusalCode};
+use crate::transport::arriving::MAX_MESSAGE;
+use crate::transport::calls::{Calls, Fault};
+use crate::transport::fire::Post;
+use crate::transport::followers::{End, Said};
+use crate::transport::proto;
+use crate::transport::proto::events_server::Events;
+use crate::transport::proto::jobs_server::Jobs;
+use crate::transport::proto::messages_server::Messages;
+use crate::transport::proto::subscribe_response::Event;
+use crate::transport::wire::endings::timestamp;
+use crate::transport::wire::{inbound, log_events};
 use crate::world::World;
 
 /// `proactive.v1.Jobs` and `proactive.v1.Events`.
@@ -37,7 +38,7 @@ impl Jobs for CallsDoor {
         let principal = principal(&extensions)?;
         let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());
         let body = body.ok_or_else(unverified)?;
-        let account = self.0.lobby.quota().account(&principal.uid);
+        let account = self.0.quota.account(&principal.uid);
         let message = messages::only(body, MAX_MESSAGE, account).await;
         let asked = inbound::submission(message.map_err(refused)?).map_err(unusable)?;
         let submitted = self.0.submit(&principal.uid, asked).await;

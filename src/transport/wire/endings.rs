@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::proto;
 use crate::domain::{Bill, Decision, FrameFault, FrameId, Outcome, Priority, Task, Usage};
+use crate::transport::proto;
 
 /// The longest wait that a client is asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
@@ -132,7 +132,7 @@ fn billed(bill: Bill) -> proto::Bill {
     }
 }
 
-pub(super) fn timestamp(stamp: Timestamp) -> prost_types::Timestamp {
+pub(in crate::transport) fn timestamp(stamp: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: stamp.as_second(),
         nanos: stamp.subsec_nanosecond(),

@@ -23,8 +23,6 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use prost::Message;
 
-use super::proto::client_event::Event;
-use super::proto::{self, ClientEvent};
 use super::weigh::{self, Excess, MAX_ENTRIES};
 use crate::domain::{
     ActiveTask, Context, Frame, FrameId, Goal, Hit, Image, MatchType, PastTask, RequestId,
@@ -33,8 +31,10 @@ use crate::domain::{
 use crate::events::Start;
 use crate::session::{ClientMessage, Follow, Hello, Input, Refusal, RefusalCode, Resume, Version};
 use crate::tools::Answer;
+use crate::transport::proto::client_event::Event;
+use crate::transport::proto::{self, ClientEvent};
 
-pub(super) const FRAME_ID_BYTES: usize = 256;
+pub(in crate::transport) const FRAME_ID_BYTES: usize = 256;
 const APP_CHARS: usize = 200;
 const WINDOW_CHARS: usize = 500;
 const OCR_CHARS: usize = 20_000;
@@ -46,7 +46,7 @@ const FASTEST_BEAT: Duration = Duration::from_secs(1);
 const SLOWEST_BEAT: Duration = Duration::from_secs(300);
 
 /// Reads one encoded ClientEvent.
-pub(super) fn input(message: Bytes) -> Input {
+pub(in crate::transport) fn input(message: Bytes) -> Input {
     let size = message.len();
     match decode(message).and_then(|event| client_message(alone(event, size))) {
         Ok(message) => Input::Message(message),
@@ -74,7 +74,9 @@ fn decode(message: Bytes) -> Result<Event, Refusal> {
 }
 
 /// Reads one encoded SubmitFrameRequest.
-pub(super) fn submission(message: Bytes) -> Result<proto::SubmitFrameRequest, Refusal> {
+pub(in crate::transport) fn submission(
+    message: Bytes,
+) -> Result<proto::SubmitFrameRequest, Refusal> {
     const NOT_ONE: &str = "The message is not a SubmitFrameRequest of proactive.v1.";
     weighed(&message, weigh::SUBMIT_FRAME, NOT_ONE)?;
     proto::SubmitFrameRequest::decode(message).map_err(|_| invalid_event(NOT_ONE))
@@ -91,7 +93,7 @@ fn weighed(message: &[u8], holders: weigh::Holders, not_one: &str) -> Result<(),
 }
 
 /// The same checks for every door.
-pub(super) fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
+pub(in crate::transport) fn client_message(event: Event) -> Result<ClientMessage, Refusal> {
     match event {
         Event::ClientHello(said) => Ok(ClientMessage::Hello(hello(said))),
         Event::FrameEvent(sent) => frame(sent).map(|frame| ClientMessage::Frame(Box::new(frame))),
@@ -141,7 +143,7 @@ fn follow(said: proto::Follow) -> Follow {
 }
 
 /// Where to begin in a log: a cursor, or a word for it. `None`: it is neither.
-pub(super) fn start(said: &str) -> Option<Start> {
+pub(in crate::transport) fn start(said: &str) -> Option<Start> {
     match said.trim() {
         "" => Some(Start::Now),
         "oldest" => Some(Start::Oldest),
@@ -162,7 +164,7 @@ fn resume(said: proto::Resume) -> Box<Resume> {
     })
 }
 
-pub(super) fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
+pub(in crate::transport) fn frame(sent: proto::FrameEvent) -> Result<Frame, Refusal> {
     let proto::FrameEvent {
         jpeg_bytes,
         app_name,
@@ -216,7 +218,7 @@ fn count(number: i64) -> u64 {
 }
 
 /// A frame's name in every event about it.
-pub(super) fn frame_id(screenshot_id: String, frame_number: i64) -> FrameId {
+pub(in crate::transport) fn frame_id(screenshot_id: String, frame_number: i64) -> FrameId {
     match screenshot_id.is_empty() {
         true => FrameId::new(frame_number.to_string()),
         false => FrameId::new(screenshot_id),
@@ -332,7 +334,7 @@ fn hit(found: proto::SearchResult) -> Hit {
     }
 }
 
-pub(super) fn utc_offset(minutes: i32) -> Option<Offset> {
+pub(in crate::transport) fn utc_offset(minutes: i32) -> Option<Offset> {
     Offset::from_seconds(minutes.checked_mul(60)?).ok()
 }
 
@@ -351,7 +353,7 @@ fn clipped(text: String, limit: usize) -> String {
     }
 }
 
-pub(super) fn invalid_event(message: &str) -> Refusal {
+pub(in crate::transport) fn invalid_event(message: &str) -> Refusal {
     Refusal::new(RefusalCode::InvalidEvent, message)
 }
 

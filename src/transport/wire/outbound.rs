@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use super::endings::{analysis_outcome, frame_fault, millis, millis_left, timestamp, whole};
-use super::proto::server_event::Event;
-use super::{log_events, proto};
+use super::log_events;
 use crate::domain::{FrameId, SearchKind};
 use crate::session::{
     FrameAnswer, GoAway, Ready, Refusal, RefusalCode, Resumable, Resumed, ServerMessage, Version,
 };
 use crate::telemetry::TraceContext;
 use crate::tools::SearchRequest;
+use crate::transport::proto;
+use crate::transport::proto::server_event::Event;
 
 /// Says it in the wire's words.
-pub(super) fn event(message: ServerMessage) -> proto::ServerEvent {
+pub(in crate::transport) fn event(message: ServerMessage) -> proto::ServerEvent {
     let event = match message {
         ServerMessage::Ready(ready) => Event::SessionReady(session_ready(*ready)),
         ServerMessage::Search(request) => Event::ToolCallRequest(tool_call_request(*request)),
@@ -71,7 +72,7 @@ fn answered(answer: FrameAnswer) -> Event {
 }
 
 /// The last event of a session that crashed.
-pub(super) fn crashed() -> proto::ServerEvent {
+pub(in crate::transport) fn crashed() -> proto::ServerEvent {
     let error = proto::ServerError {
         code: "INTERNAL".to_owned(),
         message: "The session failed; open a new one.".to_owned(),

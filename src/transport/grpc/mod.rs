@@ -1,5 +1,10 @@
 //! The gRPC door: the services of `proactive.v1`, health and reflection.
 
+mod guarded;
+mod messages;
+mod methods;
+mod skim;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,22 +24,26 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tonic_health::server::HealthReporter;
 
-use super::door::{Door, caller};
-use super::messages::{self, RawBody};
-use super::methods::{CallsDoor, MessagesDoor};
-use super::outbound;
-use super::proto::events_server::EventsServer;
-use super::proto::jobs_server::JobsServer;
-use super::proto::messages_server::MessagesServer;
-use super::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
-use super::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
-use super::silence::{Attentive, Patience};
-use super::tls::Tls;
 use crate::auth::Verifier;
 use crate::domain::Principal;
 use crate::session::{Full, OUTBOUND_QUEUE, ServerMessage, StreamEnd};
+use crate::transport::door::{Door, caller};
+use crate::transport::proto::events_server::EventsServer;
+use crate::transport::proto::jobs_server::JobsServer;
+use crate::transport::proto::messages_server::MessagesServer;
+use crate::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
+use crate::transport::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
+use crate::transport::silence::{Attentive, Keepalive};
+use crate::transport::tls::Tls;
+use crate::transport::wire::outbound;
+use messages::RawBody;
+use methods::{CallsDoor, MessagesDoor};
 
-pub use super::arriving::MAX_MESSAGE;
+// Bytes of any client become inputs of a session there: tests/fuzz feeds it.
+#[doc(hidden)]
+pub use messages::inputs;
+
+pub use crate::transport::arriving::MAX_MESSAGE;
 
 /// A name in the health service that is SERVING from the first to the last
 /// moment, whatever tokens and drains do: for liveness probes, which must not
@@ -49,12 +58,6 @@ const MAX_SMALL_MESSAGE: usize = 64 << 10;
 /// frame may take to arrive. Who begins a call and never ends it is told so.
 const CALL_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// HTTP/2 pings, also while no stream is open: they find dead peers.
-pub const KEEPALIVE: Keepalive = Keepalive {
-    interval: Duration::from_secs(30),
-    timeout: Duration::from_secs(10),
-    first_byte: Duration::from_secs(10),
-};
 /// A balancer carries all its clients over a few connections; tonic's default
 /// of 200 streams each would refuse the 201st desktop behind one.
 const MAX_STREAMS: u32 = 20_000;
@@ -75,32 +78,8 @@ pub struct Options {
     pub address: SocketAddr,
     /// `None`: plaintext, for a balancer that ends TLS.
     pub tls: Option<Tls>,
-    /// Usually [`KEEPALIVE`].
+    /// Usually [`Keepalive::USUAL`].
     pub keepalive: Keepalive,
-}
-
-/// How dead peers are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// Between two HTTP/2 pings.
-    pub interval: Duration,
-    /// A peer that has not answered a ping after this long is dead.
-    pub timeout: Duration,
-    /// A connection whose peer has said nothing by then is closed, and so is one
-    /// whose TLS handshake takes longer. Later, before there can be pings, it may
-    /// be silent a little longer than they allow.
-    pub first_byte: Duration,
-}
-
-impl Keepalive {
-    /// Longer than a peer that answers pings is ever silent, and than hyper
-    /// takes to drop one that does not.
-    pub(super) fn patience(self) -> Patience {
-        Patience {
-            first: self.first_byte,
-            next: self.interval + 2 * self.timeout,
-        }
-    }
 }
 
 /// Serves on the listener until `door.stopping`, and then until the streams
@@ -233,7 +212,7 @@ impl ProactiveAi for Door {
         let caller = caller(metadata.as_ref(), principal, seat);
         let (to_client, messages) = mpsc::channel(OUTBOUND_QUEUE);
         let (ended, end) = oneshot::channel();
-        let inputs = messages::inputs(body, MAX_MESSAGE, account).boxed();
+        let inputs = inputs(body, MAX_MESSAGE, account).boxed();
         let connection = self.lobby.connection(caller, inputs, to_client, ended);
         self.lobby.open(connection);
         Ok(Response::new(answers(messages, end).boxed()))

@@ -31,7 +31,7 @@ impl Origins {
 
     /// Whether whoever sends these headers may open a stream: a program, which says no
     /// origin, or a page that is listed or comes from this very host.
-    pub(in crate::transport) fn allow(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(ORIGIN) else {
             return true;
         };

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::json::{Base64, List, Object};
+use super::object::{Base64, List, Object};
 use crate::transport::proto;
 
 #[derive(Deserialize)]

@@ -20,10 +20,10 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 
-use super::arriving::{Arriving, SIGN_OF_LIFE, kept, overloaded};
-use super::inbound;
 use super::skim::Skim;
 use crate::session::{Account, Input, NoRoom, Refusal, RefusalCode};
+use crate::transport::arriving::{Arriving, SIGN_OF_LIFE, kept, overloaded};
+use crate::transport::wire::inbound;
 
 /// Of a gRPC message: one byte of flags, four of length.
 const PREFIX: usize = 5;

@@ -5,7 +5,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::domain::{FrameId, clip};
-use crate::transport::inbound::{FRAME_ID_BYTES, frame_id};
+use crate::transport::wire::inbound::{FRAME_ID_BYTES, frame_id};
 
 /// What is kept of a value, as it is written: each byte of an id may be written in
 /// six.
@@ -13,7 +13,7 @@ const MOST_KEPT: usize = 6 * FRAME_ID_BYTES + 8;
 
 /// What has been seen of a message.
 #[derive(Default)]
-pub(super) struct Skim {
+pub(in crate::transport) struct Skim {
     depth: usize,
     text: Text,
     is_value: bool,
@@ -35,7 +35,7 @@ enum Text {
 
 impl Skim {
     /// Looks at the next bytes.
-    pub(super) fn read(&mut self, bytes: &[u8]) {
+    pub(in crate::transport) fn read(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             let was = self.text;
             self.text = match (was, byte) {
@@ -63,7 +63,7 @@ impl Skim {
     }
 
     /// The frame's id, if it was a frame.
-    pub(super) fn frame(&self) -> Option<FrameId> {
+    pub(in crate::transport) fn frame(&self) -> Option<FrameId> {
         if written::<String>(&self.kind)? != "frame_event" {
             return None;
         }

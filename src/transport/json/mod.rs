@@ -1,0 +1,13 @@
+//! The contract's messages as JSON, the same on a WebSocket and over HTTP.
+
+mod fields;
+mod log;
+mod object;
+mod said;
+mod skim;
+mod told;
+
+pub(super) use log::{Job, LogEvent};
+pub(super) use said::{input, object, submission};
+pub(super) use skim::Skim;
+pub(super) use told::text;
