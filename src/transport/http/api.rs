@@ -4,8 +4,8 @@
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use http::header::{AUTHORIZATION, LOCATION};
@@ -14,13 +14,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::asked::{User, WhichJob};
 use super::body::{self, Text};
 use super::{follow, openapi};
 use crate::domain::Principal;
 use crate::events::Submitted;
-use crate::transport::calls::{Fault, invalid};
+use crate::transport::calls::invalid;
 use crate::transport::door::Door;
-use crate::transport::guard::bearer;
 use crate::transport::problem::Problem;
 use crate::transport::wire::log_events;
 
@@ -56,23 +56,17 @@ pub(super) fn router(routes: &[Route]) -> Router<Site> {
     routes.iter().fold(Router::new(), add)
 }
 
-/// Who asks, by the token that the request brings.
-pub(super) async fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal, Problem> {
-    Ok(door.guard.admit(bearer(headers)).await?)
-}
-
 async fn submit(
     State(door): State<Door>,
-    headers: HeaderMap,
+    User(Principal { uid, .. }): User,
     body: Body,
 ) -> Result<Response, Problem> {
-    let user = principal(&door, &headers).await?.uid;
-    let account = door.lobby.quota().account(&user);
+    let account = door.lobby.quota().account(&uid);
     let mut body = Text::read(body, websocket::MAX_MESSAGE, &account).await?;
     let held = body.take_held();
     let asked = json::submission(body.text()?, held)?;
     drop(body);
-    let Submitted { job, repeated } = door.calls.submit(&user, asked).await?;
+    let Submitted { job, repeated } = door.calls.submit(&uid, asked).await?;
     let job = Job::from(log_events::job(job));
     let status = match repeated {
         true => StatusCode::OK,
@@ -84,30 +78,18 @@ async fn submit(
 
 async fn job(
     State(door): State<Door>,
-    headers: HeaderMap,
-    id: Result<Path<String>, PathRejection>,
+    User(Principal { uid, .. }): User,
+    WhichJob(id): WhichJob,
 ) -> Result<Json<Job>, Problem> {
-    let user = principal(&door, &headers).await?.uid;
-    let id = job_id(id)?;
-    Ok(Json(door.calls.job(&user, &id).await?.into()))
+    Ok(Json(door.calls.job(&uid, &id).await?.into()))
 }
 
 async fn cancel(
     State(door): State<Door>,
-    headers: HeaderMap,
-    id: Result<Path<String>, PathRejection>,
+    User(Principal { uid, .. }): User,
+    WhichJob(id): WhichJob,
 ) -> Result<Json<Job>, Problem> {
-    let user = principal(&door, &headers).await?.uid;
-    let id = job_id(id)?;
-    Ok(Json(door.calls.cancel(&user, &id).await?.into()))
-}
-
-/// What is not even text, or nothing, is no job's id.
-fn job_id(said: Result<Path<String>, PathRejection>) -> Result<String, Fault> {
-    match said {
-        Ok(Path(id)) if !id.is_empty() => Ok(id),
-        _ => Err(Fault::NoSuchJob),
-    }
+    Ok(Json(door.calls.cancel(&uid, &id).await?.into()))
 }
 
 /// Which of the user's jobs.
@@ -125,10 +107,9 @@ struct Jobs {
 
 async fn jobs(
     State(door): State<Door>,
-    headers: HeaderMap,
+    User(Principal { uid, .. }): User,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<Jobs>, Problem> {
-    let user = principal(&door, &headers).await?.uid;
     let Query(page) = page.map_err(|_| invalid("page_size is no whole number, or there twice."))?;
     let asked = proto::ListJobsRequest {
         page_size: page.page_size.unwrap_or_default(),
@@ -137,7 +118,7 @@ async fn jobs(
     let proto::ListJobsResponse {
         jobs,
         next_page_token,
-    } = door.calls.list(&user, asked).await?;
+    } = door.calls.list(&uid, asked).await?;
     Ok(Json(Jobs {
         jobs: jobs.into_iter().map(Into::into).collect(),
         next_page_token,

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
-use super::api::principal;
+use super::asked::User;
 use crate::transport::calls::invalid;
 use crate::transport::door::Door;
 use crate::transport::followers::{End, Said};
@@ -45,10 +45,10 @@ struct GoAway {
 
 pub(super) async fn follow(
     State(door): State<Door>,
+    User(principal): User,
     headers: HeaderMap,
     since: Result<Query<Since>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let principal = principal(&door, &headers).await?;
     let Query(Since { since }) = since.map_err(|_| invalid("since is there twice."))?;
     // Newer than the address, which stays the same when a browser comes back.
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());

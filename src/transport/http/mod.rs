@@ -2,6 +2,7 @@
 //! request has an id, every error one shape, and nothing here waits for ever.
 
 mod api;
+mod asked;
 mod body;
 mod follow;
 mod ids;

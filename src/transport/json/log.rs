@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::told::{AnalysisOutcome, ServerError, time};
+use super::endings::{AnalysisOutcome, ServerError, time};
 use crate::transport::proto;
 use crate::transport::proto::log_event::Event;
 

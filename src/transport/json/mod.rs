@@ -1,5 +1,6 @@
 //! The contract's messages as JSON, the same on a WebSocket and over HTTP.
 
+mod endings;
 mod fields;
 mod log;
 mod object;

@@ -1,0 +1,35 @@
+//! What requests say outside of their bodies: who asks, and for which job.
+
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+
+use crate::domain::Principal;
+use crate::transport::calls::Fault;
+use crate::transport::guard::bearer;
+use crate::transport::problem::Problem;
+use crate::transport::websocket::Site;
+
+/// Who asks, by the token that the request brings. Stands before whatever else is read.
+pub(super) struct User(pub(super) Principal);
+
+impl FromRequestParts<Site> for User {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        Ok(Self(site.door.guard.admit(bearer(&parts.headers)).await?))
+    }
+}
+
+/// The job in the path. What is not even text, or nothing, is no job's id.
+pub(super) struct WhichJob(pub(super) String);
+
+impl FromRequestParts<Site> for WhichJob {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, site).await {
+            Ok(Path(id)) if id != "" => Ok(Self(id)),
+            _ => Err(Fault::NoSuchJob.into()),
+        }
+    }
+}
