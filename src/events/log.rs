@@ -115,7 +115,8 @@ impl Log {
     }
 
     /// How many follow this user's log.
-    pub fn followers(&self, user: &Uid) -> usize {
+    #[cfg(test)]
+    pub(super) fn followers(&self, user: &Uid) -> usize {
         self.0.hubs.followers(user)
     }
 
@@ -133,6 +134,14 @@ impl Log {
     ) -> Result<Submitted, Error> {
         self.counted(self.0.engine.submit(user, id, frame, key))
             .await
+    }
+
+    /// The job of this user that was submitted with this key.
+    ///
+    /// # Errors
+    /// The jobs cannot be read.
+    pub async fn submitted(&self, user: &Uid, key: &Key) -> Result<Option<Job>, Error> {
+        self.counted(self.0.engine.submitted(user, key)).await
     }
 
     /// Moves a job on and says so in the log, in one step; gives the job as it is

@@ -315,6 +315,11 @@ impl Engine for Memory {
         ready(self.submit_now(user, id, frame, key)).boxed()
     }
 
+    fn submitted(&self, user: &Uid, key: &Key) -> BoxFuture<'_, Result<Option<Job>, Error>> {
+        let job = self.with_jobs(user, |jobs, cutoff| jobs.kept_by_key(key, cutoff).cloned());
+        ready(job).boxed()
+    }
+
     fn advance(
         &self,
         user: &Uid,

@@ -185,6 +185,9 @@ pub trait Engine: Send + Sync + 'static {
         key: Option<Key>,
     ) -> BoxFuture<'_, Result<Submitted, Error>>;
 
+    /// The job of this user that was submitted with this key.
+    fn submitted(&self, user: &Uid, key: &Key) -> BoxFuture<'_, Result<Option<Job>, Error>>;
+
     /// Moves a job on and says so in the log, in one step; gives the job as it is
     /// then. One that has ended is left as it is.
     fn advance(

@@ -26,7 +26,7 @@ use crate::domain::{Event, FrameId, Job, JobId, JobState, Uid};
 use crate::telemetry::Metrics;
 use crate::world::World;
 use folder::Folder;
-use read::Reader;
+use read::{JOB_BY_ID, JOB_BY_KEY, Reader};
 use write::{Call, Write};
 use writer::Writer;
 
@@ -174,6 +174,11 @@ impl Engine for Sqlite {
         })
     }
 
+    fn submitted(&self, user: &Uid, key: &Key) -> BoxFuture<'_, Result<Option<Job>, Error>> {
+        let (user, key) = (user.clone(), key.clone());
+        self.read_with(move |reader, db| reader.job(db, JOB_BY_KEY, &user, key.as_str()))
+    }
+
     fn advance(
         &self,
         user: &Uid,
@@ -191,7 +196,7 @@ impl Engine for Sqlite {
 
     fn job(&self, user: &Uid, id: &JobId) -> BoxFuture<'_, Result<Option<Job>, Error>> {
         let (user, id) = (user.clone(), id.clone());
-        self.read_with(move |reader, db| reader.job(db, &user, &id))
+        self.read_with(move |reader, db| reader.job(db, JOB_BY_ID, &user, id.as_str()))
     }
 
     fn jobs(

@@ -113,7 +113,8 @@ impl Jobs {
     }
 
     /// Takes a frame. When this returns, the job is in the log and will be seen
-    /// through, whatever becomes of the caller.
+    /// through, whatever becomes of the caller. What was taken already, by its key, is
+    /// never refused.
     ///
     /// # Errors
     /// A [`Refused`] that says why it is not taken.
@@ -123,8 +124,18 @@ impl Jobs {
         frame: Frame,
         key: Option<Key>,
     ) -> Result<Submitted, Refused> {
-        let submitted = self.take(user, frame, key).await;
-        submitted.inspect_err(|_| self.0.tools.metrics.job_refused())
+        let refused = match self.take(user, frame, key.clone()).await {
+            Ok(submitted) => return Ok(submitted),
+            Err(refused) => refused,
+        };
+        if let Some(key) = key
+            && let Ok(Some(job)) = self.log().submitted(user, &key).await
+        {
+            let repeated = true;
+            return Ok(Submitted { job, repeated });
+        }
+        self.0.tools.metrics.job_refused();
+        Err(refused)
     }
 
     async fn take(
@@ -205,11 +216,6 @@ impl Jobs {
         most: usize,
     ) -> Result<Vec<Job>, events::Error> {
         self.log().jobs(user, before, most).await
-    }
-
-    /// How many have not ended.
-    pub fn open(&self) -> usize {
-        self.0.places.taken()
     }
 
     fn log(&self) -> &events::Log {

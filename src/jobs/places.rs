@@ -78,7 +78,8 @@ impl Places {
         }
     }
 
-    pub(super) fn taken(&self) -> usize {
+    #[cfg(test)]
+    fn taken(&self) -> usize {
         self.table().taken
     }
 

@@ -290,8 +290,14 @@ async fn jobs_that_have_not_ended_are_bounded(door: Door) {
         .start()
         .await;
     app.model.usually([Move::hang()]);
-    let one = app.submit(submission("1", "x", "")).await.unwrap();
+    let one = app.submit(submission("1", "x", "key")).await.unwrap();
     app.submit(submission("2", "x", "")).await.unwrap();
+    let again = app.submit(submission("1", "x", "key")).await.unwrap();
+    assert!(
+        again.repeated,
+        "who sends a job again is told of it: {again:?}"
+    );
+    assert_eq!(again.job.unwrap().job_id, one.job.as_ref().unwrap().job_id);
     let refused = app.submit(submission("3", "x", "")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     let job_id = one.job.unwrap().job_id;

@@ -89,6 +89,10 @@ impl Jobs {
         self.get(id).filter(|job| is_kept(job, cutoff))
     }
 
+    pub(super) fn kept_by_key(&self, key: &Key, cutoff: Timestamp) -> Option<&Job> {
+        self.by_key(key).filter(|job| is_kept(job, cutoff))
+    }
+
     /// Newest first, before this one.
     pub(super) fn page(&self, before: Option<JobId>, most: usize, cutoff: Timestamp) -> Vec<Job> {
         let before = before.and_then(|id| self.by_id.get(&id).copied());

@@ -100,15 +100,17 @@ impl Reader {
         Ok(page)
     }
 
+    /// The job that the query selects by a user and this word.
     pub(super) fn job(
         &self,
         db: &mut Connection,
+        query: &'static str,
         user: &Uid,
-        id: &JobId,
+        word: &str,
     ) -> rusqlite::Result<Option<Job>> {
         let cutoff = cutoff(&self.options, stamp(&self.world));
-        let mut select = db.prepare_cached(JOB_BY_ID)?;
-        let row = select.query_row(params![user.as_str(), id.as_str()], JobRow::of);
+        let mut select = db.prepare_cached(query)?;
+        let row = select.query_row(params![user.as_str(), word], JobRow::of);
         Ok(row.optional()?.and_then(|row| self.kept(row, cutoff)))
     }
 
@@ -193,6 +195,10 @@ impl Reader {
 /// One job, by its user and its id.
 pub(super) const JOB_BY_ID: &str = "SELECT j.*, l.jobs FROM logs l JOIN jobs j ON j.log = l.id
     WHERE l.uid = ?1 AND j.id = ?2";
+
+/// The same by the key that it was submitted with.
+pub(super) const JOB_BY_KEY: &str = "SELECT j.*, l.jobs FROM logs l JOIN jobs j ON j.log = l.id
+    WHERE l.uid = ?1 AND j.key = ?2";
 
 /// A job as it is stored.
 pub(super) struct JobRow {

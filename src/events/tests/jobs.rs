@@ -136,6 +136,15 @@ async fn e01_a_key_that_is_sent_again_gives_the_same_job_as_it_is_then() {
         let second = again("two").await;
         assert!(second.repeated);
         assert_eq!((second.job.id.as_str(), second.job.state), ("one", done()));
+        let asked = async |user: &Uid, k: &str| {
+            let job = house.log.submitted(user, &key(k)).await.unwrap();
+            job.map(|job| job.id.to_string())
+        };
+        assert_eq!(asked(&ada, "k").await.as_deref(), Some("one"));
+        assert_eq!(
+            (asked(&ada, "l").await, asked(&uid("bob"), "k").await),
+            (None, None)
+        );
         assert_eq!(house.log.job(&ada, &JobId::new("two")).await.unwrap(), None);
         // A message's key is another one.
         let message = super::house::message("m", None);
@@ -146,6 +155,7 @@ async fn e01_a_key_that_is_sent_again_gives_the_same_job_as_it_is_then() {
             .unwrap();
         assert_eq!(sent.earlier, None);
         house.clock.advance(Options::default().age);
+        assert_eq!(asked(&ada, "k").await, None);
         assert!(!again("three").await.repeated);
     })
     .await;
