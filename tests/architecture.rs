@@ -178,6 +178,74 @@ fn every_part_imports_only_what_the_table_allows() {
     assert_eq!(seen, listed, "the parts there are, and those in the table");
 }
 
+/// The modules of a folder, each with those beside it that it imports.
+fn neighbours(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let inside = folder.strip_prefix(root().join("src")).unwrap();
+    let mut absolute = String::from("crate");
+    for part in inside.components() {
+        absolute.push_str("::");
+        absolute.push_str(part.as_os_str().to_str().unwrap());
+    }
+    let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in product().filter(|path| path.starts_with(folder)) {
+        let below = path.strip_prefix(folder).unwrap().with_extension("");
+        let names: Vec<_> = below.iter().map(|name| name.to_str().unwrap()).collect();
+        // The face of the folder stands above what is in it.
+        if names == ["mod"] {
+            continue;
+        }
+        let is_face = *names.last().unwrap() == "mod";
+        let up = vec!["super"; names.len() - usize::from(is_face)].join("::");
+        let code = code(&path);
+        let mut imports = behind(&code, &absolute);
+        imports.extend(behind(&code, &up));
+        let module = modules.entry(names[0].to_owned()).or_default();
+        module.extend(imports.into_iter().filter(|name| name != names[0]));
+    }
+    let all: BTreeSet<_> = modules.keys().cloned().collect();
+    for imports in modules.values_mut() {
+        imports.retain(|name| all.contains(name));
+    }
+    modules
+}
+
+#[test]
+fn inside_a_part_imports_go_one_way_too() {
+    let mut folders: BTreeSet<_> = product()
+        .map(|path| path.parent().unwrap().to_path_buf())
+        .collect();
+    folders.remove(&root().join("src"));
+    assert!(folders.len() > 15, "{folders:?}");
+    let mut arrows = 0;
+    for folder in folders {
+        let mut modules = neighbours(&folder);
+        arrows += modules.values().map(BTreeSet::len).sum::<usize>();
+        // Whoever imports nothing that is left goes; in a circle nobody does.
+        loop {
+            let ground: Vec<_> = modules
+                .iter()
+                .filter(|(_, imports)| imports.is_empty())
+                .map(|(name, _)| name.clone())
+                .collect();
+            if ground.is_empty() {
+                break;
+            }
+            for name in ground {
+                modules.remove(&name);
+                for imports in modules.values_mut() {
+                    imports.remove(&name);
+                }
+            }
+        }
+        assert!(
+            modules.is_empty(),
+            "{}: a circle among {modules:?}",
+            folder.display()
+        );
+    }
+    assert!(arrows > 100, "{arrows} imports were seen");
+}
+
 #[test]
 fn crates_that_have_homes_stay_there() {
     let mut all_homes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -181,24 +181,70 @@ mod tests {
         }))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn e02_a_follower_that_reads_nothing_is_told_why_it_is_told_no_more_and_loses_its_place()
-    {
+    /// A user's log, its followers, and their places.
+    fn house(options: Options) -> (Log, Followers, Quota) {
         let (world, metrics) = (World::fixed(Timestamp::UNIX_EPOCH, 7), Metrics::new());
         let log = Log::in_memory(events::Options::default(), world.clone(), metrics.clone());
         let quota = Quota::new(Limits::default(), world.clone(), metrics);
-        let ada = Uid::new("ada");
-        let principal = Principal {
-            uid: ada.clone(),
-            expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
-            plan: None,
-        };
         let followers = Followers {
-            options: Options::default(),
+            options,
             world,
             stopping: CancellationToken::new(),
             running: TaskTracker::new(),
         };
+        (log, followers, quota)
+    }
+
+    fn ada() -> Principal {
+        Principal {
+            uid: Uid::new("ada"),
+            expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
+            plan: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_drain_each_follower_is_told_to_go_at_a_moment_of_its_own() {
+        let spread = Duration::from_secs(10);
+        let options = Options {
+            drain_spread: spread,
+            ..Options::default()
+        };
+        let (log, followers, quota) = house(options);
+        let principal = ada();
+        let mut last_words = Vec::new();
+        for _ in 0..8 {
+            let seat = quota.open(&principal.uid).unwrap();
+            let subscription = log.subscribe(&principal.uid, Start::Now);
+            let said = followers.said(subscription, &principal, seat);
+            last_words.push(tokio::spawn(async move {
+                let told: Vec<_> = said.collect().await;
+                assert_eq!(told.last(), Some(&Said::End(End::Drained)));
+                Instant::now()
+            }));
+        }
+        sleep(Duration::from_millis(1)).await;
+        let began = Instant::now();
+        followers.stopping.cancel();
+        let mut moments = Vec::new();
+        for last in last_words {
+            moments.push(last.await.unwrap() - began);
+        }
+        moments.sort();
+        moments.dedup();
+        assert!(moments.len() > 4, "{moments:?}");
+        assert!(
+            moments.iter().all(|moment| *moment <= spread),
+            "{moments:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e02_a_follower_that_reads_nothing_is_told_why_it_is_told_no_more_and_loses_its_place()
+    {
+        let (log, followers, quota) = house(Options::default());
+        let principal = ada();
+        let ada = principal.uid.clone();
         let seat = quota.open(&ada).unwrap();
         let said = followers.said(log.subscribe(&ada, Start::Now), &principal, seat);
         for number in 0..100 {

@@ -55,14 +55,21 @@ pub(super) async fn follow(
     let cursor = last.or(since.as_deref()).unwrap_or_default();
     let said = door.calls.subscribe(&principal, cursor)?;
     let world = door.calls.followers.world.clone();
-    Ok(Sse::new(said.map(move |said| Ok(event(said, &world)))))
+    let events = said.enumerate().map(move |(number, said)| {
+        let event = event(said, &world);
+        Ok(match number {
+            0 => event.retry(RETRY),
+            _ => event,
+        })
+    });
+    Ok(Sse::new(events))
 }
 
 fn event(said: Said, world: &World) -> Event {
     match said {
         Said::News(news) => {
             let news = LogEvent::from(log_events::event(news));
-            let event = Event::default().event(news.name()).retry(RETRY);
+            let event = Event::default().event(news.name());
             let event = match news.cursor() {
                 "" => event,
                 cursor => event.id(cursor),
