@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::domain::Uid;
@@ -72,38 +73,70 @@ pub(super) fn keep<B>(
     boxed: impl FnOnce(Kept<B>) -> B,
 ) -> http::Response<B> {
     match response.extensions_mut().remove::<Turn>() {
-        Some(turn) => response.map(|body| boxed(Kept { body, _turn: turn })),
+        Some(turn) => response.map(|body| {
+            let (last, _turn) = (None, turn);
+            boxed(Kept { body, last, _turn })
+        }),
         None => response,
     }
 }
 
-/// The body of an answer, whose turn is over when it has gone. It never says beforehand
-/// that it is at its end: an HTTP/2 connection takes a last piece at once, but asks for
-/// what comes after it when its peer has taken that piece.
+/// The body of an answer, whose turn is over when it has gone.
+///
+/// An HTTP/2 connection takes any piece for which its peer has room for one byte, and
+/// keeps it until there is more room. So the last byte of a piece comes by itself: it is
+/// taken when the peer has all the others.
 pub(super) struct Kept<B> {
     body: B,
+    last: Option<Bytes>,
     _turn: Turn,
 }
 
-impl<B: Body + Unpin> Body for Kept<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Kept<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(last) = self.last.take() {
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|mut data| {
+                    let rest = data.len().saturating_sub(1);
+                    if rest > 0 {
+                        self.last = Some(data.split_off(rest));
+                    }
+                    data
+                })
+            })
+        });
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.last.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let last = u64::from(self.last.is_some());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + last);
+        }
+        hint.set_lower(hint.lower() + last);
+        hint
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::Full;
+    use futures::FutureExt;
+    use http_body_util::{BodyExt, Full};
 
     use super::*;
 
@@ -115,18 +148,27 @@ mod tests {
             .collect();
         assert_eq!(turns.take(&ada).unwrap_err(), TooMany);
         turns.take(&bob).unwrap();
-        let mut response = http::Response::new(Full::new(&b"said"[..]));
+        let mut response = http::Response::new(Full::new(Bytes::from_static(b"said")));
         response.extensions_mut().insert(taken.pop().unwrap());
         let mut bodies = Vec::new();
         let response = keep(response, |kept| {
-            assert!(!kept.is_end_stream());
             assert_eq!(kept.size_hint().exact(), Some(4));
             bodies.push(kept);
             Full::default()
         });
         drop(response);
         assert_eq!(turns.take(&ada).unwrap_err(), TooMany);
-        drop(bodies);
+        let mut body = bodies.pop().unwrap();
+        for piece in ["sai", "d"] {
+            assert!(!body.is_end_stream());
+            let left = if piece == "d" { 1 } else { 4 };
+            assert_eq!(body.size_hint().exact(), Some(left));
+            let frame = body.frame().now_or_never().unwrap().unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), piece);
+        }
+        assert!(body.is_end_stream());
+        assert_eq!(turns.take(&ada).unwrap_err(), TooMany);
+        drop(body);
         drop(turns.take(&ada).unwrap());
         drop(taken);
         assert!(turns.calls().is_empty(), "nobody is remembered");

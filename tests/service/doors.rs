@@ -3,16 +3,20 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use proactive::transport::Keepalive;
 use proactive::transport::Tls;
 use proactive::transport::grpc::ALIVE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tonic::body::Body;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tower::{Service, ServiceExt};
 
 use crate::support::{App, Desk, PATIENCE, TestApp, USER, connect};
 
@@ -270,4 +274,42 @@ async fn a_call_that_is_begun_and_never_ended_is_given_up() {
     tokio::time::pause();
     let answer = call.send().await.unwrap();
     assert_eq!(answer.headers()["grpc-status"], "1", "CANCELLED");
+}
+
+#[tokio::test]
+async fn a_call_is_under_way_until_its_answer_has_been_taken() {
+    let app = TestApp::new().start().await;
+    let url = format!("http://{}", app.service.server.grpc_addr());
+    let window = Endpoint::from_shared(url).unwrap();
+    let mut channel = window
+        .initial_stream_window_size(1)
+        .connect()
+        .await
+        .unwrap();
+    let token = app.service.token(USER);
+    let mut list = async || {
+        let request = http::Request::post("/proactive.v1.Jobs/ListJobs")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::new(Full::new(Bytes::from_static(&[0; 5]))))
+            .unwrap();
+        channel.ready().await.unwrap().call(request).await.unwrap()
+    };
+    let mut unread = Vec::new();
+    for _ in 0..16 {
+        let answer = list().await;
+        assert_eq!(answer.headers().get("grpc-status"), None);
+        unread.push(answer);
+    }
+    // RESOURCE_EXHAUSTED.
+    let refused = list().await;
+    assert_eq!(refused.headers()["grpc-status"], "8");
+    drop(unread);
+    let taken = async {
+        while list().await.headers().contains_key("grpc-status") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, taken).await.unwrap();
 }
