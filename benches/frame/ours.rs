@@ -33,6 +33,7 @@ pub(crate) fn run(model_url: &str, keys_url: &str) -> Result<ExitCode> {
         &format!("--firebase-keys-url={keys_url}"),
         "--bind-address=127.0.0.1",
         "--grpc-port=0",
+        "--http-port=0",
         "--admin-port=0",
         // All desks are one user's, and that user's frames all there are.
         "--max-sessions-per-user=1000000",
