@@ -44,7 +44,7 @@ impl Bench {
         jpeg: &Bytes,
     ) -> Result<Self> {
         let server = lab.start(kind, line, Free::Kept)?;
-        let desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
+        let desks = desk::open(&server, &lab.tokens, sessions, CONNECTIONS).await?;
         let mut crowd = Crowd::new(desks, IN_FLIGHT);
         // Every session has had a frame before the first round.
         crowd.frames(sessions.max(4 * FRAMES), jpeg).await?;

@@ -27,11 +27,11 @@ pub(crate) struct Desk {
     frames: u64,
 }
 
-/// Opens so many sessions over so many connections; each has said hello and
-/// been answered.
+/// Opens so many sessions over so many connections, each of the next token's user;
+/// they have said hello and been answered.
 pub(crate) async fn open(
     server: &Process,
-    token: &str,
+    tokens: &[String],
     sessions: usize,
     connections: usize,
 ) -> Result<Vec<Desk>> {
@@ -41,7 +41,8 @@ pub(crate) async fn open(
         channels.push(endpoint.connect().await?);
     }
     let mut desks = Vec::with_capacity(sessions);
-    for channel in channels.iter().cycle().take(sessions) {
+    let places = channels.iter().cycle().zip(tokens.iter().cycle());
+    for (channel, token) in places.take(sessions) {
         desks.push(Desk::open(channel.clone(), token).await?);
     }
     Ok(desks)

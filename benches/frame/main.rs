@@ -46,6 +46,8 @@ use report::Report;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const HOST: &str = "127.0.0.1";
+/// More sessions than that share them.
+const USERS: usize = 1_000;
 const CERTIFICATE: &str = "certificate.pem";
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -103,7 +105,8 @@ struct Lab {
     tls_model: Process,
     /// Holds the TLS model's certificate and key.
     directory: TempDir,
-    token: String,
+    /// Each of a user of its own.
+    tokens: Vec<String>,
     keys_url: String,
     /// Sizes of the two bodies that our server posts per frame.
     bodies: (usize, usize),
@@ -115,7 +118,9 @@ impl Lab {
         let issuer = LocalIssuer::new(ours::PROJECT, World::real());
         let listener = TcpListener::bind(LOOPBACK).await?;
         let keys_url = format!("http://{}/", listener.local_addr()?);
-        let (document, token) = (issuer.jwks(), issuer.mint("bench", TOKEN_LIFE, None));
+        let document = issuer.jwks();
+        let token = |user| issuer.mint(&format!("user-{user}"), TOKEN_LIFE, None);
+        let tokens = (0..USERS).map(token).collect();
         let mut keys = JoinSet::new();
         keys.spawn(async move {
             let page = Router::new().route("/", get(async || document));
@@ -132,7 +137,7 @@ impl Lab {
             model: start(&[model::ROLE])?,
             tls_model: start(&[model::TLS_ROLE, &certificate, &key])?,
             directory,
-            token,
+            tokens,
             keys_url,
             bodies: (0, 0),
             _keys: keys,
@@ -159,7 +164,7 @@ impl Lab {
     /// Has our server post two bodies, and asks the model how large they were.
     async fn bodies_of_ours(&self) -> Result<(usize, usize)> {
         let server = self.start(Kind::Ours, Line::Plain, Free::Kept)?;
-        let mut desks = desk::open(&server, &self.token, 1, 1).await?;
+        let mut desks = desk::open(&server, &self.tokens, 1, 1).await?;
         for desk in &mut desks {
             desk.whole_frame(&content::jpeg(100)).await?;
         }
