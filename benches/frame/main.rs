@@ -11,13 +11,15 @@
 //! Nothing is asserted of wall time: the processes share the machine.
 //!
 //! `cargo bench --bench frame -- only ours tls 20000` (or `bare`, `lean`; `plain`) keeps one server
-//! busy with so many frames and tells its process id, for a profiler. (cargo
-//! adds a `--bench` of its own to the arguments.)
+//! busy with so many frames and tells its process id, for a profiler; `-- logged`
+//! measures what users' logs cost, and nothing else. (cargo adds a `--bench` of its
+//! own to the arguments.)
 
 mod bare;
 mod content;
 mod cpu;
 mod desk;
+mod logged;
 mod memory;
 mod model;
 mod ours;
@@ -69,7 +71,9 @@ fn main() -> ExitCode {
     let done = match args[..] {
         [model::ROLE] => model::run(None),
         [model::TLS_ROLE, certificate, key] => model::run(Some([certificate, key])),
-        [ours::ROLE, model_url, keys_url] => ours::run(model_url, keys_url),
+        [ours::ROLE, model_url, keys_url, ref further @ ..] => {
+            ours::run(model_url, keys_url, further)
+        }
         [
             role @ (bare::ROLE | bare::LEAN_ROLE),
             model_url,
@@ -79,7 +83,8 @@ fn main() -> ExitCode {
         ["only", kind, line, frames] => {
             process::runtime().and_then(|runtime| runtime.block_on(only(kind, line, frames)))
         }
-        _ => process::runtime().and_then(|runtime| runtime.block_on(measure())),
+        ["logged"] => process::runtime().and_then(|runtime| runtime.block_on(measure(true))),
+        _ => process::runtime().and_then(|runtime| runtime.block_on(measure(false))),
     };
     match done {
         Ok(code) => code,
@@ -147,18 +152,25 @@ impl Lab {
     }
 
     fn start(&self, kind: Kind, line: Line, free: Free) -> Result<Process> {
-        let certificate = self.directory.path().join(CERTIFICATE);
-        let model_url = match line {
-            Line::Plain => self.model.url("http"),
-            Line::Tls => self.tls_model.url("https"),
-        };
+        let model_url = self.model_url(line);
         let (first, second) = (self.bodies.0.to_string(), self.bodies.1.to_string());
         let args = match kind {
             Kind::Ours => vec![ours::ROLE, &model_url, &self.keys_url],
             Kind::Bare => vec![bare::ROLE, &model_url, &first, &second],
             Kind::Lean => vec![bare::LEAN_ROLE, &model_url, &first, &second],
         };
-        Process::start(&args, &certificate, free)
+        self.run(&args, free)
+    }
+
+    fn run(&self, args: &[&str], free: Free) -> Result<Process> {
+        Process::start(args, &self.directory.path().join(CERTIFICATE), free)
+    }
+
+    fn model_url(&self, line: Line) -> String {
+        match line {
+            Line::Plain => self.model.url("http"),
+            Line::Tls => self.tls_model.url("https"),
+        }
     }
 
     /// Has our server post two bodies, and asks the model how large they were.
@@ -195,13 +207,16 @@ async fn only(kind: &str, line: &str, frames: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure() -> Result<ExitCode> {
+async fn measure(logged_only: bool) -> Result<ExitCode> {
     let lab = Lab::new().await?;
     let (first, second) = lab.bodies;
     println!("One frame: a JPEG of 100 KB and 2 KB of text in, {first} and {second} bytes to the");
     println!("model, one search, one outcome. Medians; in brackets the least and the most.\n");
     let mut report = Report::default();
-    cpu::measure(&lab, &mut report).await?;
-    memory::measure(&lab, &mut report).await?;
+    if !logged_only {
+        cpu::measure(&lab, &mut report).await?;
+        memory::measure(&lab, &mut report).await?;
+    }
+    logged::measure(&lab, &mut report).await?;
     Ok(report.verdict())
 }

@@ -22,8 +22,9 @@ struct Command {
     log: LogSettings,
 }
 
-pub(crate) fn run(model_url: &str, keys_url: &str) -> Result<ExitCode> {
-    let command = Command::parse_from([
+/// `further` settings stand behind those that all servers of the bench have.
+pub(crate) fn run(model_url: &str, keys_url: &str, further: &[&str]) -> Result<ExitCode> {
+    let settings = [
         "proactive",
         "--gemini-api-key=bench",
         "--gemini-model=bench",
@@ -40,7 +41,8 @@ pub(crate) fn run(model_url: &str, keys_url: &str) -> Result<ExitCode> {
         // So that parked frames stay until they have been measured.
         "--tool-timeout=4m",
         "--frame-timeout=8m",
-    ]);
+    ];
+    let command = Command::parse_from(settings.iter().chain(further));
     let config = command.settings.check()?;
     let (format, filter) = command.log.check("info")?;
     telemetry::init(format, filter, false, None);
