@@ -2,7 +2,7 @@
 //!
 //! A frame that ends without a task is written down only if LOG_NO_TASK_FOUND says
 //! so. There the same server does the same work with the log off and on, and the
-//! entry is as long as a task's. A task is always written down, so those frames have
+//! entry is about as long as a task's. A task is always written down, so those frames have
 //! nothing beside them but the others; the task itself, longer to read and to send,
 //! counts as the log's there. The users' logs are full: each entry removes one.
 //!
@@ -19,7 +19,7 @@ use super::process::Free;
 use super::report::{Report, Spread};
 use super::{Lab, Line, Result, content, desk, model, ours};
 
-/// Medians of three runs were 1.04 to 1.08 in memory and 1.41 to 1.48 on disk, on a busy
+/// Medians of four runs were 1.02 to 1.08 in memory and 1.41 to 1.48 on disk, on a busy
 /// machine; the rest is room for noise and for other disks.
 const MOST_IN_MEMORY: f64 = 1.15;
 const MOST_ON_DISK: f64 = 1.75;

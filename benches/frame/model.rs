@@ -118,7 +118,7 @@ fn decision() -> Value {
     json!({ "functionCall": { "id": "call-2", "name": "extract_task", "args": task } })
 }
 
-/// As long as a task, so that its entry in the user's log is, too.
+/// About as long as a task, so that its entry in the user's log is, too.
 fn no_task() -> Value {
     let task = decision()["functionCall"]["args"].to_string();
     let args = json!({
