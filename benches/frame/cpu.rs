@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use tokio::time::sleep;
 
 use super::content;
-use super::desk::{self, Crowd};
+use super::desk::{self, Crowd, Desk};
 use super::process::{Free, Process};
 use super::report::{Report, Spread};
 use super::{Kind, Lab, Line, Result};
@@ -16,9 +16,9 @@ use super::{Kind, Lab, Line, Result};
 pub(crate) const FEW: usize = 10;
 const MANY: usize = 1_000;
 /// As behind a balancer.
-const CONNECTIONS: usize = 4;
+pub(crate) const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 10;
-const ROUNDS: usize = 25;
+pub(crate) const ROUNDS: usize = 25;
 /// Per round and server: so many that caches gone cold in the others' turns weigh
 /// little.
 pub(crate) const FRAMES: usize = 1_000;
@@ -44,7 +44,13 @@ impl Bench {
         jpeg: &Bytes,
     ) -> Result<Self> {
         let server = lab.start(kind, line, Free::Kept)?;
-        let desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
+        let desks = desk::open(&server, &lab.tokens, sessions, CONNECTIONS).await?;
+        Self::of(server, desks, jpeg).await
+    }
+
+    /// Of a server that these desktops are at.
+    pub(crate) async fn of(server: Process, desks: Vec<Desk>, jpeg: &Bytes) -> Result<Self> {
+        let sessions = desks.len();
         let mut crowd = Crowd::new(desks, IN_FLIGHT);
         // Every session has had a frame before the first round.
         crowd.frames(sessions.max(4 * FRAMES), jpeg).await?;
@@ -55,13 +61,19 @@ impl Bench {
         })
     }
 
-    pub(crate) async fn round(&mut self, jpeg: &Bytes) -> Result<()> {
+    /// How long each frame waited for its outcome when its search had been answered.
+    pub(crate) async fn round(&mut self, jpeg: &Bytes) -> Result<Vec<Duration>> {
         let before = self.server.cpu()?;
-        self.crowd.frames(FRAMES, jpeg).await?;
+        let waits = self.crowd.frames(FRAMES, jpeg).await?;
         sleep(REST).await;
         let spent = self.server.cpu()? - before;
         self.costs.push(spent.as_secs_f64() * 1e6 / FRAMES as f64);
-        Ok(())
+        Ok(waits)
+    }
+
+    /// The same for so many frames with one in flight, whose CPU is not counted.
+    pub(crate) async fn alone(&mut self, frames: usize, jpeg: &Bytes) -> Result<Vec<Duration>> {
+        self.crowd.alone(frames, jpeg).await
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -72,7 +84,7 @@ impl Bench {
         Spread::of(self.costs.iter().copied())
     }
 
-    fn over(&self, other: &Self) -> Spread {
+    pub(crate) fn over(&self, other: &Self) -> Spread {
         Spread::of(self.costs.iter().zip(&other.costs).map(|(a, b)| a / b))
     }
 }

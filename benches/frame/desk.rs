@@ -1,6 +1,7 @@
 //! The load: desktops that open sessions, send frames and answer searches.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use futures::future::try_join_all;
@@ -25,13 +26,15 @@ pub(crate) struct Desk {
     to_server: mpsc::Sender<ClientEvent>,
     from_server: Streaming<ServerEvent>,
     frames: u64,
+    /// What its frames have to end with.
+    outcome: OutcomeKind,
 }
 
-/// Opens so many sessions over so many connections; each has said hello and
-/// been answered.
+/// Opens so many sessions over so many connections, each of the next token's user;
+/// they have said hello and been answered.
 pub(crate) async fn open(
     server: &Process,
-    token: &str,
+    tokens: &[String],
     sessions: usize,
     connections: usize,
 ) -> Result<Vec<Desk>> {
@@ -41,7 +44,8 @@ pub(crate) async fn open(
         channels.push(endpoint.connect().await?);
     }
     let mut desks = Vec::with_capacity(sessions);
-    for channel in channels.iter().cycle().take(sessions) {
+    let places = channels.iter().cycle().zip(tokens.iter().cycle());
+    for (channel, token) in places.take(sessions) {
         desks.push(Desk::open(channel.clone(), token).await?);
     }
     Ok(desks)
@@ -65,11 +69,16 @@ impl Desk {
             to_server,
             from_server: opened.into_inner(),
             frames: 0,
+            outcome: OutcomeKind::ExtractTask,
         };
         match desk.hear().await? {
             Event::SessionReady(_) => Ok(desk),
             other => Err(unexpected(&other)),
         }
+    }
+
+    pub(crate) fn expecting(self, outcome: OutcomeKind) -> Self {
+        Self { outcome, ..self }
     }
 
     /// Sends a frame and waits until a search is asked.
@@ -91,26 +100,25 @@ impl Desk {
         }
     }
 
-    /// Answers the search and waits for the frame's outcome.
-    pub(crate) async fn answer(&mut self, request: ToolCallRequest) -> Result<()> {
+    /// Answers the search and waits for the frame's outcome; how long that took.
+    pub(crate) async fn answer(&mut self, request: ToolCallRequest) -> Result<Duration> {
         let result = ToolResult {
             request_id: request.request_id,
             result: Some(hits()),
             error: String::new(),
             frame_id: request.frame_id,
         };
+        let asked = Instant::now();
         say(&self.to_server, Said::ToolResult(result)).await?;
         match self.hear().await? {
-            Event::AnalysisOutcome(outcome)
-                if outcome.outcome_kind() == OutcomeKind::ExtractTask =>
-            {
-                Ok(())
+            Event::AnalysisOutcome(outcome) if outcome.outcome_kind() == self.outcome => {
+                Ok(asked.elapsed())
             }
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(crate) async fn whole_frame(&mut self, jpeg: &Bytes) -> Result<()> {
+    pub(crate) async fn whole_frame(&mut self, jpeg: &Bytes) -> Result<Duration> {
         let request = self.send_frame(jpeg).await?;
         self.answer(request).await
     }
@@ -141,19 +149,27 @@ impl Crowd {
         Self(groups)
     }
 
-    /// Has so many frames decided in all.
-    pub(crate) async fn frames(&mut self, count: usize, jpeg: &Bytes) -> Result<()> {
+    /// Has so many frames decided in all; how long each waited for its outcome when
+    /// its search had been answered.
+    pub(crate) async fn frames(&mut self, count: usize, jpeg: &Bytes) -> Result<Vec<Duration>> {
         let each = count / self.0.len();
-        let groups = self.0.iter_mut().map(async |group| {
-            for _ in 0..each {
-                group[0].whole_frame(jpeg).await?;
-                group.rotate_left(1);
-            }
-            Result::Ok(())
-        });
-        try_join_all(groups).await?;
-        Ok(())
+        let groups = self.0.iter_mut().map(|group| in_turn(group, each, jpeg));
+        Ok(try_join_all(groups).await?.concat())
     }
+
+    /// The same with one frame in flight in all.
+    pub(crate) async fn alone(&mut self, count: usize, jpeg: &Bytes) -> Result<Vec<Duration>> {
+        in_turn(&mut self.0[0], count, jpeg).await
+    }
+}
+
+async fn in_turn(desks: &mut VecDeque<Desk>, count: usize, jpeg: &Bytes) -> Result<Vec<Duration>> {
+    let mut waits = Vec::with_capacity(count);
+    for _ in 0..count {
+        waits.push(desks[0].whole_frame(jpeg).await?);
+        desks.rotate_left(1);
+    }
+    Ok(waits)
 }
 
 async fn say(to_server: &mpsc::Sender<ClientEvent>, event: Said) -> Result<()> {

@@ -11,13 +11,15 @@
 //! Nothing is asserted of wall time: the processes share the machine.
 //!
 //! `cargo bench --bench frame -- only ours tls 20000` (or `bare`, `lean`; `plain`) keeps one server
-//! busy with so many frames and tells its process id, for a profiler. (cargo
-//! adds a `--bench` of its own to the arguments.)
+//! busy with so many frames and tells its process id, for a profiler; `-- logged`
+//! measures what users' logs cost, and nothing else. (cargo adds a `--bench` of its
+//! own to the arguments.)
 
 mod bare;
 mod content;
 mod cpu;
 mod desk;
+mod logged;
 mod memory;
 mod model;
 mod ours;
@@ -46,6 +48,8 @@ use report::Report;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const HOST: &str = "127.0.0.1";
+/// More sessions than that share them.
+const USERS: usize = 1_000;
 const CERTIFICATE: &str = "certificate.pem";
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -67,7 +71,9 @@ fn main() -> ExitCode {
     let done = match args[..] {
         [model::ROLE] => model::run(None),
         [model::TLS_ROLE, certificate, key] => model::run(Some([certificate, key])),
-        [ours::ROLE, model_url, keys_url] => ours::run(model_url, keys_url),
+        [ours::ROLE, model_url, keys_url, ref further @ ..] => {
+            ours::run(model_url, keys_url, further)
+        }
         [
             role @ (bare::ROLE | bare::LEAN_ROLE),
             model_url,
@@ -77,7 +83,8 @@ fn main() -> ExitCode {
         ["only", kind, line, frames] => {
             process::runtime().and_then(|runtime| runtime.block_on(only(kind, line, frames)))
         }
-        _ => process::runtime().and_then(|runtime| runtime.block_on(measure())),
+        ["logged"] => process::runtime().and_then(|runtime| runtime.block_on(measure(true))),
+        _ => process::runtime().and_then(|runtime| runtime.block_on(measure(false))),
     };
     match done {
         Ok(code) => code,
@@ -103,7 +110,8 @@ struct Lab {
     tls_model: Process,
     /// Holds the TLS model's certificate and key.
     directory: TempDir,
-    token: String,
+    /// Each of a user of its own.
+    tokens: Vec<String>,
     keys_url: String,
     /// Sizes of the two bodies that our server posts per frame.
     bodies: (usize, usize),
@@ -115,7 +123,9 @@ impl Lab {
         let issuer = LocalIssuer::new(ours::PROJECT, World::real());
         let listener = TcpListener::bind(LOOPBACK).await?;
         let keys_url = format!("http://{}/", listener.local_addr()?);
-        let (document, token) = (issuer.jwks(), issuer.mint("bench", TOKEN_LIFE, None));
+        let document = issuer.jwks();
+        let token = |user| issuer.mint(&format!("user-{user}"), TOKEN_LIFE, None);
+        let tokens = (0..USERS).map(token).collect();
         let mut keys = JoinSet::new();
         keys.spawn(async move {
             let page = Router::new().route("/", get(async || document));
@@ -132,7 +142,7 @@ impl Lab {
             model: start(&[model::ROLE])?,
             tls_model: start(&[model::TLS_ROLE, &certificate, &key])?,
             directory,
-            token,
+            tokens,
             keys_url,
             bodies: (0, 0),
             _keys: keys,
@@ -142,24 +152,31 @@ impl Lab {
     }
 
     fn start(&self, kind: Kind, line: Line, free: Free) -> Result<Process> {
-        let certificate = self.directory.path().join(CERTIFICATE);
-        let model_url = match line {
-            Line::Plain => self.model.url("http"),
-            Line::Tls => self.tls_model.url("https"),
-        };
+        let model_url = self.model_url(line);
         let (first, second) = (self.bodies.0.to_string(), self.bodies.1.to_string());
         let args = match kind {
             Kind::Ours => vec![ours::ROLE, &model_url, &self.keys_url],
             Kind::Bare => vec![bare::ROLE, &model_url, &first, &second],
             Kind::Lean => vec![bare::LEAN_ROLE, &model_url, &first, &second],
         };
-        Process::start(&args, &certificate, free)
+        self.run(&args, free)
+    }
+
+    fn run(&self, args: &[&str], free: Free) -> Result<Process> {
+        Process::start(args, &self.directory.path().join(CERTIFICATE), free)
+    }
+
+    fn model_url(&self, line: Line) -> String {
+        match line {
+            Line::Plain => self.model.url("http"),
+            Line::Tls => self.tls_model.url("https"),
+        }
     }
 
     /// Has our server post two bodies, and asks the model how large they were.
     async fn bodies_of_ours(&self) -> Result<(usize, usize)> {
         let server = self.start(Kind::Ours, Line::Plain, Free::Kept)?;
-        let mut desks = desk::open(&server, &self.token, 1, 1).await?;
+        let mut desks = desk::open(&server, &self.tokens, 1, 1).await?;
         for desk in &mut desks {
             desk.whole_frame(&content::jpeg(100)).await?;
         }
@@ -190,13 +207,16 @@ async fn only(kind: &str, line: &str, frames: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure() -> Result<ExitCode> {
+async fn measure(logged_only: bool) -> Result<ExitCode> {
     let lab = Lab::new().await?;
     let (first, second) = lab.bodies;
     println!("One frame: a JPEG of 100 KB and 2 KB of text in, {first} and {second} bytes to the");
     println!("model, one search, one outcome. Medians; in brackets the least and the most.\n");
     let mut report = Report::default();
-    cpu::measure(&lab, &mut report).await?;
-    memory::measure(&lab, &mut report).await?;
+    if !logged_only {
+        cpu::measure(&lab, &mut report).await?;
+        memory::measure(&lab, &mut report).await?;
+    }
+    logged::measure(&lab, &mut report).await?;
     Ok(report.verdict())
 }

@@ -68,7 +68,7 @@ pub(crate) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
 /// A server that has paged in its code: some sessions have come and gone.
 async fn started(lab: &Lab, kind: Kind) -> Result<Process> {
     let server = lab.start(kind, Line::Tls, Free::GivenBack)?;
-    let desks = desk::open(&server, &lab.token, 10, 1).await?;
+    let desks = desk::open(&server, &lab.tokens, 10, 1).await?;
     let jpeg = content::jpeg(100);
     for mut desk in desks {
         desk.whole_frame(&jpeg).await?;
@@ -80,7 +80,7 @@ async fn started(lab: &Lab, kind: Kind) -> Result<Process> {
 async fn idle(lab: &Lab, kind: Kind, connections: usize) -> Result<f64> {
     let server = started(lab, kind).await?;
     let empty = server.memory().await?;
-    let desks = desk::open(&server, &lab.token, SESSIONS, connections).await?;
+    let desks = desk::open(&server, &lab.tokens, SESSIONS, connections).await?;
     let full = server.memory().await?;
     Ok((full - empty) as f64 / desks.len() as f64 / 1e3)
 }
@@ -95,7 +95,7 @@ struct Held {
 
 async fn held(lab: &Lab, jpeg: &Bytes, sessions: usize, arriving: usize) -> Result<Held> {
     let server = started(lab, Kind::Ours).await?;
-    let mut desks = desk::open(&server, &lab.token, sessions, CONNECTIONS).await?;
+    let mut desks = desk::open(&server, &lab.tokens, sessions, CONNECTIONS).await?;
     let share = |from: u64, to: u64| {
         let bytes = to as f64 - from as f64;
         bytes / sessions as f64 / jpeg.len() as f64

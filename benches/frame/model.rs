@@ -1,5 +1,6 @@
 //! The model endpoint: two canned answers, told apart by whether the request's
-//! end holds a functionResponse. Over HTTP/1.1 in plain text, or as Google
+//! end holds a functionResponse. The second one is a task; below [`NO_TASK`] it is
+//! that there is none. Over HTTP/1.1 in plain text, or as Google
 //! serves it, over HTTP/2 and TLS.
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ pub(crate) const ROLE: &str = "model";
 pub(crate) const TLS_ROLE: &str = "model-tls";
 /// Where to post; the settings of our server lead here as well.
 pub(crate) const PATH: &str = "/v1beta/models/bench:generateContent";
+/// Put in front of the path, where frames end without a task.
+pub(crate) const NO_TASK: &str = "/no-task";
 /// What a second request holds in its last bytes.
 pub(crate) const MARK: &str = "functionResponse";
 const LAST_BYTES: usize = 4096;
@@ -39,14 +42,19 @@ pub(crate) fn run(tls: Option<[&str; 2]>) -> Result<ExitCode> {
     let runtime = process::runtime()?;
     let listener = runtime.block_on(TcpListener::bind(LOOPBACK))?;
     let address = listener.local_addr()?;
-    let answers: Arc<[Bytes; 2]> = Arc::new([search(), decision()].map(answer));
+    let answers = [decision(), no_task()]
+        .map(|decision| -> Arc<[Bytes; 2]> { Arc::new([search(), decision].map(answer)) });
+    let [task, no_task] = answers;
     let sizes = Arc::new(Sizes::default());
     let seen = sizes.clone();
     let told = async move || format!("{} {}", seen.first.load(Relaxed), seen.second.load(Relaxed));
     let pages = Router::new()
-        .route(PATH, post(generate))
+        .route(PATH, post(generate).with_state((task, sizes.clone())))
+        .route(
+            &format!("{NO_TASK}{PATH}"),
+            post(generate).with_state((no_task, sizes)),
+        )
         .layer(DefaultBodyLimit::max(16 << 20))
-        .with_state((answers, sizes))
         .route("/sizes", get(told));
     match tls {
         None => {
@@ -108,6 +116,16 @@ fn decision() -> Value {
         "current_activity": "Reading mail",
     });
     json!({ "functionCall": { "id": "call-2", "name": "extract_task", "args": task } })
+}
+
+/// About as long as a task, so that its entry in the user's log is, too.
+fn no_task() -> Value {
+    let task = decision()["functionCall"]["args"].to_string();
+    let args = json!({
+        "context_summary": task.replace('"', "'"),
+        "current_activity": "Reading mail",
+    });
+    json!({ "functionCall": { "id": "call-2", "name": "no_task_found", "args": args } })
 }
 
 fn answer(mut part: Value) -> Bytes {

@@ -22,8 +22,9 @@ struct Command {
     log: LogSettings,
 }
 
-pub(crate) fn run(model_url: &str, keys_url: &str) -> Result<ExitCode> {
-    let command = Command::parse_from([
+/// `further` settings stand behind those that all servers of the bench have.
+pub(crate) fn run(model_url: &str, keys_url: &str, further: &[&str]) -> Result<ExitCode> {
+    let settings = [
         "proactive",
         "--gemini-api-key=bench",
         "--gemini-model=bench",
@@ -33,15 +34,15 @@ pub(crate) fn run(model_url: &str, keys_url: &str) -> Result<ExitCode> {
         &format!("--firebase-keys-url={keys_url}"),
         "--bind-address=127.0.0.1",
         "--grpc-port=0",
+        "--http-port=0",
         "--admin-port=0",
-        // All desks are one user's, and that user's frames all there are.
-        "--max-sessions-per-user=1000000",
+        // The desks are as many users, and each sends far more than a user does.
         "--frames-per-minute=1000000",
-        "--max-bytes-in-flight-per-user=1TiB",
         // So that parked frames stay until they have been measured.
         "--tool-timeout=4m",
         "--frame-timeout=8m",
-    ]);
+    ];
+    let command = Command::parse_from(settings.iter().chain(further));
     let config = command.settings.check()?;
     let (format, filter) = command.log.check("info")?;
     telemetry::init(format, filter, false, None);
