@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::analysis::Background;
+use crate::analysis::{Background, going_away};
 use crate::domain::{
     Context, Frame, FrameFault, FrameFaultCode, Job, JobId, JobState, Outcome, Uid,
 };
@@ -278,7 +278,9 @@ impl Jobs {
             ..
         } = &self.0.tools;
         let patience = self.0.options.desktop_wait;
-        let anybody = Anybody::new(id.clone(), user.clone(), directory.clone(), patience);
+        let leaving = self.0.stop.soft.clone();
+        let (job, user_id, directory) = (id.clone(), user.clone(), directory.clone());
+        let anybody = Anybody::new(job, user_id, directory, patience, leaving);
         let desk = Desk::of_user(frame.id.clone(), anybody, world.clone(), metrics.clone());
         let background = Background::new(context);
         let span = frame_span(&frame.id);
@@ -313,11 +315,6 @@ impl Jobs {
 
 fn given_up() -> FrameFault {
     FrameFault::new(FrameFaultCode::Cancelled, "The job was given up.", true)
-}
-
-fn going_away() -> FrameFault {
-    let message = "The server shut down before this was decided; submit it again.";
-    FrameFault::new(FrameFaultCode::GoingAway, message, true)
 }
 
 fn crashed() -> FrameFault {

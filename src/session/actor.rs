@@ -280,7 +280,8 @@ impl Session {
     /// Whether everything has been said that the session is still there for.
     fn is_over(&self) -> Option<SessionEnd> {
         let line = self.line.as_ref()?;
-        if !self.frames.is_empty() || !line.outbox.is_empty() {
+        // A search may be for a job, which would find nobody else in a drain.
+        if !self.frames.is_empty() || !line.outbox.is_empty() || !self.pending.is_empty() {
             return None;
         }
         match line.half_closed {

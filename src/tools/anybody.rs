@@ -1,10 +1,11 @@
 //! A job's search for somebody to ask: one desktop of its user, another one if that
-//! goes away, and for a while nobody.
+//! goes away, and for a while nobody; but in a drain nobody else will come.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{Contact, Directory, Miss, SearchRequest};
 use crate::domain::{Hit, JobId, RequestId, Uid};
@@ -17,6 +18,8 @@ pub struct Anybody {
     uid: Uid,
     directory: Directory,
     patience: Duration,
+    /// The server is leaving: no desktop will connect to it any more.
+    leaving: CancellationToken,
     absence: Mutex<Absence>,
 }
 
@@ -30,13 +33,20 @@ struct Absence {
 
 impl Anybody {
     /// For this job. If no desktop is connected, one is waited for as long as
-    /// `patience`, all in all.
-    pub fn new(job: JobId, uid: Uid, directory: Directory, patience: Duration) -> Self {
+    /// `patience`, all in all, and not at all once the server is `leaving`.
+    pub fn new(
+        job: JobId,
+        uid: Uid,
+        directory: Directory,
+        patience: Duration,
+        leaving: CancellationToken,
+    ) -> Self {
         Self {
             job,
             uid,
             directory,
             patience,
+            leaving,
             absence: Mutex::default(),
         }
     }
@@ -69,8 +79,13 @@ impl Anybody {
     async fn contact(&self) -> Result<Contact, Miss> {
         let left = self.patience.saturating_sub(self.stood_still());
         let _absent = Absent::new(self);
-        let contact = timeout(left, self.directory.contact(&self.uid));
-        contact.await.map_err(|_| Miss::NoDesktop)
+        // Who is still there can be asked, also if its session is leaving.
+        tokio::select! {
+            biased;
+            contact = self.directory.contact(&self.uid) => Ok(contact),
+            () = self.leaving.cancelled() => Err(Miss::GoingAway),
+            () = sleep(left) => Err(Miss::NoDesktop),
+        }
     }
 
     fn absence(&self) -> MutexGuard<'_, Absence> {
@@ -111,7 +126,7 @@ impl Drop for Absent<'_> {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
-    use tokio::time::sleep;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::domain::{FrameId, SearchKind};
@@ -133,7 +148,8 @@ mod tests {
 
     fn anybody(directory: &Directory) -> Anybody {
         let (job, uid) = (JobId::new("j"), Uid::new("ada"));
-        Anybody::new(job, uid, directory.clone(), PATIENCE)
+        let staying = CancellationToken::new();
+        Anybody::new(job, uid, directory.clone(), PATIENCE, staying)
     }
 
     fn desktop() -> (Contact, mpsc::Receiver<Box<Errand>>) {
@@ -207,6 +223,26 @@ mod tests {
         let (found, ()) = tokio::join!(anybody.ask(request(), &world), goes);
         assert_eq!(found, Ok(vec![]));
         assert_eq!((first.pending.len(), second.pending.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_leaves_is_no_place_to_wait_for_a_desktop_but_one_that_is_there_is_asked()
+    {
+        let (directory, began) = (Directory::default(), Instant::now());
+        let anybody = anybody(&directory);
+        let world = World::real();
+        let leaves = async {
+            sleep(Duration::from_secs(7)).await;
+            anybody.leaving.cancel();
+        };
+        let (nobody, ()) = tokio::join!(anybody.ask(request(), &world), leaves);
+        assert_eq!(nobody, Err(Miss::GoingAway));
+        assert_eq!(began.elapsed(), Duration::from_secs(7));
+        let (contact, mut asked) = desktop();
+        let _listed = directory.list(&Uid::new("ada"), contact.clone());
+        let asking = anybody.ask(request(), &world);
+        let (found, ()) = tokio::join!(asking, answer(&contact, &mut asked));
+        assert_eq!(found, Ok(vec![]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -62,6 +62,9 @@ pub enum Miss {
     Gone,
     /// A job's user has had no desktop connected for as long as that is waited for.
     NoDesktop,
+    /// A job's user has no desktop connected, and the server is leaving: none will
+    /// connect to it any more.
+    GoingAway,
 }
 
 /// The desktop as one frame's analysis sees it.
@@ -137,7 +140,7 @@ impl Desk {
             Ok(_) => ToolResult::Answered,
             Err(Miss::Failed(_)) => ToolResult::Failed,
             Err(Miss::TimedOut) => ToolResult::Timeout,
-            Err(Miss::Gone | Miss::NoDesktop) => ToolResult::Gone,
+            Err(Miss::Gone | Miss::NoDesktop | Miss::GoingAway) => ToolResult::Gone,
         };
         if result.is_err() {
             span_failed(&span, record.result.as_str());

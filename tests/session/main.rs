@@ -11,6 +11,7 @@ mod faults;
 mod frames;
 mod giving_up;
 mod greeting;
+mod jobs;
 mod leaving;
 mod quota;
 mod races;

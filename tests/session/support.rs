@@ -15,6 +15,7 @@ use proactive::domain::{
     ActiveTask, Context, Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus,
 };
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
+use proactive::jobs::{self, Jobs};
 use proactive::session::{
     self, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
 };
@@ -120,7 +121,8 @@ impl Core {
         let views = self.views.clone();
         let tools = self.tools(&metrics);
         House {
-            lobby: Lobby::new(options, tools, stop.clone(), running.clone()),
+            lobby: Lobby::new(options, tools.clone(), stop.clone(), running.clone()),
+            tools,
             running,
             stop,
             metrics,
@@ -191,6 +193,7 @@ impl Core {
 /// A server, and the sessions on it.
 pub(crate) struct House {
     pub(crate) lobby: Lobby,
+    pub(crate) tools: Tools,
     running: TaskTracker,
     pub(crate) stop: Stop,
     metrics: Metrics,
@@ -218,6 +221,12 @@ impl House {
             views: self.views.clone(),
             ended: Some(end),
         }
+    }
+
+    /// The jobs of this server.
+    pub(crate) fn jobs(&self) -> Jobs {
+        let (tools, stop) = (self.tools.clone(), self.stop.clone());
+        Jobs::new(jobs::Options::default(), tools, stop, self.running.clone())
     }
 
     /// All sessions end, and nothing of them is left.
