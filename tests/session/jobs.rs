@@ -175,3 +175,42 @@ async fn a_session_that_leaves_is_searched_in_for_as_long_as_it_is_there() {
     assert_eq!(desk.stream_end().await, StreamEnd::Drained);
     house.empty().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_is_given_up_leaves_the_search_of_a_job_with_the_same_name() {
+    let house = house();
+    let jobs = house.jobs();
+    let mut desk = greeted(&house).await;
+    let id = submitted(&jobs, "0").await;
+    let jobs_own = desk.search().await;
+    desk.frame("0").await;
+    let sessions_own = desk.search().await;
+    desk.cancel("0").await;
+    assert_eq!(desk.search_called_off().await.0, sessions_own.id);
+    desk.fault("0").await;
+    desk.answer(&jobs_own, Ok(vec![])).await;
+    let state = ended(&jobs, &id).await;
+    assert!(has_a_task(&state), "{state:?}");
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_searches_that_jobs_make_in_a_session_are_bounded() {
+    let queries = ["a", "b", "c", "d", "e"].map(similar);
+    let house = Core::new().turns([turn(queries)]).house();
+    let jobs = house.jobs();
+    let mut desk = greeted(&house).await;
+    for id in ["1", "2", "3", "4", "5"] {
+        submitted(&jobs, id).await;
+    }
+    // Two jobs of a user at once, four searches of each.
+    for _ in 0..8 {
+        desk.search().await;
+    }
+    desk.silence(Duration::from_secs(5)).await;
+    house.stop.hard.cancel();
+    desk.stream_end().await;
+    house.empty().await;
+}
