@@ -206,6 +206,7 @@ impl Session {
                 }
                 Wake::Call(Call::TakeUp(arrival)) => {
                     self.welcome_back(*arrival);
+                    self.list();
                     None
                 }
                 // Only who has no stream can be in the others' way.
@@ -306,7 +307,10 @@ impl Session {
 
     fn take(&mut self, message: ClientMessage) {
         match message {
-            ClientMessage::Hello(hello) => self.greet(hello, None),
+            ClientMessage::Hello(hello) => {
+                self.greet(hello, None);
+                self.list();
+            }
             ClientMessage::Frame(frame) => self.accept(*frame),
             ClientMessage::ToolResult(id, answer) => self.resolve(&id, answer),
             ClientMessage::Heartbeat => {}

@@ -253,15 +253,39 @@ mod tests {
         let _listed = directory.list(&Uid::new("ada"), contact.clone());
         let world = World::real();
         let searching = timeout(Duration::from_secs(1), anybody.ask(request(), &world));
-        assert!(searching.await.is_err());
-        assert!(matches!(
-            asked.recv().await.as_deref(),
-            Some(Errand::Search(_))
-        ));
+        let is_asked = async {
+            let errand = asked.recv().await;
+            let Some(Errand::Search(id)) = errand.as_deref() else {
+                panic!("{errand:?}")
+            };
+            contact.pending.ask(id).unwrap();
+        };
+        let (given_up, ()) = tokio::join!(searching, is_asked);
+        assert!(given_up.is_err());
         assert!(matches!(
             asked.recv().await.as_deref(),
             Some(Errand::Cancel { .. })
         ));
         assert!(contact.pending.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_desktop_that_was_not_asked_is_not_told_that_a_search_is_over() {
+        let (contact, mut asked) = desktop();
+        let of_job = SearchRequest {
+            job: Some(JobId::new("j")),
+            ..request()
+        };
+        // Its stream has broken just now.
+        contact.pending.pause();
+        assert_eq!(contact.ask(of_job.clone()).await, Err(Miss::Gone));
+        assert!(asked.try_recv().is_err());
+        // Its session has not come to it yet, and will find nothing to ask for.
+        contact.pending.resume();
+        let given_up = timeout(Duration::from_secs(1), contact.ask(of_job)).await;
+        assert!(given_up.is_err());
+        let errand = asked.try_recv().unwrap();
+        assert!(matches!(*errand, Errand::Search(_)), "{errand:?}");
+        assert!(asked.try_recv().is_err());
     }
 }

@@ -248,11 +248,17 @@ impl Wait {
             }
         }
     }
+
+    /// Gives the place up; whether the desktop has been asked, and has not answered.
+    pub(super) fn give_up(&self) -> bool {
+        let slot = self.pending.table().remove(&self.id);
+        slot.is_some_and(|slot| slot.asked)
+    }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.pending.table().remove(&self.id);
+        self.give_up();
     }
 }
 
