@@ -184,7 +184,11 @@ impl Session {
                 line.listed = None;
             }
             self.pending.close();
-            for id in self.frames.abandon().await {
+            let (decided, unanswered) = self.frames.abandon().await;
+            for (id, result) in decided {
+                self.answer(id, result);
+            }
+            for id in unanswered {
                 self.leave_unanswered(id, end);
             }
             self.end_stream(streams::end_with(end));

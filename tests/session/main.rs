@@ -13,6 +13,7 @@ mod giving_up;
 mod greeting;
 mod jobs;
 mod leaving;
+mod logs;
 mod quota;
 mod races;
 mod repeats;

@@ -14,6 +14,7 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{
     ActiveTask, Context, Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus,
 };
+use proactive::events::Log;
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::jobs::{self, Jobs};
 use proactive::session::{
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     pub(crate) analysis: analysis::Options,
     /// Shared with others, if there is one.
     pub(crate) quota: Option<Quota>,
+    /// Instead of an empty one in memory.
+    pub(crate) log: Option<Log>,
     pub(crate) uid: &'static str,
 }
 
@@ -61,6 +64,7 @@ impl Core {
             options: session::Options::default(),
             analysis: analysis::Options::default(),
             quota: None,
+            log: None,
             uid: "somebody",
         }
     }
@@ -136,7 +140,7 @@ impl Core {
         let all = || Quota::new(Limits::default(), world.clone(), metrics.clone());
         Tools {
             quota: self.quota.unwrap_or_else(all),
-            log: log::empty_log(metrics),
+            log: self.log.unwrap_or_else(|| log::empty_log(metrics)),
             directory: Directory::default(),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,

@@ -1,0 +1,96 @@
+//! Sessions and their users' logs: decisions that wait to be written down.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proactive::domain::FrameFaultCode;
+use proactive::events::{self, Log};
+use proactive::session::StreamEnd;
+use proactive::telemetry::Metrics;
+use proactive::world::World;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::support::{Core, Desk, House, Since, extract, similar, turn};
+
+/// A log that another program can keep from being written.
+struct Slow {
+    log: Log,
+    folder: TempDir,
+}
+
+impl Slow {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is room");
+        let options = events::Options {
+            folder: Some(folder.path().to_owned()),
+            ..events::Options::default()
+        };
+        let world = World::fixed(Timestamp::UNIX_EPOCH, 8);
+        let log = Log::open(options, world, Metrics::new()).await;
+        let log = log.expect("it is a new one");
+        Self { log, folder }
+    }
+
+    /// From now on nothing is written, until this is dropped.
+    fn held(&self) -> Connection {
+        let files = std::fs::read_dir(self.folder.path()).expect("it is there");
+        let mut files = files.map(|file| file.expect("it can be read").path());
+        let file = files.find(|file| file.extension().is_some_and(|end| end == "db"));
+        let db = Connection::open(file.expect("a database")).expect("it can be opened");
+        db.busy_timeout(Duration::from_secs(20))
+            .expect("it is a duration");
+        db.execute_batch("BEGIN IMMEDIATE").expect("it is free");
+        db
+    }
+}
+
+fn extracting() -> Core {
+    Core::new().turns([turn([similar("the lease")]), turn([extract()])])
+}
+
+/// A desk whose frame was decided, which is not in the log yet.
+async fn deciding(house: &House, slow: &Slow) -> (Desk, Connection) {
+    let mut desk = house.connect("ann");
+    desk.hello_resumable().await;
+    desk.frame("f").await;
+    let search = desk.search().await;
+    let held = slow.held();
+    desk.answer(&search, Ok(vec![])).await;
+    desk.settle().await;
+    (desk, held)
+}
+
+#[tokio::test(start_paused = true)]
+async fn e05_a_frame_that_is_cancelled_while_its_decision_is_written_down_gets_its_decision() {
+    let slow = Slow::new().await;
+    let mut core = extracting();
+    core.log = Some(slow.log.clone());
+    let house = core.house();
+    let (mut desk, held) = deciding(&house, &slow).await;
+    desk.cancel("f").await;
+    desk.task("f").await;
+    drop(held);
+    desk.half_close();
+    assert_eq!(desk.stream_end().await, StreamEnd::Closed);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn e05_a_decision_that_is_being_written_down_when_the_server_stops_is_told() {
+    let slow = Slow::new().await;
+    let mut core = extracting();
+    core.log = Some(slow.log.clone());
+    let house = core.house();
+    let (mut desk, held) = deciding(&house, &slow).await;
+    desk.frame("g").await;
+    desk.search().await;
+    let began = Since::now();
+    house.stop.hard.cancel();
+    desk.task("f").await;
+    assert_eq!(desk.fault("g").await.code, FrameFaultCode::GoingAway);
+    assert_eq!(desk.stream_end().await, StreamEnd::Drained);
+    assert!(began.millis() <= 2_000, "{} ms", began.millis());
+    drop(held);
+    house.empty().await;
+}
