@@ -95,8 +95,8 @@ struct Work {
     frame: Frame,
     context: Context,
     place: Place,
-    /// What it costs, until it has ended.
-    _held: Held,
+    /// What it costs, until it is decided.
+    held: Held,
 }
 
 impl Jobs {
@@ -153,7 +153,7 @@ impl Jobs {
         let place = inner.places.take(user, &id)?;
         let account = inner.tools.quota.account(user);
         let work = Work {
-            _held: account.admit(&frame).map_err(Refused::Fault)?,
+            held: account.admit(&frame).map_err(Refused::Fault)?,
             id,
             user: user.clone(),
             frame,
@@ -229,7 +229,7 @@ impl Jobs {
             frame,
             context,
             place,
-            _held,
+            held,
         } = work;
         let deciding = self.decide(&id, &user, frame, context, &place);
         // A crash costs this job alone.
@@ -243,6 +243,8 @@ impl Jobs {
                 Err(crashed())
             }),
         };
+        // The frame is gone; what it came to may have to wait for the log.
+        drop(held);
         let (end, state) = match result {
             Ok(outcome) => (JobEnd::Done, JobState::Done(Box::new(outcome))),
             Err(fault) => {

@@ -1,17 +1,19 @@
 //! Sessions and their users' logs: decisions that wait to be written down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proactive::domain::FrameFaultCode;
+use proactive::domain::{FrameFaultCode, Uid};
 use proactive::events::{self, Log};
 use proactive::session::StreamEnd;
 use proactive::telemetry::Metrics;
 use proactive::world::World;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
-use super::support::{Core, Desk, House, Since, extract, similar, turn};
+use super::support::{Core, Desk, House, Since, context, extract, frame, similar, turn};
 
 /// A log that another program can keep from being written.
 struct Slow {
@@ -92,5 +94,42 @@ async fn e05_a_decision_that_is_being_written_down_when_the_server_stops_is_told
     assert_eq!(desk.stream_end().await, StreamEnd::Drained);
     assert!(began.millis() <= 2_000, "{} ms", began.millis());
     drop(held);
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waits_to_be_written_down_holds_no_memory() {
+    let slow = Slow::new().await;
+    let (asked, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (asking, opened) = (asked.clone(), gate.clone());
+    let mut core = Core::new().model(move |_| {
+        let (asking, gate) = (asking.clone(), gate.clone());
+        async move {
+            asking.notify_one();
+            gate.notified().await;
+            turn([])
+        }
+    });
+    core.log = Some(slow.log.clone());
+    let house = core.house();
+    let jobs = house.jobs();
+    let mut shot = frame("shot");
+    shot.context = Some(context("v1", "Water the plants"));
+    let submitted = jobs.submit(&Uid::new("ann"), shot, None).await;
+    submitted.expect("it is taken");
+    asked.notified().await;
+    assert!(house.tools.quota.bytes() > 0);
+    let held = slow.held();
+    opened.notify_one();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let page = house.tools.metrics.render();
+    assert!(
+        page.contains("\nproactive_jobs 1\n"),
+        "it has ended:\n{page}"
+    );
+    assert_eq!(house.tools.quota.bytes(), 0);
+    drop(held);
+    // The disk goes by the real clock.
+    tokio::time::resume();
     house.empty().await;
 }
