@@ -1,12 +1,13 @@
-//! Sessions and their users' logs: decisions that wait to be written down.
+//! Sessions and their users' logs: decisions that wait to be written down, and
+//! messages while nobody is connected.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proactive::domain::{FrameFaultCode, Uid};
-use proactive::events::{self, Log};
-use proactive::session::StreamEnd;
+use proactive::domain::{Event, FrameFaultCode, Message, MessageId, Uid};
+use proactive::events::{self, Log, News, What};
+use proactive::session::{ServerMessage, StreamEnd};
 use proactive::telemetry::Metrics;
 use proactive::world::World;
 use rusqlite::Connection;
@@ -14,6 +15,8 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use super::support::{Core, Desk, House, Since, context, extract, frame, similar, turn};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A log that another program can keep from being written.
 struct Slow {
@@ -131,5 +134,75 @@ async fn a_job_that_waits_to_be_written_down_holds_no_memory() {
     drop(held);
     // The disk goes by the real clock.
     tokio::time::resume();
+    house.empty().await;
+}
+
+fn message(id: &str) -> Event {
+    Event::Message(Box::new(Message {
+        id: MessageId::new(id),
+        kind: "news".to_owned(),
+        title: "A title".to_owned(),
+        body: String::new(),
+        data: String::new(),
+        sent_at: Timestamp::UNIX_EPOCH,
+        expires_at: None,
+    }))
+}
+
+async fn is_told(desk: &mut Desk, id: &str) {
+    match desk.next().await {
+        ServerMessage::Log(news) => match *news {
+            News {
+                what: What::Entry(entry),
+                ..
+            } => assert_eq!(entry.event, message(id)),
+            other => panic!("not a message: {other:?}"),
+        },
+        other => panic!("not of the log: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn e04_a_session_without_a_client_is_no_listener_and_its_client_gets_what_it_missed() {
+    let house = Core::new().house();
+    let ann = Uid::new("ann");
+    let fire = async |id: &str| {
+        let appended = house.tools.log.append(&ann, message(id), None).await;
+        appended.expect("there is room").followers
+    };
+    let mut desk = house.connect("ann");
+    let ready = desk.hello_resumable().await;
+    assert_eq!(fire("before").await, 1);
+    is_told(&mut desk, "before").await;
+    desk.break_off().await;
+    let other = house.connect("ann");
+    for id in ["missed", "missed too"] {
+        assert_eq!(fire(id).await, 0);
+        tokio::time::sleep(SECOND).await;
+    }
+    let mut back = house.connect("ann");
+    back.come_back(&ready, 0).await;
+    for id in ["missed", "missed too"] {
+        is_told(&mut back, id).await;
+    }
+    assert_eq!(fire("live").await, 1);
+    is_told(&mut back, "live").await;
+    back.silence(SECOND).await;
+    for mut desk in [other, back] {
+        desk.half_close();
+        desk.stream_end().await;
+    }
+    house.empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn e04_a_session_that_nobody_takes_up_leaves_no_follower_behind() {
+    let house = Core::new().house();
+    let mut desk = house.connect("ann");
+    desk.hello_resumable().await;
+    desk.break_off().await;
+    tokio::time::sleep(40 * SECOND).await;
+    let page = house.tools.metrics.render();
+    assert!(page.contains("\nproactive_log_followers 0\n"), "{page}");
     house.empty().await;
 }

@@ -82,6 +82,7 @@ impl Session {
             line.listed = None;
         }
         self.pending.pause();
+        self.following.rest();
         let tasks = self.background.as_ref().map_or(0, |known| known.bytes());
         registered.leaves(self.frames.bytes() + self.answers.bytes() + tasks);
         self.away_until = Some(Instant::now() + self.options.resume_grace);
