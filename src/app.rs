@@ -24,7 +24,7 @@ use crate::transport::admin::{self, Admin};
 use crate::transport::calls::Calls;
 use crate::transport::fire::Post;
 use crate::transport::followers::Followers;
-use crate::transport::{Behind, Door, grpc, http};
+use crate::transport::{Behind, Door, Turns, grpc, http};
 use crate::world::World;
 
 /// How long connections may take to say goodbye after their streams are over.
@@ -147,6 +147,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             jobs,
             log: log.clone(),
             quota: lobby.quota().clone(),
+            turns: Turns::default(),
             followers: Followers {
                 options: config.session,
                 world: world.clone(),

@@ -8,6 +8,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use super::hub::{Found, Seat};
 use super::{Cursor, Entry, Error, Log, Page, Start};
 use crate::domain::Event;
@@ -35,6 +38,24 @@ pub struct Follower {
     caught_up: bool,
     /// What comes next, of the cursor's epoch.
     ready: VecDeque<Arc<Entry>>,
+    reading: Reading,
+}
+
+/// A read of a log that goes on where it was when whoever waits for it looks away: a
+/// session does with each word of its client, and would begin anew for ever.
+#[derive(Default)]
+pub(super) struct Reading(Option<BoxFuture<'static, Result<Page, Error>>>);
+
+impl Reading {
+    /// The page that was begun, or this one.
+    pub(super) async fn page(
+        &mut self,
+        begin: impl FnOnce() -> BoxFuture<'static, Result<Page, Error>>,
+    ) -> Result<Page, Error> {
+        let page = self.0.get_or_insert_with(begin).await;
+        self.0 = None;
+        page
+    }
 }
 
 impl Follower {
@@ -50,6 +71,7 @@ impl Follower {
             cursor,
             caught_up,
             ready: VecDeque::new(),
+            reading: Reading::default(),
         }
     }
 
@@ -63,6 +85,12 @@ impl Follower {
         loop {
             while let Some(entry) = self.ready.pop_front() {
                 if let Some(cursor) = &mut self.cursor {
+                    let behind = entry.offset - 1;
+                    if cursor.offset < behind {
+                        cursor.offset = behind;
+                        self.ready.push_front(entry);
+                        return Ok(self.gap());
+                    }
                     cursor.offset = entry.offset;
                 }
                 if !self.has_expired(&entry) {
@@ -71,7 +99,7 @@ impl Follower {
             }
             if !self.caught_up {
                 if self.read().await? {
-                    return Ok(Told::Gap);
+                    return Ok(self.gap());
                 }
                 continue;
             }
@@ -89,8 +117,7 @@ impl Follower {
                     if self.cursor.is_none() {
                         self.cursor = self.seat.cursor();
                         if self.cursor.is_none() {
-                            self.log.count_gap();
-                            return Ok(Told::Gap);
+                            return Ok(self.gap());
                         }
                     }
                 }
@@ -111,11 +138,16 @@ impl Follower {
 
     /// Reads a page; whether there is a gap before it.
     async fn read(&mut self) -> Result<bool, Error> {
-        // What is announced from here on may be in the page as well, and is told apart
-        // by its offset; what was announced before is in it.
-        self.seat.skip();
-        let start = self.cursor.clone().map_or(Start::Oldest, Start::After);
-        let page = self.log.read(self.seat.user(), start, AT_ONCE).await?;
+        let (log, seat, cursor) = (&self.log, &mut self.seat, &self.cursor);
+        let page = self.reading.page(|| {
+            // What is announced from here on may be in the page as well, and is told
+            // apart by its offset; what was announced before is in it.
+            seat.skip();
+            let (log, user) = (log.clone(), seat.user().clone());
+            let start = cursor.clone().map_or(Start::Oldest, Start::After);
+            async move { log.read(&user, start, AT_ONCE).await }.boxed()
+        });
+        let page = page.await?;
         let Page {
             gap,
             entries,
@@ -127,12 +159,17 @@ impl Follower {
             Some(first) => first.offset - 1,
             None => cursor.offset,
         };
+        // Rows that cannot be read are left out.
+        let known = self.cursor.as_ref();
+        let hole = known.is_some_and(|it| it.epoch == cursor.epoch && it.offset < offset);
         self.cursor = Some(Cursor { offset, ..cursor });
         self.ready = entries.into();
-        if gap {
-            self.log.count_gap();
-        }
-        Ok(gap)
+        Ok(gap || hole)
+    }
+
+    fn gap(&self) -> Told {
+        self.log.count_gap();
+        Told::Gap
     }
 
     /// Takes entries from the hub, apart from those that were read already.

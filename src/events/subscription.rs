@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+
+use super::follower::Reading;
 use super::{Cursor, Entry, Error, Follower, Log, Page, Start, Told};
 use crate::domain::Uid;
 
@@ -32,6 +35,7 @@ pub struct Subscription {
     user: Uid,
     /// It has not been told yet that it begins there.
     start: Option<Start>,
+    reading: Reading,
     follower: Follower,
 }
 
@@ -43,6 +47,7 @@ impl Subscription {
             log,
             user,
             start,
+            reading: Reading::default(),
             follower,
         }
     }
@@ -78,13 +83,18 @@ impl Subscription {
     }
 
     /// The cursor that this start means.
-    async fn place(&self, start: Start) -> Result<Cursor, Error> {
+    async fn place(&mut self, start: Start) -> Result<Cursor, Error> {
         if let Start::After(cursor) = start {
             return Ok(cursor);
         }
+        let (log, user) = (&self.log, &self.user);
+        let page = self.reading.page(|| {
+            let (log, user) = (log.clone(), user.clone());
+            async move { log.read(&user, start, 1).await }.boxed()
+        });
         let Page {
             entries, cursor, ..
-        } = self.log.read(&self.user, start, 1).await?;
+        } = page.await?;
         let offset = entries.first().map_or(cursor.offset, |it| it.offset - 1);
         Ok(Cursor { offset, ..cursor })
     }

@@ -4,7 +4,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::domain::{Decided, Event, FrameId, Outcome, SessionId, Uid};
 use crate::events::{Error, Log, News, Start, Subscription, What};
@@ -44,6 +44,8 @@ struct Open {
     subscription: Subscription,
     /// Messages alone, for a client that did not ask for more.
     messages_only: bool,
+    /// When the log is read again, after it could not be.
+    retry: Option<Instant>,
 }
 
 impl Following {
@@ -52,6 +54,7 @@ impl Following {
         self.0 = Some(Box::new(Open {
             subscription: log.subscribe(user, start),
             messages_only: false,
+            retry: None,
         }));
     }
 
@@ -63,6 +66,7 @@ impl Following {
                 self.0 = Some(Box::new(Open {
                     subscription: log.listen(user),
                     messages_only: true,
+                    retry: None,
                 }));
             }
         }
@@ -87,11 +91,15 @@ impl Following {
             return pending().await;
         };
         loop {
+            if let Some(retry) = open.retry {
+                sleep_until(retry).await;
+                open.retry = None;
+            }
             match open.subscription.next().await {
                 Ok(news) if !open.messages_only || is_for_everybody(&news) => return news,
                 Ok(_) => {}
                 // It goes on where it was.
-                Err(Error::Unavailable) => sleep(RETRY).await,
+                Err(Error::Unavailable) => open.retry = Some(Instant::now() + RETRY),
                 Err(Error::Closed) => pending().await,
             }
         }

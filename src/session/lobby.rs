@@ -102,8 +102,16 @@ impl Lobby {
     }
 
     async fn receive(self, mut connection: Connection) {
-        // Only the first word can name another session.
-        let first = timeout(self.0.options.hello_timeout, connection.inputs.next());
+        // Only the first word can name another session, however slowly it arrives.
+        let first = async {
+            loop {
+                match connection.inputs.next().await {
+                    Some(Input::Part) => {}
+                    first => break first,
+                }
+            }
+        };
+        let first = timeout(self.0.options.hello_timeout, first);
         let first = match self.0.stop.hard.run_until_cancelled(first).await {
             None => return connection.end(StreamEnd::Drained),
             Some(Err(_)) => return connection.end(StreamEnd::NoHello),

@@ -5,6 +5,7 @@ use futures::Stream;
 
 use super::followers::{Followers, Said};
 use super::proto;
+use super::turns::{TooMany, Turns};
 use super::wire::{inbound, log_events};
 use crate::domain::{Frame, JobId, Principal, Uid};
 use crate::events::{self, Key, Log, Submitted};
@@ -27,6 +28,8 @@ pub struct Calls {
     pub quota: Quota,
     /// Those who follow it.
     pub followers: Followers,
+    /// The calls that are under way.
+    pub turns: Turns,
 }
 
 /// Why a call fails. What it says is for clients.
@@ -44,6 +47,9 @@ pub(super) enum Fault {
     /// No more streams may be open.
     #[error(transparent)]
     Full(#[from] Full),
+    /// The user does not wait for answers.
+    #[error(transparent)]
+    Busy(#[from] TooMany),
     /// The log cannot be read or written.
     #[error(transparent)]
     Log(#[from] events::Error),

@@ -16,6 +16,7 @@ mod problem;
 pub mod proto;
 mod silence;
 mod tls;
+mod turns;
 pub mod websocket;
 mod wire;
 
@@ -23,3 +24,4 @@ pub use door::{Behind, Door};
 pub use origin::Origins;
 pub use silence::Keepalive;
 pub use tls::Tls;
+pub use turns::Turns;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proactive::domain::{FrameFaultCode, FrameId, ResumeSecret};
 use proactive::session::{
-    ClientMessage, Hello, Ready, Resume, Resumed, ServerMessage, StreamEnd, Version,
+    ClientMessage, Hello, Input, Ready, Resume, Resumed, ServerMessage, StreamEnd, Version,
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -55,6 +55,23 @@ fn ids<const N: usize>(ids: [&str; N]) -> Vec<FrameId> {
 
 fn calls(desk: &Desk, id: &str) -> usize {
     desk.views().iter().filter(|view| shows(view, id)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_that_takes_seconds_to_arrive_resumes_its_session() {
+    let house = house();
+    let (desk, ready) = greeted(&house).await;
+    desk.frame("a").await;
+    desk.settle().await;
+    desk.break_off().await;
+    let mut desk = house.connect("ann");
+    for _ in 0..4 {
+        desk.input(Input::Part).await;
+        tokio::time::sleep(2 * SECOND).await;
+    }
+    let again = desk.come_back(&ready, 0).await;
+    assert_eq!(again.session, ready.session);
+    desk.numbered("a", 1).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -107,6 +107,32 @@ async fn e07_a_follower_that_is_too_slow_for_the_log_is_told_of_the_gap_once() {
 }
 
 #[tokio::test]
+async fn e02_a_follower_that_is_interrupted_all_the_time_gets_on_all_the_same() {
+    on_each_engine(Options::default(), async |house: &House| {
+        let ada = uid("ada");
+        for frame in 1..=100 {
+            house.decide(&ada, frame).await;
+        }
+        let mut subscription = house.log.subscribe(&ada, Start::Oldest);
+        let mut told = 0;
+        for _ in 0..10_000 {
+            match subscription.next().now_or_never() {
+                Some(news) => {
+                    news.unwrap();
+                    told += 1;
+                }
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+            if told == 101 {
+                return;
+            }
+        }
+        panic!("{told} of 101 were told on {}", house.engine);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn messages_that_have_expired_are_told_to_nobody() {
     on_each_engine(Options::default(), async |house: &House| {
         let ada = uid("ada");

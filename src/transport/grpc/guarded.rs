@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 
 use super::messages::RawBody;
 use crate::transport::guard::{Guard, bearer};
+use crate::transport::turns;
 
 /// What tonic's reader is given instead of a body that is read in another way.
 fn put_aside(path: &str) -> Option<Body> {
@@ -77,7 +78,8 @@ where
                 }
                 None => body,
             };
-            inner.call(http::Request::from_parts(parts, body)).await
+            let response = inner.call(http::Request::from_parts(parts, body)).await?;
+            Ok(turns::keep(response, Body::new))
         }
         .boxed()
     }

@@ -6,7 +6,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
 use super::messages::{self, RawBody};
-use crate::domain::Principal;
+use crate::domain::{Principal, Uid};
 use crate::events::Submitted;
 use crate::jobs::Refused;
 use crate::session::{Full, Refusal, RefusalCode};
@@ -19,6 +19,7 @@ use crate::transport::proto::events_server::Events;
 use crate::transport::proto::jobs_server::Jobs;
 use crate::transport::proto::messages_server::Messages;
 use crate::transport::proto::subscribe_response::Event;
+use crate::transport::turns::Turn;
 use crate::transport::wire::endings::timestamp;
 use crate::transport::wire::{inbound, log_events};
 use crate::world::World;
@@ -26,6 +27,19 @@ use crate::world::World;
 /// `proactive.v1.Jobs` and `proactive.v1.Events`.
 #[derive(Clone)]
 pub(super) struct CallsDoor(pub(super) Calls);
+
+impl CallsDoor {
+    fn turn(&self, user: &Uid) -> Result<Turn, Status> {
+        self.0.turns.take(user).map_err(|many| status(many.into()))
+    }
+}
+
+/// The answer to a call, whose turn lasts until it has been taken.
+fn answer<T>(turn: Turn, message: T) -> Response<T> {
+    let mut response = Response::new(message);
+    response.extensions_mut().insert(turn);
+    response
+}
 
 #[tonic::async_trait]
 impl Jobs for CallsDoor {
@@ -35,18 +49,17 @@ impl Jobs for CallsDoor {
         request: Request<proto::SubmitFrameRequest>,
     ) -> Result<Response<proto::SubmitFrameResponse>, Status> {
         let (_, mut extensions, _) = request.into_parts();
-        let principal = principal(&extensions)?;
+        let uid = principal(&extensions)?.uid;
+        let turn = self.turn(&uid)?;
         let body = extensions.remove::<RawBody>().and_then(|raw| raw.take());
         let body = body.ok_or_else(unverified)?;
-        let account = self.0.quota.account(&principal.uid);
+        let account = self.0.quota.account(&uid);
         let message = messages::only(body, MAX_MESSAGE, account).await;
         let asked = inbound::submission(message.map_err(refused)?).map_err(unusable)?;
-        let submitted = self.0.submit(&principal.uid, asked).await;
+        let submitted = self.0.submit(&uid, asked).await;
         let Submitted { job, repeated } = submitted.map_err(status)?;
-        Ok(Response::new(proto::SubmitFrameResponse {
-            job: Some(log_events::job(job)),
-            repeated,
-        }))
+        let job = Some(log_events::job(job));
+        Ok(answer(turn, proto::SubmitFrameResponse { job, repeated }))
     }
 
     async fn get_job(
@@ -54,9 +67,10 @@ impl Jobs for CallsDoor {
         request: Request<proto::GetJobRequest>,
     ) -> Result<Response<proto::GetJobResponse>, Status> {
         let user = principal(request.extensions())?.uid;
+        let turn = self.turn(&user)?;
         let job = self.0.job(&user, &request.get_ref().job_id).await;
         let job = Some(job.map_err(status)?);
-        Ok(Response::new(proto::GetJobResponse { job }))
+        Ok(answer(turn, proto::GetJobResponse { job }))
     }
 
     async fn list_jobs(
@@ -64,8 +78,9 @@ impl Jobs for CallsDoor {
         request: Request<proto::ListJobsRequest>,
     ) -> Result<Response<proto::ListJobsResponse>, Status> {
         let user = principal(request.extensions())?.uid;
+        let turn = self.turn(&user)?;
         let jobs = self.0.list(&user, request.into_inner()).await;
-        Ok(Response::new(jobs.map_err(status)?))
+        Ok(answer(turn, jobs.map_err(status)?))
     }
 
     async fn cancel_job(
@@ -73,9 +88,10 @@ impl Jobs for CallsDoor {
         request: Request<proto::CancelJobRequest>,
     ) -> Result<Response<proto::CancelJobResponse>, Status> {
         let user = principal(request.extensions())?.uid;
+        let turn = self.turn(&user)?;
         let job = self.0.cancel(&user, &request.get_ref().job_id).await;
         let job = Some(job.map_err(status)?);
-        Ok(Response::new(proto::CancelJobResponse { job }))
+        Ok(answer(turn, proto::CancelJobResponse { job }))
     }
 }
 
@@ -161,9 +177,9 @@ fn status(fault: Fault) -> Status {
     match fault {
         Fault::Invalid(_) | Fault::Refused(Refused::NoContext) => Status::invalid_argument(told),
         Fault::NoSuchJob => Status::not_found(told),
-        Fault::Refused(Refused::UserFull(_) | Refused::Fault(_)) | Fault::Full(Full::User(_)) => {
-            Status::resource_exhausted(told)
-        }
+        Fault::Refused(Refused::UserFull(_) | Refused::Fault(_))
+        | Fault::Full(Full::User(_))
+        | Fault::Busy(_) => Status::resource_exhausted(told),
         Fault::Refused(Refused::Full | Refused::ShuttingDown | Refused::Log(_))
         | Fault::Full(Full::Server)
         | Fault::Log(_)

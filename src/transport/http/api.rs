@@ -14,10 +14,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::asked::{User, WhichJob};
+use super::asked::{Call, WhichJob};
 use super::body::{self, Text};
 use super::{follow, openapi};
-use crate::domain::Principal;
 use crate::events::Submitted;
 use crate::transport::calls::invalid;
 use crate::transport::door::Door;
@@ -58,38 +57,40 @@ pub(super) fn router(routes: &[Route]) -> Router<Site> {
 
 async fn submit(
     State(door): State<Door>,
-    User(Principal { uid, .. }): User,
+    Call { user, turn }: Call,
     body: Body,
-) -> Result<Response, Problem> {
-    let account = door.lobby.quota().account(&uid);
+) -> Result<impl IntoResponse, Problem> {
+    let account = door.lobby.quota().account(&user);
     let mut body = Text::read(body, websocket::MAX_MESSAGE, &account).await?;
     let held = body.take_held();
     let asked = json::submission(body.text()?, held)?;
     drop(body);
-    let Submitted { job, repeated } = door.calls.submit(&uid, asked).await?;
+    let Submitted { job, repeated } = door.calls.submit(&user, asked).await?;
     let job = Job::from(log_events::job(job));
     let status = match repeated {
         true => StatusCode::OK,
         false => StatusCode::ACCEPTED,
     };
     let place = [(LOCATION, format!("/v1/jobs/{}", job.id()))];
-    Ok((status, place, Json(job)).into_response())
+    Ok((status, turn, place, Json(job)))
 }
 
 async fn job(
     State(door): State<Door>,
-    User(Principal { uid, .. }): User,
+    Call { user, turn }: Call,
     WhichJob(id): WhichJob,
-) -> Result<Json<Job>, Problem> {
-    Ok(Json(door.calls.job(&uid, &id).await?.into()))
+) -> Result<impl IntoResponse, Problem> {
+    let job = Job::from(door.calls.job(&user, &id).await?);
+    Ok((turn, Json(job)))
 }
 
 async fn cancel(
     State(door): State<Door>,
-    User(Principal { uid, .. }): User,
+    Call { user, turn }: Call,
     WhichJob(id): WhichJob,
-) -> Result<Json<Job>, Problem> {
-    Ok(Json(door.calls.cancel(&uid, &id).await?.into()))
+) -> Result<impl IntoResponse, Problem> {
+    let job = Job::from(door.calls.cancel(&user, &id).await?);
+    Ok((turn, Json(job)))
 }
 
 /// Which of the user's jobs.
@@ -107,9 +108,9 @@ struct Jobs {
 
 async fn jobs(
     State(door): State<Door>,
-    User(Principal { uid, .. }): User,
+    Call { user, turn }: Call,
     page: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Jobs>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let Query(page) = page.map_err(|_| invalid("page_size is no whole number, or there twice."))?;
     let asked = proto::ListJobsRequest {
         page_size: page.page_size.unwrap_or_default(),
@@ -118,11 +119,13 @@ async fn jobs(
     let proto::ListJobsResponse {
         jobs,
         next_page_token,
-    } = door.calls.list(&uid, asked).await?;
-    Ok(Json(Jobs {
-        jobs: jobs.into_iter().map(Into::into).collect(),
+    } = door.calls.list(&user, asked).await?;
+    let jobs = jobs.into_iter().map(Into::into).collect();
+    let page = Jobs {
+        jobs,
         next_page_token,
-    }))
+    };
+    Ok((turn, Json(page)))
 }
 
 /// A message to a user.

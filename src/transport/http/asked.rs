@@ -1,12 +1,14 @@
 //! What requests say outside of their bodies: who asks, and for which job.
 
+use axum::Extension;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
-use crate::domain::Principal;
+use crate::domain::{Principal, Uid};
 use crate::transport::calls::Fault;
 use crate::transport::guard::bearer;
 use crate::transport::problem::Problem;
+use crate::transport::turns::Turn;
 use crate::transport::websocket::Site;
 
 /// Who asks, by the token that the request brings. Stands before whatever else is read.
@@ -17,6 +19,23 @@ impl FromRequestParts<Site> for User {
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
         Ok(Self(site.door.guard.admit(bearer(&parts.headers)).await?))
+    }
+}
+
+/// The same for a call: its turn goes with the answer.
+pub(super) struct Call {
+    pub(super) user: Uid,
+    pub(super) turn: Extension<Turn>,
+}
+
+impl FromRequestParts<Site> for Call {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        let User(Principal { uid: user, .. }) = User::from_request_parts(parts, site).await?;
+        let turn = site.door.calls.turns.take(&user).map_err(Fault::from)?;
+        let turn = Extension(turn);
+        Ok(Self { user, turn })
     }
 }
 

@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::body::Body;
+use axum::middleware::{from_fn, map_response};
+use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderName, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -28,6 +30,7 @@ use super::door::Door;
 use super::origin::Origins;
 use super::problem::{self, Problem};
 use super::silence::Keepalive;
+use super::turns;
 use super::websocket::{self, Streams};
 use crate::world::World;
 pub use listener::{Error, serve};
@@ -81,6 +84,9 @@ fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Rout
         .merge(api::router(api::STREAMS))
         .with_state(site)
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED))
+        .layer(map_response(async |response: Response| {
+            turns::keep(response, Body::new)
+        }))
         .layer(CatchPanicLayer::custom(problem::crashed))
         .layer(cors(&options.origins))
         .layer(from_fn(problem::give_shape))

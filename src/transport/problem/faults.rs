@@ -67,6 +67,9 @@ impl From<Fault> for Problem {
                 Self::named(StatusCode::NOT_FOUND, "urn:proactive:no-such-job", sentence)
             }
             Fault::Full(full) => full.into(),
+            Fault::Busy(_) => {
+                too_many("urn:proactive:too-many-calls", sentence).retry_after(COME_BACK)
+            }
             Fault::Refused(Refused::UserFull(_)) => {
                 too_many("urn:proactive:too-many-jobs", sentence).retry_after(COME_BACK)
             }

@@ -6,10 +6,13 @@ use proactive::config::Settings;
 use proactive::stand_in::Move;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 use super::described::{Answer, Described, request};
 use crate::support::outside::SERVICE_TOKEN;
-use crate::support::{App, TestApp, USER};
+use crate::support::{App, PATIENCE, TestApp, USER};
 
 const REQUEST: &str = "Anna: Hi, can you send the Berlin office the signed lease before Tuesday?";
 /// What no test can cause: crashes; a log or keys that fail are tested elsewhere;
@@ -176,6 +179,7 @@ async fn every_answer_that_can_be_caused_is_as_described() {
     refusals(told).await;
     sockets(told).await;
     limits(told).await;
+    calls_at_once(told).await;
     silence(told).await;
     super::edges::slow_bodies(told).await;
     let mut unseen = told.unseen();
@@ -394,4 +398,41 @@ async fn limits(told: &Described) {
         assert_eq!(answer.status, 429, "{}", answer.text);
         assert_eq!(answer.json()["type"], "urn:proactive:overloaded");
     }
+}
+
+/// A user who does not wait for answers.
+async fn calls_at_once(told: &Described) {
+    let it = Tried::with(told, |_| {}).await;
+    let address = it.app.service.server.http_addr();
+    let begun = format!(
+        "POST /v1/frames HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
+         content-length: 100\r\n\r\n",
+        it.token
+    );
+    let mut calls = Vec::new();
+    for _ in 0..16 {
+        let mut call = TcpStream::connect(address).await.unwrap();
+        call.write_all(begun.as_bytes()).await.unwrap();
+        calls.push(call);
+    }
+    let refused = async {
+        while it.get("/v1/jobs", "").await.status != 429 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, refused).await.unwrap();
+    let answer = it.submit(&frame("1", "x")).await;
+    assert_eq!(answer.json()["type"], "urn:proactive:too-many-calls");
+    assert_eq!(it.job("x").await.status, 429);
+    assert_eq!(it.cancel("x").await.status, 429);
+    let another = it.app.service.token("another");
+    let asked = request(&it.app, Method::GET, "/v1/jobs").bearer_auth(another);
+    assert_eq!(it.told("/v1/jobs", asked).await.status, 200);
+    drop(calls);
+    let taken = async {
+        while it.get("/v1/jobs", "").await.status != 200 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, taken).await.unwrap();
 }

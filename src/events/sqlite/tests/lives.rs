@@ -10,7 +10,7 @@ use super::{open, open_with, options};
 use crate::domain::{Event, FrameFaultCode, FrameId, JobId, JobState};
 use crate::events::sqlite::sweep::sweep;
 use crate::events::tests::house::{Clock, decided, key, message, offsets, outcome, uid};
-use crate::events::{Error, OpenError, Options, Start};
+use crate::events::{Error, OpenError, Options, Start, Told};
 
 #[tokio::test]
 async fn e07_everything_is_there_after_a_restart_and_the_epoch_is_the_same() {
@@ -265,6 +265,18 @@ async fn a_row_that_cannot_be_read_is_left_out_and_counted() {
             .render()
             .contains("proactive_log_rows_unreadable_total 2")
     );
+    // Who follows is told that something is missing.
+    let mut follower = opened.log.follow(&ada, Start::Oldest);
+    let mut next = async || {
+        let told = tokio::time::timeout(Duration::from_secs(20), follower.next());
+        match told.await.unwrap().unwrap() {
+            Told::Entry(entry) => entry.offset,
+            Told::Gap => 0,
+        }
+    };
+    assert_eq!([next().await, next().await, next().await], [1, 0, 3]);
+    opened.log.append(&ada, decided(5), None).await.unwrap();
+    assert_eq!([next().await, next().await], [0, 5]);
 }
 
 #[tokio::test]
