@@ -186,7 +186,7 @@ fn every_code_of_server_error_stands_in_the_page_and_in_the_contract() {
     for file in [
         "domain/fault.rs",
         "session/message.rs",
-        "transport/outbound.rs",
+        "transport/wire/outbound.rs",
     ] {
         let code = code(&root().join("src").join(file));
         // Every other piece between quotation marks is a text.

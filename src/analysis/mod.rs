@@ -172,6 +172,12 @@ fn log_decision(outcome: &Outcome) {
     );
 }
 
+/// What a job ends with that the server cannot see through, because it is leaving.
+pub fn going_away() -> FrameFault {
+    let message = "The server shut down before this was decided; submit it again.";
+    FrameFault::new(FrameFaultCode::GoingAway, message, true)
+}
+
 fn out_of_time() -> FrameFault {
     let message = "The frame could not be decided within its time; send it again.";
     FrameFault::new(FrameFaultCode::FrameTimeout, message, true)

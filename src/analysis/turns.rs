@@ -16,10 +16,12 @@ use super::budget::Budget;
 use super::decision::Arguments;
 use super::functions::{Function, TERMINAL};
 use super::neutral::{Lines, for_people};
-use super::{out_of_time, title};
+use super::{going_away, out_of_time, title};
 use crate::domain::{Bill, Decision, Frame, FrameFault, FrameFaultCode, Outcome, Uid};
 use crate::gemini::{Answer, Ask, Call, Conversation, Error, Model, Spent, Turn};
 use crate::telemetry::model_turn_span;
+
+use searches::Over;
 
 pub(super) use searches::Searches;
 
@@ -46,6 +48,7 @@ struct Ending {
 enum Step {
     End(Ending),
     Answer(Vec<Answer>),
+    Fail(FrameFault),
 }
 
 impl<'a> Deliberation<'a> {
@@ -107,6 +110,7 @@ impl<'a> Deliberation<'a> {
             match self.step(&turn, last).await {
                 Step::End(ending) => return Ok(ending),
                 Step::Answer(answers) => self.conversation.answer(&turn, &answers),
+                Step::Fail(fault) => return Err(fault),
             }
         }
         Ok(self.undecided())
@@ -251,7 +255,8 @@ impl<'a> Deliberation<'a> {
         self.budget.has_searched(self.searches.stood_still());
         match answers {
             Ok(answers) => Step::Answer(answers),
-            Err(reason) => Step::End(self.nothing(reason)),
+            Err(Over::NoTask(reason)) => Step::End(self.nothing(reason)),
+            Err(Over::GoingAway) => Step::Fail(going_away()),
         }
     }
 

@@ -131,6 +131,11 @@ impl Follower {
         self.cursor.as_ref()
     }
 
+    /// Whether its client is away; see [`Subscription::set_away`](super::Subscription::set_away).
+    pub(super) fn set_away(&mut self, away: bool) {
+        self.seat.set_away(away);
+    }
+
     /// Reads a page; whether there is a gap before it.
     async fn read(&mut self) -> Result<bool, Error> {
         let (log, seat, cursor) = (&self.log, &mut self.seat, &self.cursor);

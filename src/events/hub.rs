@@ -47,6 +47,8 @@ struct Hub {
 #[derive(Default)]
 struct State {
     followers: usize,
+    /// Of them, those whose clients are away.
+    away: usize,
     /// Entries announced since there is this hub.
     announced: u64,
     /// The last of them.
@@ -85,7 +87,7 @@ impl Hubs {
     }
 
     /// Tells a user's followers of the next entry of its log, which is kept by now.
-    /// How many they are.
+    /// How many they are, without those whose clients are away.
     pub(super) fn announce(&self, user: &Uid, epoch: &Arc<str>, entry: &Arc<Entry>) -> usize {
         self.0.metrics.log_appended(match &entry.event {
             Event::Decided(_) => EntryKind::Decision,
@@ -126,6 +128,7 @@ impl Hubs {
             hubs: self.clone(),
             hub: hub.clone(),
             next,
+            away: false,
         }
     }
 
@@ -178,7 +181,7 @@ impl State {
                 waiting: self.followers,
             });
         }
-        self.followers
+        self.followers - self.away
     }
 
     fn drop_oldest(&mut self, all: &AtomicUsize) {
@@ -218,12 +221,30 @@ pub(super) struct Seat {
     hub: Arc<Hub>,
     /// The entry it takes next, as the hub counts them.
     next: u64,
+    away: bool,
 }
 
 impl Seat {
     /// Whose hub it is.
     pub(super) fn user(&self) -> &Uid {
         &self.hub.user
+    }
+
+    /// Whether the follower's client is away: it misses nothing, but nobody is told
+    /// just now, and it is not counted among those who follow.
+    pub(super) fn set_away(&mut self, away: bool) {
+        if self.away == away {
+            return;
+        }
+        self.away = away;
+        let mut state = self.hub.state();
+        if away {
+            state.away += 1;
+            self.hubs.0.metrics.log_follower_left();
+        } else {
+            state.away -= 1;
+            self.hubs.0.metrics.log_follower_came();
+        }
     }
 
     /// Takes at most so many entries.
@@ -290,7 +311,11 @@ impl Drop for Seat {
         let mut users = self.hubs.users();
         let mut state = self.hub.state();
         state.followers -= 1;
-        self.hubs.0.metrics.log_follower_left();
+        if self.away {
+            state.away -= 1;
+        } else {
+            self.hubs.0.metrics.log_follower_left();
+        }
         if state.followers == 0 {
             drop(state);
             users.remove(&self.hub.user);
@@ -318,10 +343,14 @@ mod tests {
             let mut announced = 0;
             let mut seats: Vec<(Seat, u64)> = Vec::new();
             for _ in 0..1_000 {
-                match dice.random_range(0..10) {
+                match dice.random_range(0..11) {
                     0 if seats.len() < 5 => seats.push((hubs.join(&ada), announced)),
                     1 if !seats.is_empty() => {
                         seats.swap_remove(dice.random_range(0..seats.len()));
+                    }
+                    10 if !seats.is_empty() => {
+                        let place = dice.random_range(0..seats.len());
+                        seats[place].0.set_away(dice.random_range(0..2) == 0);
                     }
                     2..5 if !seats.is_empty() => {
                         let place = dice.random_range(0..seats.len());
@@ -350,7 +379,8 @@ mod tests {
                             event: decided(text),
                         });
                         let followers = hubs.announce(&ada, &epoch, &entry);
-                        assert_eq!(followers, seats.len());
+                        let here = seats.iter().filter(|(seat, _)| !seat.away);
+                        assert_eq!(followers, here.count());
                     }
                 }
                 let held = hubs.0.bytes.load(Ordering::Relaxed);

@@ -111,7 +111,8 @@ pub struct Appended {
     pub cursor: Cursor,
     /// It was there already, by its key, as this message.
     pub earlier: Option<MessageId>,
-    /// How many followers there were when it was appended.
+    /// How many followers there were when it was appended, without those whose clients
+    /// are away.
     pub followers: usize,
 }
 

@@ -76,6 +76,12 @@ impl Subscription {
         Ok(News { cursor, what })
     }
 
+    /// Whether its client is away: it keeps its place, and is not counted among those
+    /// who follow.
+    pub fn set_away(&mut self, away: bool) {
+        self.follower.set_away(away);
+    }
+
     /// The cursor that this start means.
     async fn place(&mut self, start: Start) -> Result<Cursor, Error> {
         if let Start::After(cursor) = start {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::analysis::Background;
+use crate::analysis::{Background, going_away};
 use crate::domain::{
     Context, Frame, FrameFault, FrameFaultCode, Job, JobId, JobState, Outcome, Uid,
 };
@@ -95,8 +95,8 @@ struct Work {
     frame: Frame,
     context: Context,
     place: Place,
-    /// What it costs, until it has ended.
-    _held: Held,
+    /// What it costs, until it is decided.
+    held: Held,
 }
 
 impl Jobs {
@@ -153,7 +153,7 @@ impl Jobs {
         let place = inner.places.take(user, &id)?;
         let account = inner.tools.quota.account(user);
         let work = Work {
-            _held: account.admit(&frame).map_err(Refused::Fault)?,
+            held: account.admit(&frame).map_err(Refused::Fault)?,
             id,
             user: user.clone(),
             frame,
@@ -229,7 +229,7 @@ impl Jobs {
             frame,
             context,
             place,
-            _held,
+            held,
         } = work;
         let deciding = self.decide(&id, &user, frame, context, &place);
         // A crash costs this job alone.
@@ -243,6 +243,8 @@ impl Jobs {
                 Err(crashed())
             }),
         };
+        // The frame is gone; what it came to may have to wait for the log.
+        drop(held);
         let (end, state) = match result {
             Ok(outcome) => (JobEnd::Done, JobState::Done(Box::new(outcome))),
             Err(fault) => {
@@ -278,7 +280,9 @@ impl Jobs {
             ..
         } = &self.0.tools;
         let patience = self.0.options.desktop_wait;
-        let anybody = Anybody::new(id.clone(), user.clone(), directory.clone(), patience);
+        let leaving = self.0.stop.soft.clone();
+        let (job, user_id, directory) = (id.clone(), user.clone(), directory.clone());
+        let anybody = Anybody::new(job, user_id, directory, patience, leaving);
         let desk = Desk::of_user(frame.id.clone(), anybody, world.clone(), metrics.clone());
         let background = Background::new(context);
         let span = frame_span(&frame.id);
@@ -313,11 +317,6 @@ impl Jobs {
 
 fn given_up() -> FrameFault {
     FrameFault::new(FrameFaultCode::Cancelled, "The job was given up.", true)
-}
-
-fn going_away() -> FrameFault {
-    let message = "The server shut down before this was decided; submit it again.";
-    FrameFault::new(FrameFaultCode::GoingAway, message, true)
 }
 
 fn crashed() -> FrameFault {

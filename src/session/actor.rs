@@ -184,7 +184,11 @@ impl Session {
                 line.listed = None;
             }
             self.pending.close();
-            for id in self.frames.abandon().await {
+            let (decided, unanswered) = self.frames.abandon().await;
+            for (id, result) in decided {
+                self.answer(id, result);
+            }
+            for id in unanswered {
                 self.leave_unanswered(id, end);
             }
             self.end_stream(streams::end_with(end));
@@ -206,6 +210,7 @@ impl Session {
                 }
                 Wake::Call(Call::TakeUp(arrival)) => {
                     self.welcome_back(*arrival);
+                    self.list();
                     None
                 }
                 // Only who has no stream can be in the others' way.
@@ -280,7 +285,8 @@ impl Session {
     /// Whether everything has been said that the session is still there for.
     fn is_over(&self) -> Option<SessionEnd> {
         let line = self.line.as_ref()?;
-        if !self.frames.is_empty() || !line.outbox.is_empty() {
+        // A search may be for a job, which would find nobody else in a drain.
+        if !self.frames.is_empty() || !line.outbox.is_empty() || !self.pending.is_empty() {
             return None;
         }
         match line.half_closed {
@@ -305,7 +311,10 @@ impl Session {
 
     fn take(&mut self, message: ClientMessage) {
         match message {
-            ClientMessage::Hello(hello) => self.greet(hello, None),
+            ClientMessage::Hello(hello) => {
+                self.greet(hello, None);
+                self.list();
+            }
             ClientMessage::Frame(frame) => self.accept(*frame),
             ClientMessage::ToolResult(id, answer) => self.resolve(&id, answer),
             ClientMessage::Heartbeat => {}

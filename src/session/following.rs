@@ -60,12 +60,24 @@ impl Following {
 
     /// Messages are told; if they were already, from where that was.
     pub(super) fn messages(&mut self, log: &Log, user: &Uid) {
-        if self.0.as_ref().is_none_or(|open| !open.messages_only) {
-            self.0 = Some(Box::new(Open {
-                subscription: log.listen(user),
-                messages_only: true,
-                retry: None,
-            }));
+        match &mut self.0 {
+            Some(open) if open.messages_only => open.subscription.set_away(false),
+            _ => {
+                self.0 = Some(Box::new(Open {
+                    subscription: log.listen(user),
+                    messages_only: true,
+                    retry: None,
+                }));
+            }
+        }
+    }
+
+    /// Its client is away: nobody is told until it says hello again.
+    pub(super) fn rest(&mut self) {
+        match &mut self.0 {
+            Some(open) if open.messages_only => open.subscription.set_away(true),
+            // Who asked for more brings a cursor.
+            _ => self.0 = None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
@@ -33,6 +34,20 @@ pub(super) struct Frames {
 struct Running {
     task: AbortHandle,
     bytes: usize,
+    ending: Ending,
+}
+
+/// How a frame ends is settled once: with the decision that its task writes down, or
+/// with what the session says instead. Whoever is second leaves it at that, so that
+/// the log says nothing that the client was not told.
+#[derive(Clone, Default)]
+struct Ending(Arc<AtomicBool>);
+
+impl Ending {
+    /// Whether it was still open.
+    fn settle(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 struct Waiting {
@@ -134,10 +149,15 @@ impl Frames {
         }
     }
 
-    /// Ends a frame without an analysis; `false` if it is not contained.
+    /// Ends a frame without an analysis; `false` if it is not contained, or its
+    /// decision is on its way already.
     pub(super) fn cancel(&mut self, id: &FrameId) -> bool {
-        if let Some(running) = self.running.remove(id) {
+        if let Some(running) = self.running.get(id) {
+            if !running.ending.settle() {
+                return false;
+            }
             running.task.abort();
+            self.running.remove(id);
             self.start_waiting();
             return true;
         }
@@ -148,14 +168,25 @@ impl Frames {
         waits
     }
 
-    /// Ends all frames and waits until nothing of them is left. Returns those
+    /// Ends all frames and waits until nothing of them is left: for decisions that are
+    /// being written down no longer than that may take. Returns those, and the frames
     /// that were never answered.
-    pub(super) async fn abandon(&mut self) -> Vec<FrameId> {
+    pub(super) async fn abandon(&mut self) -> (Vec<(FrameId, Analysis)>, Vec<FrameId>) {
         let waiting = self.waiting.take().map(|waiting| waiting.frame.id);
-        let running = mem::take(&mut self.running);
-        let unanswered = running.into_keys().chain(waiting).collect();
+        let running = mem::take(&mut self.running).into_iter();
+        let (undecided, decided) = running.partition(|(_, running)| running.ending.settle());
+        self.running = decided;
+        let mut unanswered: Vec<_> = waiting.into_iter().collect();
+        for (id, running) in undecided {
+            running.task.abort();
+            unanswered.push(id);
+        }
+        let mut decided = Vec::with_capacity(self.running.len());
+        while !self.running.is_empty() {
+            decided.push(self.finished().await);
+        }
         self.tasks.shutdown().await;
-        unanswered
+        (decided, unanswered)
     }
 
     fn waiting_id(&self) -> Option<&FrameId> {
@@ -198,6 +229,8 @@ impl Frames {
         let desk = Desk::of_session(id.clone(), contact, world, metrics.clone());
         let span = frame_span(&id);
         let (user, session, frame_id) = (self.user.clone(), self.session.clone(), id.clone());
+        let ending = Ending::default();
+        let decided = ending.clone();
         let analysis = async move {
             let _in_flight = (InFlight::new(metrics), held);
             let analysis = analyst.analyse(&user, frame, &background, &desk, accepted);
@@ -205,15 +238,22 @@ impl Frames {
             match &result {
                 Err(fault) => span_failed(&Span::current(), fault.code.as_str()),
                 Ok(outcome) if log_no_task || outcome.decision.is_about_a_task() => {
-                    let outcome = outcome.clone();
-                    following::write_down(&log, &user, session, frame_id, outcome).await;
+                    if decided.settle() {
+                        let outcome = outcome.clone();
+                        following::write_down(&log, &user, session, frame_id, outcome).await;
+                    }
                 }
                 Ok(_) => {}
             }
             result
         };
         let task = self.tasks.spawn(analysis.instrument(span));
-        self.running.insert(id, Running { task, bytes });
+        let running = Running {
+            task,
+            bytes,
+            ending,
+        };
+        self.running.insert(id, running);
     }
 }
 

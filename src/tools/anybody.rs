@@ -1,10 +1,11 @@
 //! A job's search for somebody to ask: one desktop of its user, another one if that
-//! goes away, and for a while nobody.
+//! goes away, and for a while nobody; but in a drain nobody else will come.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{Contact, Directory, Miss, SearchRequest};
 use crate::domain::{Hit, JobId, RequestId, Uid};
@@ -17,6 +18,8 @@ pub struct Anybody {
     uid: Uid,
     directory: Directory,
     patience: Duration,
+    /// The server is leaving: no desktop will connect to it any more.
+    leaving: CancellationToken,
     absence: Mutex<Absence>,
 }
 
@@ -30,13 +33,20 @@ struct Absence {
 
 impl Anybody {
     /// For this job. If no desktop is connected, one is waited for as long as
-    /// `patience`, all in all.
-    pub fn new(job: JobId, uid: Uid, directory: Directory, patience: Duration) -> Self {
+    /// `patience`, all in all, and not at all once the server is `leaving`.
+    pub fn new(
+        job: JobId,
+        uid: Uid,
+        directory: Directory,
+        patience: Duration,
+        leaving: CancellationToken,
+    ) -> Self {
         Self {
             job,
             uid,
             directory,
             patience,
+            leaving,
             absence: Mutex::default(),
         }
     }
@@ -69,8 +79,13 @@ impl Anybody {
     async fn contact(&self) -> Result<Contact, Miss> {
         let left = self.patience.saturating_sub(self.stood_still());
         let _absent = Absent::new(self);
-        let contact = timeout(left, self.directory.contact(&self.uid));
-        contact.await.map_err(|_| Miss::NoDesktop)
+        // Who is still there can be asked, also if its session is leaving.
+        tokio::select! {
+            biased;
+            contact = self.directory.contact(&self.uid) => Ok(contact),
+            () = self.leaving.cancelled() => Err(Miss::GoingAway),
+            () = sleep(left) => Err(Miss::NoDesktop),
+        }
     }
 
     fn absence(&self) -> MutexGuard<'_, Absence> {
@@ -111,7 +126,7 @@ impl Drop for Absent<'_> {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
-    use tokio::time::sleep;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::domain::{FrameId, SearchKind};
@@ -133,7 +148,8 @@ mod tests {
 
     fn anybody(directory: &Directory) -> Anybody {
         let (job, uid) = (JobId::new("j"), Uid::new("ada"));
-        Anybody::new(job, uid, directory.clone(), PATIENCE)
+        let staying = CancellationToken::new();
+        Anybody::new(job, uid, directory.clone(), PATIENCE, staying)
     }
 
     fn desktop() -> (Contact, mpsc::Receiver<Box<Errand>>) {
@@ -210,6 +226,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_server_that_leaves_is_no_place_to_wait_for_a_desktop_but_one_that_is_there_is_asked()
+    {
+        let (directory, began) = (Directory::default(), Instant::now());
+        let anybody = anybody(&directory);
+        let world = World::real();
+        let leaves = async {
+            sleep(Duration::from_secs(7)).await;
+            anybody.leaving.cancel();
+        };
+        let (nobody, ()) = tokio::join!(anybody.ask(request(), &world), leaves);
+        assert_eq!(nobody, Err(Miss::GoingAway));
+        assert_eq!(began.elapsed(), Duration::from_secs(7));
+        let (contact, mut asked) = desktop();
+        let _listed = directory.list(&Uid::new("ada"), contact.clone());
+        let asking = anybody.ask(request(), &world);
+        let (found, ()) = tokio::join!(asking, answer(&contact, &mut asked));
+        assert_eq!(found, Ok(vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_desktop_is_told_when_the_job_is_given_up() {
         let directory = Directory::default();
         let anybody = anybody(&directory);
@@ -217,15 +253,39 @@ mod tests {
         let _listed = directory.list(&Uid::new("ada"), contact.clone());
         let world = World::real();
         let searching = timeout(Duration::from_secs(1), anybody.ask(request(), &world));
-        assert!(searching.await.is_err());
-        assert!(matches!(
-            asked.recv().await.as_deref(),
-            Some(Errand::Search(_))
-        ));
+        let is_asked = async {
+            let errand = asked.recv().await;
+            let Some(Errand::Search(id)) = errand.as_deref() else {
+                panic!("{errand:?}")
+            };
+            contact.pending.ask(id).unwrap();
+        };
+        let (given_up, ()) = tokio::join!(searching, is_asked);
+        assert!(given_up.is_err());
         assert!(matches!(
             asked.recv().await.as_deref(),
             Some(Errand::Cancel { .. })
         ));
         assert!(contact.pending.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_desktop_that_was_not_asked_is_not_told_that_a_search_is_over() {
+        let (contact, mut asked) = desktop();
+        let of_job = SearchRequest {
+            job: Some(JobId::new("j")),
+            ..request()
+        };
+        // Its stream has broken just now.
+        contact.pending.pause();
+        assert_eq!(contact.ask(of_job.clone()).await, Err(Miss::Gone));
+        assert!(asked.try_recv().is_err());
+        // Its session has not come to it yet, and will find nothing to ask for.
+        contact.pending.resume();
+        let given_up = timeout(Duration::from_secs(1), contact.ask(of_job)).await;
+        assert!(given_up.is_err());
+        let errand = asked.try_recv().unwrap();
+        assert!(matches!(*errand, Errand::Search(_)), "{errand:?}");
+        assert!(asked.try_recv().is_err());
     }
 }

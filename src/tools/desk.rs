@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::{Anybody, Pending};
+use super::{Anybody, Pending, Wait};
 use crate::domain::{FrameId, Hit, JobId, RequestId, SearchKind};
 use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
 use crate::world::World;
@@ -62,6 +62,9 @@ pub enum Miss {
     Gone,
     /// A job's user has had no desktop connected for as long as that is waited for.
     NoDesktop,
+    /// A job's user has no desktop connected, and the server is leaving: none will
+    /// connect to it any more.
+    GoingAway,
 }
 
 /// The desktop as one frame's analysis sees it.
@@ -137,7 +140,7 @@ impl Desk {
             Ok(_) => ToolResult::Answered,
             Err(Miss::Failed(_)) => ToolResult::Failed,
             Err(Miss::TimedOut) => ToolResult::Timeout,
-            Err(Miss::Gone | Miss::NoDesktop) => ToolResult::Gone,
+            Err(Miss::Gone | Miss::NoDesktop | Miss::GoingAway) => ToolResult::Gone,
         };
         if result.is_err() {
             span_failed(&span, record.result.as_str());
@@ -168,17 +171,15 @@ impl Contact {
     pub(super) async fn ask(&self, request: SearchRequest) -> Result<Vec<Hit>, Miss> {
         let deadline = Instant::now() + request.timeout;
         let errand = Box::new(Errand::Search(request.id.clone()));
-        let mut given_up = GivenUp::new(self, &request);
-        let mut wait = self.pending.register(request).ok_or(Miss::Gone)?;
+        let mut open = Open::new(self, request).ok_or(Miss::Gone)?;
         let result = match timeout_at(deadline, self.errands.send(errand)).await {
-            Ok(Ok(())) => wait.answer().await,
+            Ok(Ok(())) => open.wait.answer().await,
             Ok(Err(_)) => Err(Miss::Gone),
             Err(_) => Err(Miss::TimedOut),
         };
-        given_up.tell = false;
-        if result == Err(Miss::TimedOut) {
-            drop(wait);
-            let errand = given_up.errand("the search's deadline passed");
+        if result == Err(Miss::TimedOut)
+            && let Some(errand) = open.end("the search's deadline passed")
+        {
             let telling = timeout(CANCEL_WAIT, self.errands.send(errand));
             if telling.await.is_err() {
                 tracing::warn!("a client was too slow to be told that a search is over");
@@ -188,39 +189,45 @@ impl Contact {
     }
 }
 
-/// Tells a desktop that a job's search is over, if the job is given up meanwhile. (A
-/// session tells that of its own frames itself.)
-struct GivenUp<'a> {
+/// A search that nobody has answered yet. If it is a job's, and that is given up, the
+/// desktop is told. (A session tells that of its own frames itself.)
+struct Open<'a> {
     contact: &'a Contact,
     request: RequestId,
     frame: FrameId,
-    tell: bool,
+    of_job: bool,
+    wait: Wait,
 }
 
-impl<'a> GivenUp<'a> {
-    fn new(contact: &'a Contact, request: &SearchRequest) -> Self {
-        Self {
+impl<'a> Open<'a> {
+    fn new(contact: &'a Contact, request: SearchRequest) -> Option<Self> {
+        Some(Self {
             contact,
             request: request.id.clone(),
             frame: request.frame.clone(),
-            tell: request.job.is_some(),
-        }
+            of_job: request.job.is_some(),
+            wait: contact.pending.register(request)?,
+        })
     }
 
-    fn errand(&self, reason: &str) -> Box<Errand> {
-        Box::new(Errand::Cancel {
-            request: self.request.clone(),
-            frame: self.frame.clone(),
-            reason: reason.to_owned(),
+    /// Ends it; what the desktop is to be told, if it was asked and has not answered.
+    fn end(&self, reason: &str) -> Option<Box<Errand>> {
+        self.wait.give_up().then(|| {
+            Box::new(Errand::Cancel {
+                request: self.request.clone(),
+                frame: self.frame.clone(),
+                reason: reason.to_owned(),
+            })
         })
     }
 }
 
-impl Drop for GivenUp<'_> {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if self.tell {
+        if self.of_job
+            && let Some(errand) = self.end("the job was given up")
+        {
             // Without room the desktop searches in vain.
-            let errand = self.errand("the job was given up");
             let _ = self.contact.errands.try_send(errand);
         }
     }

@@ -16,8 +16,8 @@ use crate::domain::{FrameId, Hit, RequestId};
 /// What a desktop answers: what it found, or why the search failed.
 pub type Answer = Result<Vec<Hit>, String>;
 
-/// The table, cheap to clone. At most (frames at once) x (searches per turn)
-/// entries: whoever adds one is waiting for it.
+/// The table, cheap to clone. At most (frames at once + jobs of a user at once) x
+/// (searches per turn) entries: whoever adds one is waiting for it.
 #[derive(Clone, Debug, Default)]
 pub struct Pending(Arc<Shared>);
 
@@ -138,14 +138,15 @@ impl Pending {
         table.stood_still + now
     }
 
-    /// Ends every wait of a frame and returns those requests that the desktop
-    /// has been asked. What it was not asked by now, it never will be: on
-    /// another thread the frame's task may not have ended yet.
+    /// Ends every wait of a frame of this session and returns those requests that
+    /// the desktop has been asked. What it was not asked by now, it never will be: on
+    /// another thread the frame's task may not have ended yet. (A job's frame may have
+    /// the same name.)
     pub fn give_up(&self, frame: &FrameId) -> Vec<RequestId> {
         let mut table = self.table();
-        let given_up = table
-            .slots
-            .extract_if(.., |slot| slot.request.frame == *frame);
+        let given_up = table.slots.extract_if(.., |slot| {
+            slot.request.job.is_none() && slot.request.frame == *frame
+        });
         given_up
             .filter_map(|slot| slot.asked.then_some(slot.request.id))
             .collect()
@@ -247,11 +248,17 @@ impl Wait {
             }
         }
     }
+
+    /// Gives the place up; whether the desktop has been asked, and has not answered.
+    pub(super) fn give_up(&self) -> bool {
+        let slot = self.pending.table().remove(&self.id);
+        slot.is_some_and(|slot| slot.asked)
+    }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.pending.table().remove(&self.id);
+        self.give_up();
     }
 }
 

@@ -63,9 +63,10 @@ impl Post {
         let appended = self.log.append(&uid, event, key).await?;
         let repeated = appended.earlier.is_some();
         let listeners = if repeated { 0 } else { appended.followers };
+        let id = appended.earlier.unwrap_or(id);
         tracing::info!(user.id = %uid, message.id = %id, repeated, listeners, "message");
         Ok(proto::FireResponse {
-            message_id: appended.earlier.unwrap_or(id).to_string(),
+            message_id: id.to_string(),
             cursor: appended.cursor.to_string(),
             repeated,
             listeners: i32::try_from(listeners).unwrap_or(i32::MAX),
@@ -127,5 +128,42 @@ fn expiry(at: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, Fault
     match at > now {
         true => Ok(at),
         false => Err(invalid("expires_at is in the past.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::events::Options;
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn a_repeated_message_is_logged_under_the_id_that_it_has() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(writer).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let world = World::real();
+        let post = Post {
+            tokens: ServiceTokens::default(),
+            log: Log::in_memory(Options::default(), world.clone(), Metrics::new()),
+            world,
+        };
+        let sent = proto::FireRequest {
+            uid: "ada".to_owned(),
+            kind: "news".to_owned(),
+            title: "Q3".to_owned(),
+            idempotency_key: "report-7".to_owned(),
+            ..proto::FireRequest::default()
+        };
+        let first = post.fire(sent.clone()).await.unwrap_or_else(|_| panic!());
+        let again = post.fire(sent).await.unwrap_or_else(|_| panic!());
+        assert!(again.repeated);
+        let said = std::fs::read_to_string(log.path()).unwrap();
+        let id = format!("message.id={} ", first.message_id);
+        assert_eq!(said.matches(&id).count(), 2, "{said}");
     }
 }

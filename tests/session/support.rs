@@ -14,7 +14,9 @@ use proactive::analysis::{self, Analyst};
 use proactive::domain::{
     ActiveTask, Context, Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus,
 };
+use proactive::events::Log;
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
+use proactive::jobs::{self, Jobs};
 use proactive::session::{
     self, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
 };
@@ -48,6 +50,8 @@ pub(crate) struct Core {
     pub(crate) analysis: analysis::Options,
     /// Shared with others, if there is one.
     pub(crate) quota: Option<Quota>,
+    /// Instead of an empty one in memory.
+    pub(crate) log: Option<Log>,
     pub(crate) uid: &'static str,
 }
 
@@ -60,6 +64,7 @@ impl Core {
             options: session::Options::default(),
             analysis: analysis::Options::default(),
             quota: None,
+            log: None,
             uid: "somebody",
         }
     }
@@ -120,7 +125,8 @@ impl Core {
         let views = self.views.clone();
         let tools = self.tools(&metrics);
         House {
-            lobby: Lobby::new(options, tools, stop.clone(), running.clone()),
+            lobby: Lobby::new(options, tools.clone(), stop.clone(), running.clone()),
+            tools,
             running,
             stop,
             metrics,
@@ -134,7 +140,7 @@ impl Core {
         let all = || Quota::new(Limits::default(), world.clone(), metrics.clone());
         Tools {
             quota: self.quota.unwrap_or_else(all),
-            log: log::empty_log(metrics),
+            log: self.log.unwrap_or_else(|| log::empty_log(metrics)),
             directory: Directory::default(),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,
@@ -191,6 +197,7 @@ impl Core {
 /// A server, and the sessions on it.
 pub(crate) struct House {
     pub(crate) lobby: Lobby,
+    pub(crate) tools: Tools,
     running: TaskTracker,
     pub(crate) stop: Stop,
     metrics: Metrics,
@@ -218,6 +225,12 @@ impl House {
             views: self.views.clone(),
             ended: Some(end),
         }
+    }
+
+    /// The jobs of this server.
+    pub(crate) fn jobs(&self) -> Jobs {
+        let (tools, stop) = (self.tools.clone(), self.stop.clone());
+        Jobs::new(jobs::Options::default(), tools, stop, self.running.clone())
     }
 
     /// All sessions end, and nothing of them is left.

@@ -50,6 +50,14 @@ struct Made {
     answer: Option<Result<Found, String>>,
 }
 
+/// Why the searches of a turn end the frame.
+pub(super) enum Over {
+    /// There is no task, for this reason.
+    NoTask(String),
+    /// The server is leaving, and nobody is left to ask.
+    GoingAway,
+}
+
 /// What becomes of one call of a turn.
 enum Plan {
     /// Told to the model as an error.
@@ -88,18 +96,20 @@ impl<'a> Searches<'a> {
     /// calls.
     ///
     /// # Errors
-    /// The reason why the frame ends.
+    /// Why the frame ends.
     pub(super) async fn carry_out(
         &mut self,
         calls: &[Call],
         asked: &[Option<Function>],
         deadline: Instant,
-    ) -> Result<Vec<Answer>, String> {
+    ) -> Result<Vec<Answer>, Over> {
         let mut queries = Vec::new();
         let mut plans = Vec::with_capacity(calls.len());
         for (call, function) in calls.iter().zip(asked) {
             plans.push(match function {
-                Some(Function::Search(kind)) => self.plan(call, *kind, &mut queries)?,
+                Some(Function::Search(kind)) => {
+                    self.plan(call, *kind, &mut queries).map_err(Over::NoTask)?
+                }
                 Some(_) => {
                     Plan::Refused("Decide after you have seen the results of your searches.")
                 }
@@ -185,32 +195,29 @@ fn same(query: &str) -> String {
     words.join(" ")
 }
 
-/// What a search found, or what the model is told of its failure; or the reason
-/// why the frame ends.
-fn answer(
-    kind: SearchKind,
-    result: Result<Vec<Hit>, Miss>,
-) -> Result<Result<Found, String>, String> {
+/// What a search found, or what the model is told of its failure; or why the frame
+/// ends.
+fn answer(kind: SearchKind, result: Result<Vec<Hit>, Miss>) -> Result<Result<Found, String>, Over> {
     let name = kind.function_name();
-    match result {
-        Ok(hits) => Ok(Ok(Found::new(&hits))),
+    let reason = match result {
+        Ok(hits) => return Ok(Ok(Found::new(&hits))),
         Err(Miss::Failed(why)) => {
             let why = clip(&why, REASON_CHARS);
             let why = for_model(&why, Lines::One);
-            Ok(Err(format!(
+            return Ok(Err(format!(
                 "The search failed, so nothing is known of similar tasks: {why}"
-            )))
+            )));
         }
-        Err(Miss::TimedOut) => Err(format!(
-            "The desktop did not answer {name} before its deadline."
-        )),
-        Err(Miss::NoDesktop) => Err(format!(
+        Err(Miss::GoingAway) => return Err(Over::GoingAway),
+        Err(Miss::TimedOut) => format!("The desktop did not answer {name} before its deadline."),
+        Err(Miss::NoDesktop) => format!(
             "None of the user's desktops was connected in time, so nobody could answer {name}."
-        )),
-        Err(Miss::Gone) => Err(format!(
-            "The client closed its side of the stream, so nobody could answer {name}."
-        )),
-    }
+        ),
+        Err(Miss::Gone) => {
+            format!("The client closed its side of the stream, so nobody could answer {name}.")
+        }
+    };
+    Err(Over::NoTask(reason))
 }
 
 /// Search results as they are remembered.

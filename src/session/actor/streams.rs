@@ -77,7 +77,12 @@ impl Session {
             self.end_stream(end);
             return Some(SessionEnd::Lost);
         };
+        // Jobs must not find it any more when it cannot be asked.
+        if let Some(line) = &mut self.line {
+            line.listed = None;
+        }
         self.pending.pause();
+        self.following.rest();
         let tasks = self.background.as_ref().map_or(0, |known| known.bytes());
         registered.leaves(self.frames.bytes() + self.answers.bytes() + tasks);
         self.away_until = Some(Instant::now() + self.options.resume_grace);
@@ -118,16 +123,22 @@ impl Session {
         }
     }
 
+    /// Jobs find it from now on, and so it must be possible to ask it.
+    pub(super) fn list(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.listed.get_or_insert_with(|| {
+                let contact = self.frames.contact().clone();
+                self.tools.directory.list(&self.uid, contact)
+            });
+        }
+    }
+
     pub(super) fn greet(&mut self, hello: Hello, resumed: Option<Resumed>) {
         let since_1_1 = hello.version >= Version::V1_1;
         let beat = since_1_1.then_some(self.options.heartbeat_interval);
         if let Some(line) = &mut self.line {
             line.timers.begun();
             line.timers.set_heartbeats(beat, hello.heartbeat_interval);
-            line.listed.get_or_insert_with(|| {
-                let contact = self.frames.contact().clone();
-                self.tools.directory.list(&self.uid, contact)
-            });
         }
         self.version = hello.version;
         self.utc_offset = hello.utc_offset;
