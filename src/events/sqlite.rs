@@ -229,4 +229,4 @@ impl Engine for Sqlite {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

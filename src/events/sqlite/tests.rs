@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::sweep::sweep;
 use super::write::Call;
 use super::{Hubs, OpenError, Options, Sqlite};
 use crate::events::Log;
@@ -45,6 +46,12 @@ fn open_with(options: &Options, clock: &Clock, seed: u64) -> Result<Opened, Open
 
 fn open(folder: &Path, clock: &Clock, seed: u64) -> Result<Opened, OpenError> {
     open_with(&options(folder), clock, seed)
+}
+
+/// Removes everything that is of the cutoff or before, beside whoever writes.
+pub(in crate::events) fn sweep_all(folder: &Path, cutoff: i64) {
+    let mut db = Connection::open(folder.join("logs.db")).unwrap();
+    while sweep(&mut db, cutoff, false).unwrap().more {}
 }
 
 impl Opened {
