@@ -143,7 +143,9 @@ impl Memory {
         };
         let (cursor, followers) = self.push(&mut state, user, event, now);
         if let (Some(key), Some(message)) = (key, message) {
-            state.user(user).keep_key(key, cursor.offset, message, now);
+            let most = self.options.keys_per_user();
+            let named = (cursor.offset, message);
+            state.user(user).keep_key(key, named, now, most);
         }
         self.settle(&mut state, user, cutoff);
         Ok(Appended {

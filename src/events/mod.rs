@@ -32,8 +32,6 @@ pub use subscription::{News, Subscription, What};
 /// Bytes of a page at most, if it has more than one entry: followers that are slow
 /// hold one each.
 const PAGE_BYTES: usize = 64 << 10;
-/// A message's key is forgotten before its time when so many entries came after it.
-const KEYS_PER_USER: usize = 10_000;
 
 const EPOCH_CHARS: usize = 36;
 

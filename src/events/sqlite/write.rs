@@ -12,7 +12,7 @@ use super::{Appended, Error, Hubs, Key, Options, Submitted};
 use crate::domain::{
     Event, FrameFault, FrameFaultCode, FrameId, Job, JobId, JobState, MessageId, Uid,
 };
-use crate::events::{Cursor, Entry, KEYS_PER_USER, may_become, stamp};
+use crate::events::{Cursor, Entry, may_become, stamp};
 use crate::telemetry::{EntryLoss, Metrics};
 use crate::world::World;
 
@@ -245,7 +245,7 @@ impl Write {
                 .execute(params![log, key, offset, message, at])?;
             let trim = "DELETE FROM message_keys WHERE log = ?1 AND offset <= ?2";
             db.prepare_cached(trim)?
-                .execute([log, offset - whole(KEYS_PER_USER)])?;
+                .execute([log, offset - whole(self.options.keys_per_user())])?;
         }
         Ok(Done::Appended(cursor, None))
     }

@@ -227,6 +227,27 @@ async fn e04_a_key_that_is_sent_again_appends_nothing_and_names_the_first_messag
 }
 
 #[tokio::test]
+async fn e04_a_key_is_known_for_as_long_as_its_message_is_kept() {
+    let many = Options {
+        entries_per_user: 12_000,
+        ..options()
+    };
+    on_each_engine(many, async |house: &House| {
+        let ada = uid("ada");
+        let send = async |id, key| {
+            let message = message(id, None);
+            house.log.append(&ada, message, Some(key)).await.unwrap()
+        };
+        send("m1", key("k")).await;
+        join_all((0..11_000).map(|n| house.log.append(&ada, decided(n), None))).await;
+        send("m2", key("another")).await;
+        let again = send("m3", key("k")).await;
+        assert_eq!(again.earlier.unwrap().as_str(), "m1", "{}", house.engine);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn e04_of_many_that_send_one_key_at_once_one_appends() {
     on_each_engine(options(), async |house: &House| {
         let ada = uid("ada");
