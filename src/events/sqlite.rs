@@ -27,7 +27,7 @@ use crate::telemetry::Metrics;
 use crate::world::World;
 use folder::Folder;
 use read::{JOB_BY_ID, JOB_BY_KEY, Reader};
-use write::{Call, Write};
+use write::{Call, Change, Write};
 use writer::Writer;
 
 /// Connections that read.
@@ -90,10 +90,10 @@ impl Sqlite {
     /// Hands a call to the thread that writes, and waits for its answer.
     fn write<'a, T: Send + 'a>(
         &'a self,
-        call: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Call,
+        change: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Change,
     ) -> BoxFuture<'a, Result<T, Error>> {
         let (answer, answered) = oneshot::channel();
-        let call = call(answer);
+        let call = Call::Change(change(answer));
         let written = async move {
             if self.calls.send(call).await.is_err() {
                 return Err(self.gone());
@@ -143,7 +143,7 @@ impl Engine for Sqlite {
         key: Option<Key>,
     ) -> BoxFuture<'_, Result<Appended, Error>> {
         let (user, body) = (user.clone(), stored::write_event(&event));
-        self.write(|answer| Call::Append {
+        self.write(|answer| Change::Append {
             user,
             event,
             body,
@@ -165,7 +165,7 @@ impl Engine for Sqlite {
         key: Option<Key>,
     ) -> BoxFuture<'_, Result<Submitted, Error>> {
         let user = user.clone();
-        self.write(|answer| Call::Submit {
+        self.write(|answer| Change::Submit {
             user,
             id,
             frame,
@@ -186,7 +186,7 @@ impl Engine for Sqlite {
         state: JobState,
     ) -> BoxFuture<'_, Result<Option<Job>, Error>> {
         let (user, id) = (user.clone(), id.clone());
-        self.write(|answer| Call::Advance {
+        self.write(|answer| Change::Advance {
             user,
             id,
             state,

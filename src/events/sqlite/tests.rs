@@ -68,4 +68,15 @@ impl Opened {
             .unwrap_or_else(|_| panic!("it is gone"));
         answered.await.unwrap()
     }
+
+    /// Has the thread that writes stand still until what this gives is dropped.
+    async fn hold(&self) -> std::sync::mpsc::Sender<()> {
+        let (held, until) = std::sync::mpsc::channel();
+        let hold = Call::Meddle(Box::new(move |_| {
+            let _ = until.recv();
+        }));
+        let sent = self.calls.send(hold).await;
+        sent.unwrap_or_else(|_| panic!("it is gone"));
+        held
+    }
 }
