@@ -5,7 +5,7 @@ mod jobs;
 mod user;
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::ready;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -344,6 +344,10 @@ impl Engine for Memory {
     ) -> BoxFuture<'_, Result<Vec<Job>, Error>> {
         let page = self.with_jobs(user, |jobs, cutoff| jobs.page(before, most, cutoff));
         ready(page).boxed()
+    }
+
+    fn crashed(&self) -> BoxFuture<'_, ()> {
+        pending().boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

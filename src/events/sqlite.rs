@@ -8,6 +8,7 @@ mod sweep;
 mod write;
 mod writer;
 
+use std::future::pending;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,7 +88,7 @@ impl Sqlite {
         })
     }
 
-    /// Hands a call to the thread that writes, and waits for its answer.
+    /// Hands a change to the thread that writes, and waits for its answer.
     fn write<'a, T: Send + 'a>(
         &'a self,
         change: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Change,
@@ -207,6 +208,17 @@ impl Engine for Sqlite {
     ) -> BoxFuture<'_, Result<Vec<Job>, Error>> {
         let user = user.clone();
         self.read_with(move |reader, db| reader.jobs(db, &user, before.as_ref(), most))
+    }
+
+    fn crashed(&self) -> BoxFuture<'_, ()> {
+        let crashed = async move {
+            // The thread that writes has the other end.
+            self.calls.closed().await;
+            if self.closed.load(Ordering::SeqCst) {
+                pending().await
+            }
+        };
+        crashed.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

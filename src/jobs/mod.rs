@@ -73,7 +73,7 @@ pub enum Refused {
     /// Try again; another server takes it.
     #[error("The server is shutting down; try again.")]
     ShuttingDown,
-    /// Nothing was kept; try again later.
+    /// Try again later, under the same key.
     #[error(transparent)]
     Log(#[from] events::Error),
 }

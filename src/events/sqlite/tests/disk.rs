@@ -174,6 +174,27 @@ async fn a_thread_that_crashes_makes_calls_fail_and_not_hang() {
     }
     // What was kept can still be read.
     assert_eq!(count(&opened).await, 1);
+    let crashed = timeout(Duration::from_secs(20), opened.log.crashed());
+    crashed.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_kept_too_late_for_its_caller_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(folder.path(), &Clock::new(), 1).unwrap();
+    let (ada, id) = (uid("ada"), JobId::new("j"));
+    let held = opened.hold().await;
+    let refused = opened
+        .log
+        .submit(&ada, id.clone(), FrameId::new("f"), None)
+        .await;
+    assert_eq!(refused.unwrap_err(), Error::Unavailable);
+    tokio::time::resume();
+    drop(held);
+    // Behind everything that waited.
+    opened.meddle(|_| ()).await;
+    let job = opened.log.job(&ada, &id).await.unwrap().unwrap();
+    assert!(job.state.is_terminal(), "{job:?}");
 }
 
 #[tokio::test]
