@@ -29,6 +29,9 @@ use crate::world::World;
 
 /// How long connections may take to say goodbye after their streams are over.
 const FLUSH: Duration = Duration::from_secs(2);
+/// How long the users' logs may take to close: what is under way then is on its way to
+/// the disk, which takes longer only if it hangs.
+const CLOSE: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(90);
 /// A dead connection is known after 15 s, before a call of 30 s times out: its
@@ -52,6 +55,9 @@ pub enum Error {
     /// A listener failed while it ran.
     #[error("the {0} listener failed")]
     Listener(&'static str),
+    /// A fault of the server: no job or message can be taken until it is started again.
+    #[error("the users' logs can be written no more; the server's log says what crashed")]
+    LogCrashed,
     /// A fault of the server: a part that runs until it is stopped ended before.
     #[error("a part of the server ended by itself; the log says what failed")]
     Ended,
@@ -210,6 +216,13 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         closed.run_until_cancelled(keeper.keep_fresh()).await;
         Ok(())
     });
+    let (closed, watched) = (closing.clone(), log.clone());
+    parts.spawn(async move {
+        match closed.run_until_cancelled(watched.crashed()).await {
+            Some(()) => Err(Error::LogCrashed),
+            None => Ok(()),
+        }
+    });
     Ok(Running {
         grpc,
         http,
@@ -285,7 +298,9 @@ impl Running {
         if timeout(FLUSH, flushed).await.is_err() {
             tracing::info!("some connections were closed before they said goodbye");
         }
-        self.log.close().await;
+        if timeout(CLOSE, self.log.close()).await.is_err() {
+            tracing::warn!("the users' logs were not closed in time: look after DATA_DIR's disk");
+        }
         tracing::info!("stopped");
     }
 }
@@ -372,6 +387,49 @@ mod tests {
         let told = running.failed().await.to_string();
         assert!(told.starts_with("a part of the server ended"), "{told}");
         running.stop().await;
+    }
+
+    /// A server that keeps its logs in this folder, and by this clock.
+    async fn start_in(folder: &std::path::Path, world: World) -> Running {
+        let mut config = Settings::defaults().embedded().check().unwrap();
+        config.events.folder = Some(folder.to_owned());
+        start(config, world).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn logs_that_cannot_be_written_any_more_end_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        // The thread that writes crashes as soon as it asks for the time.
+        let clock = || match std::thread::current().name() {
+            Some("logs") => panic!("a crash on purpose"),
+            _ => World::real().now(),
+        };
+        let mut running = start_in(folder.path(), World::with_clock(clock, 1)).await;
+        let told = timeout(Duration::from_secs(60), running.failed()).await;
+        let told = told.unwrap().to_string();
+        assert!(told.starts_with("the users' logs can be written"), "{told}");
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn logs_that_are_closed_in_good_order_are_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = start_in(folder.path(), World::real()).await;
+        running.closing.cancel();
+        running.log.close().await;
+        while let Some(ended) = running.parts.join_next().await {
+            ended.unwrap().unwrap();
+            running.stop.soft.cancel();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn logs_that_hang_do_not_keep_the_server_from_stopping() {
+        let config = Settings::defaults().embedded().check().unwrap();
+        let mut running = start(config, World::real()).await.unwrap();
+        running.log = events::hanging_log(Metrics::new());
+        let stopped = timeout(Duration::from_secs(60), running.stop());
+        stopped.await.unwrap();
     }
 
     #[tokio::test]

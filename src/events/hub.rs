@@ -306,10 +306,13 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.skip();
         // Under the lock of the map, so that nobody joins in the meantime.
         let mut users = self.hubs.users();
+        // What is announced from here on does not wait for this follower, and what was
+        // announced before waits no more.
         let mut state = self.hub.state();
+        let announced = state.announced;
+        state.pass(&self.hubs.0.bytes, self.next, announced);
         state.followers -= 1;
         if self.away {
             state.away -= 1;
@@ -391,6 +394,37 @@ mod tests {
             drop(seats);
             assert_eq!(hubs.0.bytes.load(Ordering::Relaxed), 0, "seed {seed}");
             assert!(hubs.users().is_empty());
+        }
+    }
+
+    #[test]
+    fn who_leaves_while_something_is_announced_leaves_nothing_behind() {
+        let hubs = Hubs::new(Metrics::new());
+        let (ada, epoch): (_, Arc<str>) = (uid("ada"), "e".into());
+        let entry = Arc::new(Entry {
+            offset: 1,
+            at: Timestamp::UNIX_EPOCH,
+            event: decided(1),
+        });
+        let held = || hubs.0.bytes.load(Ordering::Relaxed);
+        for _ in 0..10 {
+            let seat = hubs.join(&ada);
+            let hub = seat.hub.clone();
+            hubs.announce(&ada, &epoch, &entry);
+            std::thread::scope(|scope| {
+                // Who announces has found the hub, and the last follower leaves.
+                let users = hubs.users();
+                scope.spawn(|| drop(seat));
+                for _ in 0..10_000 {
+                    if held() == 0 {
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+                hub.state().announce(&hubs.0.bytes, &epoch, &entry);
+                drop(users);
+            });
+            assert_eq!(held(), 0);
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::hub::Hubs;
 use super::memory::Memory;
@@ -15,8 +17,15 @@ use super::{
     Subscription,
 };
 use crate::domain::{Event, FrameId, Job, JobId, JobState, Uid};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Seldom};
 use crate::world::World;
+
+/// How long a call waits for its engine. A disk that works takes milliseconds, and a
+/// database that somebody else holds is given up after 2 s; a disk that hangs may never
+/// answer, and whoever calls has a place, a turn or a client that waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two lines of the log about calls that were given up.
+const LINES: Duration = Duration::from_secs(10);
 
 /// All users' logs and jobs; cheap to clone.
 #[derive(Clone)]
@@ -27,6 +36,7 @@ struct Inner {
     hubs: Hubs,
     world: World,
     metrics: Metrics,
+    lines: Seldom,
 }
 
 impl Log {
@@ -68,6 +78,7 @@ impl Log {
             hubs,
             world,
             metrics,
+            lines: Seldom::new(LINES),
         }))
     }
 
@@ -76,7 +87,7 @@ impl Log {
     /// messages have keys.
     ///
     /// # Errors
-    /// Nothing was appended.
+    /// Nothing was appended, or too late to be told.
     pub async fn append(
         &self,
         user: &Uid,
@@ -124,7 +135,7 @@ impl Log {
     /// for a job of this user before, gives that job.
     ///
     /// # Errors
-    /// There is no such job.
+    /// There is no such job, or it was made too late to be told.
     pub async fn submit(
         &self,
         user: &Uid,
@@ -149,7 +160,7 @@ impl Log {
     /// this user has no such job.
     ///
     /// # Errors
-    /// The job is as it was.
+    /// The job is as it was, or was moved on too late to be told.
     pub async fn advance(
         &self,
         user: &Uid,
@@ -181,15 +192,29 @@ impl Log {
         self.counted(self.0.engine.jobs(user, before, most)).await
     }
 
+    /// Ends if the logs break down by a fault of the server, and can be written no more
+    /// until it is started again.
+    pub async fn crashed(&self) {
+        self.0.engine.crashed().await;
+    }
+
     /// Ends what is under way and lets go of the folder. Followers, and whoever calls
-    /// later, are told [`Error::Closed`].
+    /// later, are told [`Error::Closed`]. Waits for the disk, however long that takes.
     pub async fn close(&self) {
         self.0.hubs.close();
         self.0.engine.close().await;
     }
 
     async fn counted<T>(&self, call: BoxFuture<'_, Result<T, Error>>) -> Result<T, Error> {
-        let result = call.await;
+        let result = timeout(PATIENCE, call).await.unwrap_or_else(|_| {
+            if let Some(unsaid) = self.0.lines.line() {
+                tracing::error!(
+                    unsaid,
+                    "the users' logs do not answer: look after DATA_DIR and its disk"
+                );
+            }
+            Err(Error::Unavailable)
+        });
         match &result {
             Err(Error::Unavailable) => self.0.metrics.log_failed(),
             Ok(_) | Err(Error::Closed) => {}

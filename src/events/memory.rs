@@ -5,7 +5,7 @@ mod jobs;
 mod user;
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::ready;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -143,7 +143,9 @@ impl Memory {
         };
         let (cursor, followers) = self.push(&mut state, user, event, now);
         if let (Some(key), Some(message)) = (key, message) {
-            state.user(user).keep_key(key, cursor.offset, message, now);
+            let most = self.options.keys_per_user();
+            let named = (cursor.offset, message);
+            state.user(user).keep_key(key, named, now, most);
         }
         self.settle(&mut state, user, cutoff);
         Ok(Appended {
@@ -342,6 +344,10 @@ impl Engine for Memory {
     ) -> BoxFuture<'_, Result<Vec<Job>, Error>> {
         let page = self.with_jobs(user, |jobs, cutoff| jobs.page(before, most, cutoff));
         ready(page).boxed()
+    }
+
+    fn crashed(&self) -> BoxFuture<'_, ()> {
+        pending().boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -32,8 +32,6 @@ pub use subscription::{News, Subscription, What};
 /// Bytes of a page at most, if it has more than one entry: followers that are slow
 /// hold one each.
 const PAGE_BYTES: usize = 64 << 10;
-/// A message's key is forgotten before its time when so many entries came after it.
-const KEYS_PER_USER: usize = 10_000;
 
 const EPOCH_CHARS: usize = 36;
 
@@ -210,6 +208,10 @@ pub trait Engine: Send + Sync + 'static {
         most: usize,
     ) -> BoxFuture<'_, Result<Vec<Job>, Error>>;
 
+    /// Ends if the engine breaks down by a fault of its own, and can keep nothing more
+    /// until the process is started again.
+    fn crashed(&self) -> BoxFuture<'_, ()>;
+
     /// Ends what is under way; whoever calls then is told [`Error::Closed`].
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -228,8 +230,9 @@ fn may_become(state: &JobState, next: &JobState) -> bool {
 /// goes to the operator's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The disk is full, or broken. Nothing of this call was kept; try again.
-    #[error("the log cannot be written just now; try again later")]
+    /// The disk is full, broken, or does not answer. What was to be written may have
+    /// been kept in the last case; try again, under the same key.
+    #[error("the log cannot be used just now; try again later")]
     Unavailable,
     /// The server is shutting down.
     #[error("the server is shutting down; try again")]
@@ -257,3 +260,5 @@ fn epoch(name: &str, forgotten: u64) -> Arc<str> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::hanging::hanging_log;

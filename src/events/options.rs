@@ -3,6 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Jobs of a user that are kept, though its log is shorter: keys are known by them.
+const JOBS: usize = 1_000;
+/// A message's key is known until so many entries came after it, though the log is
+/// shorter.
+const KEYS: usize = 10_000;
+
 /// How the logs are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -33,10 +39,15 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A job that has ended is kept until so many were submitted after it. Keys are known
-    /// by their jobs, so even with a short log there are some.
+    /// A job that has ended is kept until so many were submitted after it.
     pub(super) fn jobs_per_user(&self) -> usize {
-        self.entries_per_user.max(1_000)
+        self.entries_per_user.max(JOBS)
+    }
+
+    /// A message's key is known until so many entries came after it: never for less
+    /// than the message is kept.
+    pub(super) fn keys_per_user(&self) -> usize {
+        self.entries_per_user.max(KEYS)
     }
 }
 

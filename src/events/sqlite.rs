@@ -8,6 +8,7 @@ mod sweep;
 mod write;
 mod writer;
 
+use std::future::pending;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,7 @@ use crate::telemetry::Metrics;
 use crate::world::World;
 use folder::Folder;
 use read::{JOB_BY_ID, JOB_BY_KEY, Reader};
-use write::{Call, Write};
+use write::{Call, Change, Write};
 use writer::Writer;
 
 /// Connections that read.
@@ -87,13 +88,13 @@ impl Sqlite {
         })
     }
 
-    /// Hands a call to the thread that writes, and waits for its answer.
+    /// Hands a change to the thread that writes, and waits for its answer.
     fn write<'a, T: Send + 'a>(
         &'a self,
-        call: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Call,
+        change: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Change,
     ) -> BoxFuture<'a, Result<T, Error>> {
         let (answer, answered) = oneshot::channel();
-        let call = call(answer);
+        let call = Call::Change(change(answer));
         let written = async move {
             if self.calls.send(call).await.is_err() {
                 return Err(self.gone());
@@ -143,7 +144,7 @@ impl Engine for Sqlite {
         key: Option<Key>,
     ) -> BoxFuture<'_, Result<Appended, Error>> {
         let (user, body) = (user.clone(), stored::write_event(&event));
-        self.write(|answer| Call::Append {
+        self.write(|answer| Change::Append {
             user,
             event,
             body,
@@ -165,7 +166,7 @@ impl Engine for Sqlite {
         key: Option<Key>,
     ) -> BoxFuture<'_, Result<Submitted, Error>> {
         let user = user.clone();
-        self.write(|answer| Call::Submit {
+        self.write(|answer| Change::Submit {
             user,
             id,
             frame,
@@ -186,7 +187,7 @@ impl Engine for Sqlite {
         state: JobState,
     ) -> BoxFuture<'_, Result<Option<Job>, Error>> {
         let (user, id) = (user.clone(), id.clone());
-        self.write(|answer| Call::Advance {
+        self.write(|answer| Change::Advance {
             user,
             id,
             state,
@@ -209,6 +210,17 @@ impl Engine for Sqlite {
         self.read_with(move |reader, db| reader.jobs(db, &user, before.as_ref(), most))
     }
 
+    fn crashed(&self) -> BoxFuture<'_, ()> {
+        let crashed = async move {
+            // The thread that writes has the other end.
+            self.calls.closed().await;
+            if self.closed.load(Ordering::SeqCst) {
+                pending().await
+            }
+        };
+        crashed.boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         let closing = async move {
             self.closed.store(true, Ordering::SeqCst);
@@ -229,4 +241,4 @@ impl Engine for Sqlite {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 mod contract;
 mod crowd;
 mod following;
+pub(crate) mod hanging;
 pub(super) mod house;
 mod jobs;
 mod memory;

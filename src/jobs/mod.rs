@@ -20,13 +20,15 @@ use crate::domain::{
 };
 use crate::events::{self, Key, Submitted};
 use crate::session::{Held, Stop, Tools};
-use crate::telemetry::{JobEnd, frame_span, job_span, span_failed};
+use crate::telemetry::{JobEnd, Seldom, frame_span, job_span, span_failed};
 use crate::tools::{Anybody, Desk};
 
 use places::{Place, Places};
 
 /// Between two attempts to write down what became of a job.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Between two lines of the log about jobs that cannot be written down.
+const LINES: Duration = Duration::from_secs(10);
 
 /// Limits of all jobs.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +73,7 @@ pub enum Refused {
     /// Try again; another server takes it.
     #[error("The server is shutting down; try again.")]
     ShuttingDown,
-    /// Nothing was kept; try again later.
+    /// Try again later, under the same key.
     #[error(transparent)]
     Log(#[from] events::Error),
 }
@@ -86,6 +88,7 @@ struct Inner {
     stop: Stop,
     running: TaskTracker,
     places: Places,
+    lines: Seldom,
 }
 
 /// A job that was taken.
@@ -109,6 +112,7 @@ impl Jobs {
             stop,
             running,
             places,
+            lines: Seldom::new(LINES),
         }))
     }
 
@@ -270,7 +274,9 @@ impl Jobs {
         let _turn = place.turn().await;
         if let Err(error) = self.log().advance(user, id, JobState::Streaming).await {
             // What it comes to is written later.
-            tracing::warn!(%error, "a job begins, which could not be written down");
+            if let Some(unsaid) = self.0.lines.line() {
+                tracing::warn!(%error, unsaid, "a job begins, which could not be written down");
+            }
         }
         let Tools {
             analyst,
@@ -306,7 +312,11 @@ impl Jobs {
                     tracing::error!(%error, "a job's end could not be written down");
                     return;
                 }
-                Err(error) => tracing::warn!(%error, "a job's end cannot be written down yet"),
+                Err(error) => {
+                    if let Some(unsaid) = self.0.lines.line() {
+                        tracing::warn!(%error, unsaid, "a job's end cannot be written down yet");
+                    }
+                }
             }
             let stopping = self.0.stop.hard.cancelled();
             tokio::select! { () = sleep(wait) => {}, () = stopping => {} }

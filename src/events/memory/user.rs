@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::jobs::Jobs;
 use crate::domain::{Event, MessageId};
-use crate::events::{Cursor, Entry, KEYS_PER_USER, Key, Options, PAGE_BYTES, Page, Start, weight};
+use crate::events::{Cursor, Entry, Key, Options, PAGE_BYTES, Page, Start, weight};
 
 /// Bytes of a log with nothing in it.
 const LOG: usize = 512;
@@ -111,11 +111,18 @@ impl User {
         Some((Cursor { epoch, offset }, id.clone()))
     }
 
-    pub(super) fn keep_key(&mut self, key: Key, offset: u64, message: MessageId, at: Timestamp) {
+    /// Keeps a message's key, and drops those with so many entries behind them.
+    pub(super) fn keep_key(
+        &mut self,
+        key: Key,
+        (offset, message): (u64, MessageId),
+        at: Timestamp,
+        most: usize,
+    ) {
         self.bytes += key_bytes(&key);
         self.keys_in_turn.push_back((at, key.clone()));
         self.keys.insert(key, (offset, message));
-        let too_old = self.head.saturating_sub(KEYS_PER_USER as u64);
+        let too_old = self.head.saturating_sub(most as u64);
         while let Some((_, oldest)) = self.keys_in_turn.front()
             && self.keys.get(oldest).is_none_or(|kept| kept.0 <= too_old)
         {

@@ -30,14 +30,12 @@ CREATE TABLE entries (
 ) STRICT, WITHOUT ROWID;
 
 -- state: 0 pending, 1 streaming, 2 done, 3 error. ending: the outcome or the fault.
--- owner: the process that has it under way.
 CREATE TABLE jobs (
     log INTEGER NOT NULL,
     number INTEGER NOT NULL,
     id TEXT NOT NULL,
     frame TEXT NOT NULL,
     key TEXT,
-    owner TEXT NOT NULL,
     state INTEGER NOT NULL,
     submitted_at INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,

@@ -42,9 +42,10 @@ pub(super) fn open(file: &Path, world: &World) -> Result<Connection, OpenError> 
             });
         }
     }
+    keep_journal(&db, file)?;
     // What was deleted is overwritten, as far as that costs nothing more.
-    let wal = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;";
-    db.execute_batch(wal).map_err(failed)?;
+    let safe = "PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;";
+    db.execute_batch(safe).map_err(failed)?;
     db.pragma_update(None, "journal_size_limit", JOURNAL)
         .map_err(failed)?;
     if std::fs::metadata(file).is_ok_and(|meta| meta.len() <= LOOKED_THROUGH) {
@@ -59,6 +60,21 @@ pub(super) fn open(file: &Path, world: &World) -> Result<Connection, OpenError> 
     }
     migrate(&mut db, version, world).map_err(failed)?;
     Ok(db)
+}
+
+/// Has changes written to a journal beside the file, so that who reads and who writes
+/// do not wait for each other. Where that cannot be, SQLite goes on without it and says
+/// so.
+fn keep_journal(db: &Connection, file: &Path) -> Result<(), OpenError> {
+    let mode = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
+    let mode: String = mode.map_err(|error| why(file, &error))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(OpenError::Failed {
+        file: file.to_owned(),
+        cause: format!("no write-ahead log can be kept beside it, only a journal \"{mode}\""),
+    })
 }
 
 /// Opens the database for one who reads.
@@ -130,5 +146,19 @@ pub(super) fn why(file: &Path, error: &rusqlite::Error) -> OpenError {
         // Tables that are not there, or not ours.
         (Some(ErrorCode::Unknown), _) => OpenError::Damaged { file, cause },
         _ => OpenError::Failed { file, cause },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_cannot_have_a_write_ahead_log_is_refused() {
+        // In memory there is none.
+        let db = Connection::open_in_memory().unwrap();
+        let refused = keep_journal(&db, Path::new("logs.db")).unwrap_err();
+        let told = refused.to_string();
+        assert!(told.contains("only a journal \"memory\""), "{told}");
     }
 }

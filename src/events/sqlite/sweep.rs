@@ -30,10 +30,14 @@ pub(super) fn sweep(db: &mut Connection, cutoff: i64, forget: bool) -> rusqlite:
         .collect::<Result<_, _>>()?;
     swept.more = old.len() == LOGS;
     for log in old {
+        // Up to the first that is kept, however old those behind it are, as after a clock
+        // that stepped back: a hole in the middle would be told to nobody.
         let entries = group
             .prepare_cached(
-                "DELETE FROM entries WHERE log = ?1 AND offset IN (SELECT offset FROM entries
-                WHERE log = ?1 AND at <= ?2 ORDER BY offset LIMIT ?3)",
+                "DELETE FROM entries WHERE log = ?1 AND offset IN (SELECT offset FROM
+                (SELECT offset, max(at) OVER (ORDER BY offset) AS newest FROM
+                (SELECT offset, at FROM entries WHERE log = ?1 ORDER BY offset LIMIT ?3))
+                WHERE newest <= ?2)",
             )?
             .execute([log, cutoff, rows])?;
         group

@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::sweep::sweep;
 use super::write::Call;
 use super::{Hubs, OpenError, Options, Sqlite};
 use crate::events::Log;
@@ -47,6 +48,12 @@ fn open(folder: &Path, clock: &Clock, seed: u64) -> Result<Opened, OpenError> {
     open_with(&options(folder), clock, seed)
 }
 
+/// Removes everything that is of the cutoff or before, beside whoever writes.
+pub(in crate::events) fn sweep_all(folder: &Path, cutoff: i64) {
+    let mut db = Connection::open(folder.join("logs.db")).unwrap();
+    while sweep(&mut db, cutoff, false).unwrap().more {}
+}
+
 impl Opened {
     /// Does something on the connection that writes; what it came to.
     async fn meddle<T: Send + 'static>(
@@ -60,5 +67,16 @@ impl Opened {
             .await
             .unwrap_or_else(|_| panic!("it is gone"));
         answered.await.unwrap()
+    }
+
+    /// Has the thread that writes stand still until what this gives is dropped.
+    async fn hold(&self) -> std::sync::mpsc::Sender<()> {
+        let (held, until) = std::sync::mpsc::channel();
+        let hold = Call::Meddle(Box::new(move |_| {
+            let _ = until.recv();
+        }));
+        let sent = self.calls.send(hold).await;
+        sent.unwrap_or_else(|_| panic!("it is gone"));
+        held
     }
 }

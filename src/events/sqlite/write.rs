@@ -12,7 +12,7 @@ use super::{Appended, Error, Hubs, Key, Options, Submitted};
 use crate::domain::{
     Event, FrameFault, FrameFaultCode, FrameId, Job, JobId, JobState, MessageId, Uid,
 };
-use crate::events::{Cursor, Entry, KEYS_PER_USER, may_become, stamp};
+use crate::events::{Cursor, Entry, may_become, stamp};
 use crate::telemetry::{EntryLoss, Metrics};
 use crate::world::World;
 
@@ -21,10 +21,25 @@ const TRIMMED: i64 = 256;
 /// What is said of jobs whose process is gone.
 const GONE: &str = "The server that analysed this is gone; submit it again.";
 
+/// What is said of jobs that the disk took so long to keep that nobody waited any more.
+const TOO_LATE: &str = "The server took too long to keep this; submit it again.";
+
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
 /// A call to the thread that writes.
 pub(super) enum Call {
+    Change(Change),
+    /// The last one.
+    Close {
+        answer: oneshot::Sender<()>,
+    },
+    /// Does something to the database that only tests do.
+    #[cfg(test)]
+    Meddle(Box<dyn FnOnce(&mut Connection) + Send>),
+}
+
+/// What is to be written.
+pub(super) enum Change {
     Append {
         user: Uid,
         event: Event,
@@ -46,19 +61,14 @@ pub(super) enum Call {
         state: JobState,
         answer: Answer<Option<Job>>,
     },
-    /// The last one.
-    Close { answer: oneshot::Sender<()> },
-    /// Does something to the database that only tests do.
-    #[cfg(test)]
-    Meddle(Box<dyn FnOnce(&mut Connection) + Send>),
 }
 
-impl Call {
+impl Change {
     /// About what it writes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Append { body, .. } => body.len(),
-            _ => 512,
+            Self::Submit { .. } | Self::Advance { .. } => 512,
         }
     }
 
@@ -69,19 +79,27 @@ impl Call {
             Self::Append { answer, .. } => drop(answer.send(Err(Error::Unavailable))),
             Self::Submit { answer, .. } => drop(answer.send(Err(Error::Unavailable))),
             Self::Advance { answer, .. } => drop(answer.send(Err(Error::Unavailable))),
-            Self::Close { .. } => {}
-            #[cfg(test)]
-            Self::Meddle(_) => {}
         }
     }
 }
 
-/// What a call has done, once its group is committed.
+/// What a change has come to, once its group is committed.
 pub(super) enum Done {
-    Appended(Cursor, Option<MessageId>),
-    Submitted(Submitted, Option<Cursor>),
-    Advanced(Option<Job>, Option<Cursor>),
-    Nothing,
+    Appended(Pushed),
+    /// This message was there already, by its key.
+    Known(Cursor, MessageId),
+    Submitted(Submitted, Option<Pushed>),
+    Advanced(Option<Job>, Option<Pushed>),
+}
+
+/// An entry at the end of a log.
+pub(super) struct Pushed {
+    /// The log's row.
+    log: i64,
+    /// Right behind the entry.
+    cursor: Cursor,
+    /// How many of the oldest went for it.
+    trimmed: usize,
 }
 
 /// What writing needs to know, apart from the connection.
@@ -90,8 +108,6 @@ pub(super) struct Write {
     pub(super) metrics: Metrics,
     world: World,
     hubs: Hubs,
-    /// This process, as the owner of its jobs.
-    owner: String,
 }
 
 impl Write {
@@ -99,7 +115,6 @@ impl Write {
         Self {
             options: options.clone(),
             metrics: metrics.clone(),
-            owner: world.uuid(),
             world: world.clone(),
             hubs,
         }
@@ -114,15 +129,15 @@ impl Write {
         cutoff(&self.options, self.now())
     }
 
-    /// Does what a call wants, within a transaction.
+    /// Makes a change, within a transaction.
     pub(super) fn run(
         &self,
         db: &Connection,
-        call: &Call,
+        change: &Change,
         now: Timestamp,
     ) -> rusqlite::Result<Done> {
-        match call {
-            Call::Append {
+        match change {
+            Change::Append {
                 user,
                 event,
                 body,
@@ -135,58 +150,79 @@ impl Write {
                 };
                 self.append(db, user, body, key.as_ref().zip(message), now)
             }
-            Call::Submit {
+            Change::Submit {
                 user,
                 id,
                 frame,
                 key,
                 ..
             } => self.submit(db, user, id, frame, key.as_ref(), now),
-            Call::Advance {
+            Change::Advance {
                 user, id, state, ..
-            } => self.advance(db, user, id, state, now),
-            Call::Close { .. } => Ok(Done::Nothing),
-            #[cfg(test)]
-            Call::Meddle(_) => Ok(Done::Nothing),
+            } => {
+                let (job, pushed) = self.advance(db, user, id, state, now)?;
+                Ok(Done::Advanced(job, pushed))
+            }
         }
     }
 
-    /// Tells followers and the caller, now that it is kept.
-    pub(super) fn tell(&self, call: Call, done: Done, now: Timestamp) {
-        match (call, done) {
+    /// Tells followers and the caller, now that it is kept. A new job whose caller has
+    /// given up would be seen through by nobody: this gives the change that ends it.
+    pub(super) fn tell(&self, change: Change, done: Done, now: Timestamp) -> Option<Change> {
+        match (change, done) {
             (
-                Call::Append {
+                Change::Append {
                     user,
                     event,
                     answer,
                     ..
                 },
-                Done::Appended(cursor, earlier),
+                Done::Appended(pushed),
             ) => {
-                let followers = match earlier {
-                    None => self.announce(&user, &cursor, event, now),
-                    Some(_) => self.hubs.followers(&user),
-                };
+                let followers = self.announce(&user, &pushed, event, now);
                 drop(answer.send(Ok(Appended {
-                    cursor,
-                    earlier,
+                    cursor: pushed.cursor,
+                    earlier: None,
                     followers,
                 })));
             }
-            (Call::Submit { user, answer, .. }, Done::Submitted(submitted, cursor)) => {
-                if let Some(cursor) = cursor {
-                    self.announce(&user, &cursor, said(&submitted.job), now);
-                }
-                drop(answer.send(Ok(submitted)));
+            (Change::Append { user, answer, .. }, Done::Known(cursor, message)) => {
+                let followers = self.hubs.followers(&user);
+                drop(answer.send(Ok(Appended {
+                    cursor,
+                    earlier: Some(message),
+                    followers,
+                })));
             }
-            (Call::Advance { user, answer, .. }, Done::Advanced(job, cursor)) => {
-                if let Some((cursor, job)) = cursor.zip(job.as_ref()) {
-                    self.announce(&user, &cursor, said(job), now);
+            (Change::Submit { user, answer, .. }, Done::Submitted(submitted, pushed)) => {
+                if let Some(pushed) = pushed {
+                    self.announce(&user, &pushed, said(&submitted.job), now);
+                }
+                let told = answer.send(Ok(submitted));
+                if let Err(Ok(Submitted {
+                    job,
+                    repeated: false,
+                })) = told
+                {
+                    return Some(Change::Advance {
+                        user,
+                        id: job.id,
+                        state: internal(TOO_LATE),
+                        answer: oneshot::channel().0,
+                    });
+                }
+            }
+            (Change::Advance { user, answer, .. }, Done::Advanced(job, pushed)) => {
+                if let Some((pushed, job)) = pushed.zip(job.as_ref()) {
+                    self.announce(&user, &pushed, said(job), now);
                 }
                 drop(answer.send(Ok(job)));
             }
-            (call, _) => call.fail(),
+            (Change::Append { .. } | Change::Submit { .. } | Change::Advance { .. }, _) => {
+                unreachable!("`run` gave each change what it comes to")
+            }
         }
+        None
     }
 
     /// Ends some of the jobs that another process left; how many. Each of them is one,
@@ -201,24 +237,29 @@ impl Write {
             )?
             .query_map([TRIMMED], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        let fault = FrameFault::new(FrameFaultCode::Internal, GONE, true);
-        let gone = JobState::Error(Box::new(fault));
+        let gone = internal(GONE);
+        let mut trimmed = 0;
         for (user, id) in &orphans {
             let (user, id) = (Uid::new(user.as_str()), JobId::new(id.as_str()));
-            if let Done::Advanced(None, _) = self.advance(&group, &user, &id, &gone, now)? {
+            let (job, pushed) = self.advance(&group, &user, &id, &gone, now)?;
+            trimmed += pushed.map_or(0, |pushed| pushed.trimmed);
+            if job.is_none() {
                 // Its times cannot be read. It would be found again and again.
                 let delete = "DELETE FROM jobs WHERE id = ?1";
                 group.execute(delete, [id.as_str()])?;
             }
         }
         group.commit()?;
+        self.metrics.log_swept(EntryLoss::Count, trimmed);
         Ok(orphans.len())
     }
 
-    fn announce(&self, user: &Uid, cursor: &Cursor, event: Event, at: Timestamp) -> usize {
-        let offset = cursor.offset;
+    fn announce(&self, user: &Uid, pushed: &Pushed, event: Event, at: Timestamp) -> usize {
+        self.metrics.log_swept(EntryLoss::Count, pushed.trimmed);
+        let Cursor { epoch, offset } = &pushed.cursor;
+        let offset = *offset;
         let entry = Arc::new(Entry { offset, at, event });
-        self.hubs.announce(user, &cursor.epoch, &entry)
+        self.hubs.announce(user, epoch, &entry)
     }
 
     fn append(
@@ -232,22 +273,22 @@ impl Write {
         if let Some((key, _)) = key
             && let Some((cursor, earlier)) = self.message(db, user, key, now)?
         {
-            return Ok(Done::Appended(cursor, Some(earlier)));
+            return Ok(Done::Known(cursor, earlier));
         }
-        let (log, cursor) = self.push(db, user, body, now)?;
+        let pushed = self.push(db, user, body, now)?;
         if let Some((key, message)) = key {
             let insert = "INSERT OR REPLACE INTO message_keys (log, key, offset, message, at)
                 VALUES (?1, ?2, ?3, ?4, ?5)";
             let (key, message) = (key.as_str(), message.as_str());
             let at = now.as_millisecond();
-            let offset = signed(cursor.offset);
+            let (log, offset) = (pushed.log, signed(pushed.cursor.offset));
             db.prepare_cached(insert)?
                 .execute(params![log, key, offset, message, at])?;
             let trim = "DELETE FROM message_keys WHERE log = ?1 AND offset <= ?2";
             db.prepare_cached(trim)?
-                .execute([log, offset - whole(KEYS_PER_USER)])?;
+                .execute([log, offset - whole(self.options.keys_per_user())])?;
         }
-        Ok(Done::Appended(cursor, None))
+        Ok(Done::Appended(pushed))
     }
 
     /// The message that had this key, and where it stands.
@@ -272,15 +313,14 @@ impl Write {
         row.optional()
     }
 
-    /// Puts an entry at the end of a log, which is made if there is none: the log's
-    /// row, and where the entry stands.
+    /// Puts an entry at the end of a log, which is made if there is none.
     fn push(
         &self,
         db: &Connection,
         user: &Uid,
         body: &str,
         now: Timestamp,
-    ) -> rusqlite::Result<(i64, Cursor)> {
+    ) -> rusqlite::Result<Pushed> {
         let at = now.as_millisecond();
         let row = |row: &rusqlite::Row<'_>| {
             let epoch: Arc<str> = row.get::<_, String>(1)?.into();
@@ -306,14 +346,18 @@ impl Write {
         db.prepare_cached(insert)?
             .execute(params![log, head, at, body])?;
         let last = head - whole(self.options.entries_per_user);
+        let mut trimmed = 0;
         if last > 0 {
             let trim = "DELETE FROM entries WHERE log = ?1 AND offset IN (SELECT offset
                 FROM entries WHERE log = ?1 AND offset <= ?2 ORDER BY offset LIMIT ?3)";
-            let trimmed = db.prepare_cached(trim)?.execute([log, last, TRIMMED])?;
-            self.metrics.log_swept(EntryLoss::Count, trimmed);
+            trimmed = db.prepare_cached(trim)?.execute([log, last, TRIMMED])?;
         }
         let offset = number(head);
-        Ok((log, Cursor { epoch, offset }))
+        Ok(Pushed {
+            log,
+            cursor: Cursor { epoch, offset },
+            trimmed,
+        })
     }
 
     fn submit(
@@ -353,22 +397,23 @@ impl Write {
             changed_at: now,
         };
         let body = stored::write_event(&said(&job));
-        let (log, cursor) = self.push(db, user, &body, now)?;
+        let pushed = self.push(db, user, &body, now)?;
+        let log = pushed.log;
         let count = "UPDATE logs SET jobs = jobs + 1 WHERE id = ?1 RETURNING jobs";
         let number: i64 = db
             .prepare_cached(count)?
             .query_row([log], |row| row.get(0))?;
         let at = now.as_millisecond();
-        let insert = "INSERT INTO jobs (log, number, id, frame, key, owner, state, submitted_at,
-            changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?7)";
+        let insert = "INSERT INTO jobs (log, number, id, frame, key, state, submitted_at,
+            changed_at) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?6)";
         let (id, frame) = (id.as_str(), frame.as_str());
         db.prepare_cached(insert)?
-            .execute(params![log, number, id, frame, key, self.owner, at])?;
+            .execute(params![log, number, id, frame, key, at])?;
         let trim = "DELETE FROM jobs WHERE log = ?1 AND number <= ?2 AND state >= 2";
         let last = number - whole(self.options.jobs_per_user());
         db.prepare_cached(trim)?.execute([log, last])?;
         let repeated = false;
-        Ok(Done::Submitted(Submitted { job, repeated }, Some(cursor)))
+        Ok(Done::Submitted(Submitted { job, repeated }, Some(pushed)))
     }
 
     fn advance(
@@ -378,7 +423,7 @@ impl Write {
         id: &JobId,
         state: &JobState,
         now: Timestamp,
-    ) -> rusqlite::Result<Done> {
+    ) -> rusqlite::Result<(Option<Job>, Option<Pushed>)> {
         let mut select = db.prepare_cached(JOB_BY_ID)?;
         let row = select.query_row(params![user.as_str(), id.as_str()], JobRow::of);
         let cutoff = cutoff(&self.options, now);
@@ -386,10 +431,10 @@ impl Write {
             .optional()?
             .filter(|row| row.is_kept(&self.options, cutoff));
         let Some((row, job)) = row.and_then(|row| Some((row.number, row.job.ok()?))) else {
-            return Ok(Done::Advanced(None, None));
+            return Ok((None, None));
         };
         if !may_become(&job.state, state) {
-            return Ok(Done::Advanced(Some(job), None));
+            return Ok((Some(job), None));
         }
         let job = Job {
             state: state.clone(),
@@ -397,15 +442,23 @@ impl Write {
             ..job
         };
         let body = stored::write_event(&said(&job));
-        let (log, cursor) = self.push(db, user, &body, now)?;
+        let pushed = self.push(db, user, &body, now)?;
         let update = "UPDATE jobs SET state = ?3, changed_at = ?4, ending = ?5
             WHERE log = ?1 AND number = ?2";
         let ending = stored::write_ending(&job.state);
         let (state, at) = (state_number(&job.state), now.as_millisecond());
         db.prepare_cached(update)?
-            .execute(params![log, row, state, at, ending])?;
-        Ok(Done::Advanced(Some(job), Some(cursor)))
+            .execute(params![pushed.log, row, state, at, ending])?;
+        Ok((Some(job), Some(pushed)))
     }
+}
+
+fn internal(why: &str) -> JobState {
+    JobState::Error(Box::new(FrameFault::new(
+        FrameFaultCode::Internal,
+        why,
+        true,
+    )))
 }
 
 fn said(job: &Job) -> Event {

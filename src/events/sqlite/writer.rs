@@ -16,7 +16,7 @@ use super::OpenError;
 use super::folder::Folder;
 use super::schema::why;
 use super::sweep::{Swept, sweep};
-use super::write::{Call, Done, Write};
+use super::write::{Call, Change, Done, Write};
 use crate::telemetry::{EntryLoss, Seldom};
 
 /// Calls that are committed together, at most.
@@ -103,9 +103,9 @@ impl Writer {
                 // It was dropped without being closed.
                 Ok(None) => return,
                 Ok(Some(first)) => {
-                    let (calls, last) = take(first, &mut queue);
-                    if !calls.is_empty() {
-                        self.commit(calls);
+                    let (changes, last) = take(first, &mut queue);
+                    if !changes.is_empty() {
+                        self.commit(changes);
                     }
                     match last {
                         Some(Call::Close { answer }) => {
@@ -117,7 +117,7 @@ impl Writer {
                         }
                         #[cfg(test)]
                         Some(Call::Meddle(how)) => how(&mut self.db),
-                        Some(_) | None => {}
+                        Some(Call::Change(_)) | None => {}
                     }
                 }
                 Err(_) => {}
@@ -128,27 +128,37 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, calls: Vec<Call>) {
+    fn commit(&mut self, changes: Vec<Change>) {
         let (began, now) = (Instant::now(), self.write.now());
-        match self.try_commit(&calls, now) {
+        match self.try_commit(&changes, now) {
             Ok(all_done) => {
                 let metrics = &self.write.metrics;
-                metrics.log_committed(calls.len(), began.elapsed());
-                for (call, done) in calls.into_iter().zip(all_done) {
-                    self.write.tell(call, done, now);
+                metrics.log_committed(changes.len(), began.elapsed());
+                let told = changes.into_iter().zip(all_done);
+                let next = told.filter_map(|(change, done)| self.write.tell(change, done, now));
+                let next: Vec<_> = next.collect();
+                if !next.is_empty() {
+                    self.commit(next);
+                }
+            }
+            Err(error) if changes.len() > 1 && may_be_of_one(&error) => {
+                for change in changes {
+                    self.commit(vec![change]);
                 }
             }
             Err(error) => {
                 self.failed(&error);
-                calls.into_iter().for_each(Call::fail);
+                changes.into_iter().for_each(Change::fail);
             }
         }
     }
 
-    fn try_commit(&mut self, calls: &[Call], now: Timestamp) -> rusqlite::Result<Vec<Done>> {
+    fn try_commit(&mut self, changes: &[Change], now: Timestamp) -> rusqlite::Result<Vec<Done>> {
         let immediate = TransactionBehavior::Immediate;
         let group = self.db.transaction_with_behavior(immediate)?;
-        let done = calls.iter().map(|call| self.write.run(&group, call, now));
+        let done = changes
+            .iter()
+            .map(|change| self.write.run(&group, change, now));
         let done = done.collect::<Result<_, _>>()?;
         group.commit()?;
         Ok(done)
@@ -195,6 +205,23 @@ impl Writer {
     }
 }
 
+/// Whether one change of a group may have failed by itself, as on a user's damaged rows:
+/// then the others need not fail with it.
+fn may_be_of_one(error: &rusqlite::Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::OutOfMemory
+        )
+    )
+}
+
 fn failed(file: &Path, error: &io::Error) -> OpenError {
     OpenError::Failed {
         file: file.to_owned(),
@@ -203,23 +230,20 @@ fn failed(file: &Path, error: &io::Error) -> OpenError {
 }
 
 /// What waits, up to a group, and what came behind it that is no part of one.
-fn take(first: Call, queue: &mut mpsc::Receiver<Call>) -> (Vec<Call>, Option<Call>) {
-    let mut calls = Vec::new();
+fn take(first: Call, queue: &mut mpsc::Receiver<Call>) -> (Vec<Change>, Option<Call>) {
+    let mut changes = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
     while let Some(call) = next {
-        match call {
-            Call::Close { .. } => return (calls, Some(call)),
-            #[cfg(test)]
-            Call::Meddle(_) => return (calls, Some(call)),
-            Call::Append { .. } | Call::Submit { .. } | Call::Advance { .. } => {}
-        }
-        bytes += call.bytes();
-        calls.push(call);
-        let room = calls.len() < GROUP && bytes < GROUP_BYTES;
+        let Call::Change(change) = call else {
+            return (changes, Some(call));
+        };
+        bytes += change.bytes();
+        changes.push(change);
+        let room = changes.len() < GROUP && bytes < GROUP_BYTES;
         next = room.then(|| queue.try_recv().ok()).flatten();
     }
-    (calls, None)
+    (changes, None)
 }
 
 /// Tells the operator if the thread ends by a panic; callers are told

@@ -171,6 +171,36 @@ async fn e07_entries_go_with_their_age_and_offsets_go_on() {
 }
 
 #[tokio::test]
+async fn e07_a_clock_that_steps_back_leaves_no_hole_that_is_not_told() {
+    on_each_engine(options(), async |house: &House| {
+        let ada = uid("ada");
+        for frame in 1..=5 {
+            house.decide(&ada, frame).await;
+        }
+        house.clock.advance(10 * HOUR);
+        house.decide(&ada, 6).await;
+        house.clock.step_back(10 * HOUR);
+        house.decide(&ada, 7).await;
+        let eighth = house.decide(&ada, 8).await;
+        for frame in 9..=10 {
+            house.decide(&ada, frame).await;
+        }
+        house.clock.advance(24 * HOUR);
+        house.sweep().await;
+        house.decide(&ada, 11).await;
+        assert_eq!(house.offsets(&ada).await, [6, 7, 8, 9, 10, 11]);
+        let page = house.read(&ada, Start::After(eighth.clone())).await;
+        assert_eq!((page.gap, offsets(&page.entries)), (false, vec![9, 10, 11]));
+        // They go when the one before them does.
+        house.clock.advance(10 * HOUR);
+        house.sweep().await;
+        let page = house.read(&ada, Start::After(eighth)).await;
+        assert_eq!((page.gap, offsets(&page.entries)), (true, vec![11]));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn e04_a_key_that_is_sent_again_appends_nothing_and_names_the_first_message() {
     on_each_engine(options(), async |house: &House| {
         let (ada, bob) = (uid("ada"), uid("bob"));
@@ -192,6 +222,27 @@ async fn e04_a_key_that_is_sent_again_appends_nothing_and_names_the_first_messag
         assert!(send(&ada, "m6", Some(key("k"))).await.earlier.is_some());
         house.clock.advance(HOUR);
         assert_eq!(send(&ada, "m7", Some(key("k"))).await.earlier, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn e04_a_key_is_known_for_as_long_as_its_message_is_kept() {
+    let many = Options {
+        entries_per_user: 12_000,
+        ..options()
+    };
+    on_each_engine(many, async |house: &House| {
+        let ada = uid("ada");
+        let send = async |id, key| {
+            let message = message(id, None);
+            house.log.append(&ada, message, Some(key)).await.unwrap()
+        };
+        send("m1", key("k")).await;
+        join_all((0..11_000).map(|n| house.log.append(&ada, decided(n), None))).await;
+        send("m2", key("another")).await;
+        let again = send("m3", key("k")).await;
+        assert_eq!(again.earlier.unwrap().as_str(), "m1", "{}", house.engine);
     })
     .await;
 }

@@ -1,5 +1,6 @@
 //! Every engine there is, with a clock that tests move.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use crate::domain::{
     Bill, Decided, Decision, Event, FrameId, Message, MessageId, Outcome, SessionId, Uid,
 };
+use crate::events::sqlite::tests::sweep_all;
 use crate::events::{Cursor, Entry, Key, Log, Options, Page, Start};
 use crate::telemetry::Metrics;
 use crate::world::World;
@@ -22,6 +24,7 @@ pub(in crate::events) struct House {
     pub(in crate::events) log: Log,
     pub(in crate::events) clock: Clock,
     pub(in crate::events) metrics: Metrics,
+    folder: Option<PathBuf>,
 }
 
 /// A clock that stands still until it is moved.
@@ -46,25 +49,33 @@ impl Clock {
         let time = i64::try_from(time.as_millis()).unwrap();
         self.0.fetch_add(time, Ordering::SeqCst);
     }
+
+    /// As when a clock that went ahead is corrected.
+    pub(in crate::events) fn step_back(&self, time: Duration) {
+        let time = i64::try_from(time.as_millis()).unwrap();
+        self.0.fetch_sub(time, Ordering::SeqCst);
+    }
 }
 
 /// Runs a test on every engine.
 pub(in crate::events) async fn on_each_engine(options: Options, test: impl AsyncFn(&House)) {
     for engine in ["memory", "SQLite"] {
         println!("on {engine}");
-        let folder = tempfile::tempdir().unwrap();
+        let scratch = tempfile::tempdir().unwrap();
         let clock = Clock::new();
         let metrics = Metrics::new();
         let mut options = options.clone();
         if engine == "SQLite" {
-            options.folder = Some(folder.path().to_owned());
+            options.folder = Some(scratch.path().to_owned());
         }
+        let folder = options.folder.clone();
         let log = Log::open(options, clock.world(7), metrics.clone());
         let house = House {
             engine,
             log: log.await.unwrap(),
             clock,
             metrics,
+            folder,
         };
         test(&house).await;
         house.log.close().await;
@@ -85,6 +96,19 @@ impl House {
     /// The offsets of all entries that are kept.
     pub(in crate::events) async fn offsets(&self, user: &Uid) -> Vec<u64> {
         offsets(&self.read(user, Start::Oldest).await.entries)
+    }
+
+    /// Has removed by now what is too old, with the age that logs usually have.
+    pub(in crate::events) async fn sweep(&self) {
+        match &self.folder {
+            Some(folder) => {
+                let now = self.clock.now().as_millisecond();
+                let age = i64::try_from(Options::default().age.as_millis()).unwrap();
+                sweep_all(folder, now - age);
+            }
+            // Each entry has it look at some users.
+            None => drop(self.decide(&uid("somebody else"), 0).await),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl FromRequestParts<Site> for WhichJob {
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
         match Path::from_request_parts(parts, site).await {
-            Ok(Path(id)) if id != "" => Ok(Self(id)),
+            Ok(Path(id)) if !String::is_empty(&id) => Ok(Self(id)),
             _ => Err(Fault::NoSuchJob.into()),
         }
     }

@@ -12,10 +12,10 @@ use futures::future::join_all;
 use rusqlite::Connection;
 use tokio::time::timeout;
 
-use super::{Opened, open};
+use super::{Opened, open, open_with, options};
 use crate::domain::{FrameId, JobId};
 use crate::events::tests::house::{Clock, decided, uid};
-use crate::events::{Error, OpenError, Start};
+use crate::events::{Error, OpenError, Options, Start};
 
 /// Fills a log until nothing more is taken; how many entries were acknowledged.
 async fn fill(opened: &Opened) -> u64 {
@@ -174,6 +174,65 @@ async fn a_thread_that_crashes_makes_calls_fail_and_not_hang() {
     }
     // What was kept can still be read.
     assert_eq!(count(&opened).await, 1);
+    let crashed = timeout(Duration::from_secs(20), opened.log.crashed());
+    crashed.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_kept_too_late_for_its_caller_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(folder.path(), &Clock::new(), 1).unwrap();
+    let (ada, id) = (uid("ada"), JobId::new("j"));
+    let held = opened.hold().await;
+    let refused = opened
+        .log
+        .submit(&ada, id.clone(), FrameId::new("f"), None)
+        .await;
+    assert_eq!(refused.unwrap_err(), Error::Unavailable);
+    tokio::time::resume();
+    drop(held);
+    // Behind everything that waited.
+    opened.meddle(|_| ()).await;
+    let job = opened.log.job(&ada, &id).await.unwrap().unwrap();
+    assert!(job.state.is_terminal(), "{job:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_done_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = Options {
+        entries_per_user: 1,
+        ..options(folder.path())
+    };
+    let opened = open_with(&few, &Clock::new(), 1).unwrap();
+    let (ada, bob, eve) = (uid("ada"), uid("bob"), uid("eve"));
+    for user in [&ada, &bob] {
+        opened.log.append(user, decided(1), None).await.unwrap();
+    }
+    opened
+        .meddle(|db| {
+            let damage = "UPDATE logs SET epoch = CAST(x'FF' AS TEXT) WHERE uid = 'bob'";
+            db.execute(damage, []).unwrap()
+        })
+        .await;
+    let held = opened.hold().await;
+    let (of_ada, of_bob, of_eve, ()) = tokio::join!(
+        opened.log.append(&ada, decided(2), None),
+        opened.log.append(&bob, decided(2), None),
+        opened.log.append(&eve, decided(2), None),
+        // Now that all three wait to be written.
+        async { drop(held) },
+    );
+    assert_eq!(of_ada.unwrap().cursor.offset, 2);
+    assert_eq!(of_bob.unwrap_err(), Error::Unavailable);
+    assert_eq!(of_eve.unwrap().cursor.offset, 1);
+    let page = opened.metrics.render();
+    for line in [
+        "proactive_log_failures_total 1",
+        "proactive_log_entries_swept_total{why=\"count\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} is missing in\n{page}");
+    }
 }
 
 #[tokio::test]

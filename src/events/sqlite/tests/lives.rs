@@ -10,7 +10,7 @@ use super::{open, open_with, options};
 use crate::domain::{Event, FrameFaultCode, FrameId, JobId, JobState};
 use crate::events::sqlite::sweep::sweep;
 use crate::events::tests::house::{Clock, decided, key, message, offsets, outcome, uid};
-use crate::events::{Error, OpenError, Options, Start, Told};
+use crate::events::{Cursor, Error, OpenError, Options, Start, Told};
 
 #[tokio::test]
 async fn e07_everything_is_there_after_a_restart_and_the_epoch_is_the_same() {
@@ -238,6 +238,33 @@ async fn what_grew_too_old_while_nobody_was_there_is_removed_without_being_asked
     let page = next.metrics.render();
     let line = "proactive_log_entries_swept_total{why=\"age\"} 700";
     assert!(page.contains(line), "{page}");
+}
+
+#[tokio::test]
+async fn e07_a_backup_that_was_restored_as_the_manual_says_is_told_as_a_gap() {
+    let manual = include_str!("../../../../docs/operations.md");
+    let (_, statements) = manual.split_once("sqlite3 logs.db \"UPDATE").unwrap();
+    let (statements, _) = statements.split_once('"').unwrap();
+    let statements = format!("UPDATE{statements}");
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::new();
+    let (ada, bob) = (uid("ada"), uid("bob"));
+    let first = open(folder.path(), &clock, 1).unwrap();
+    first.log.append(&ada, decided(1), None).await.unwrap();
+    let of_ada = first.log.read(&ada, Start::Now, 1).await.unwrap().cursor;
+    let of_bob = first.log.read(&bob, Start::Now, 1).await.unwrap().cursor;
+    first.log.close().await;
+    let db = Connection::open(folder.path().join("logs.db")).unwrap();
+    db.execute_batch(&statements).unwrap();
+    drop(db);
+    let next = open(folder.path(), &clock, 2).unwrap();
+    for (user, cursor) in [(&ada, of_ada), (&bob, of_bob)] {
+        let page = next.log.read(user, Start::After(cursor), 10).await.unwrap();
+        assert!(page.gap, "{page:?}");
+        let told: Cursor = page.cursor.to_string().parse().unwrap();
+        let after = next.log.read(user, Start::After(told), 10).await.unwrap();
+        assert!(!after.gap, "{after:?}");
+    }
 }
 
 #[tokio::test]

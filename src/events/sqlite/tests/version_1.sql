@@ -32,7 +32,6 @@ CREATE TABLE jobs (
     id TEXT NOT NULL,
     frame TEXT NOT NULL,
     key TEXT,
-    owner TEXT NOT NULL,
     state INTEGER NOT NULL,
     submitted_at INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,
@@ -60,5 +59,5 @@ INSERT INTO logs VALUES (3, 'ada', '0f1e2d3c-4b5a-7', 12, 1, 1763769600000, 1763
 INSERT INTO entries VALUES (3, 10, 1763769600000, '{"v":1,"decided":{"session":"s","frame":"f","outcome":{"decision":{"extract":{"title":"Send the Berlin office the signed lease","description":"","priority":"high","tags":["a"],"source_app":"Mail","deadline":"2025-11-25","confidence":"0.9","category":"direct_request","subcategory":"message","score":1}},"context_summary":"An inbox.","current_activity":"Reading","bill":{"model_asked":"m","model_answered":"m","model_calls":2,"prompt":1,"cached":0,"output":2,"thinking":0,"cost_micro_usd":5,"model_time":{"secs":1,"nanos":5},"tool_time":{"secs":0,"nanos":0},"total_time":{"secs":2,"nanos":0}}}}}');
 INSERT INTO entries VALUES (3, 11, 1763769600000, '{"v":1,"message":{"id":"m","kind":"k","title":"t","body":"b","data":"","sent_at":"2025-11-22T00:00:00Z"}}');
 INSERT INTO entries VALUES (3, 12, 1763769600000, '{"v":1,"job":{"id":"a job","frame":"f","submitted_at":"2025-11-22T00:00:00Z","changed_at":"2025-11-22T00:00:00Z","state":{"error":{"code":"gemini_error","message":"It failed.","retryable":true,"retry_after":{"secs":2,"nanos":0}}}}}');
-INSERT INTO jobs VALUES (3, 1, 'a job', 'f', 'k', 'an owner', 3, 1763769600000, 1763769600000, '{"v":1,"error":{"code":"gemini_error","message":"It failed.","retryable":true,"retry_after":{"secs":2,"nanos":0}}}');
+INSERT INTO jobs VALUES (3, 1, 'a job', 'f', 'k', 3, 1763769600000, 1763769600000, '{"v":1,"error":{"code":"gemini_error","message":"It failed.","retryable":true,"retry_after":{"secs":2,"nanos":0}}}');
 INSERT INTO message_keys VALUES (3, 'k', 11, 'm', 1763769600000);
