@@ -12,7 +12,7 @@ use proactive::transport::grpc::MAX_MESSAGE;
 use proactive::transport::proto::log_event::Event as LogWhat;
 use proactive::transport::proto::subscribe_response::Event;
 use proactive::transport::proto::{FireRequest, JobState, ListJobsRequest};
-use reqwest::StatusCode;
+use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::join;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -141,10 +141,16 @@ async fn keeps_a_follower_by_its_heartbeats_alone(kind: Kind, door: Door) {
     join!(kept, cut);
 }
 
-/// The status of a POST with so large a body.
-async fn posted(proxy: &Proxy, path: &str, token: &str, body: Vec<u8>) -> StatusCode {
+/// The answer to a POST with this body.
+async fn posted(proxy: &Proxy, path: &str, token: &str, body: Vec<u8>) -> Response {
     let request = proxy.client().post(proxy.url(path)).bearer_auth(token);
-    request.body(body).send().await.unwrap().status()
+    request.body(body).send().await.unwrap()
+}
+
+/// Whether the server itself says what is wrong.
+fn is_problem(answer: &Response) -> bool {
+    let kind = answer.headers().get("content-type");
+    kind.is_some_and(|kind| kind == "application/problem+json")
 }
 
 async fn leads_to_what_is_for_users_alone(kind: Kind) {
@@ -181,8 +187,8 @@ async fn leads_to_what_is_for_users_alone(kind: Kind) {
     assert!(!fired.unwrap().repeated);
     let message = json!({ "uid": USER, "kind": "k", "title": "outside" }).to_string();
     for path in ["/v1/messages", "/v1/messages/", "/v1/jobs/x/messages"] {
-        let status = posted(&proxy, path, SERVICE_TOKEN, message.clone().into()).await;
-        assert_eq!(status, 404, "{path}");
+        let answer = posted(&proxy, path, SERVICE_TOKEN, message.clone().into()).await;
+        assert_eq!(answer.status(), 404, "{path}");
     }
     for path in [
         "/v1/jobs/../messages",
@@ -234,17 +240,17 @@ async fn bounds_what_is_sent(kind: Kind) {
         return;
     };
     let token = app.service.token(USER);
-    // Not the server's own word, which would be a problem.
-    let beyond = posted(&proxy, "/v1/frames", &token, vec![b' '; MAX_BODY + 1]).await;
-    assert_eq!(beyond, 413);
-    let beyond = posted(
-        &proxy,
-        "/v1/jobs/x/cancel",
-        &token,
-        vec![b' '; (64 << 10) + 1],
-    )
-    .await;
-    assert_eq!(beyond, 413);
+    // Beyond them a body does not reach the server.
+    for (path, most) in [("/v1/frames", MAX_BODY), ("/v1/jobs/x/cancel", 64 << 10)] {
+        let beyond = posted(&proxy, path, &token, vec![b' '; most + 1]).await;
+        assert_eq!(
+            (beyond.status().as_u16(), is_problem(&beyond)),
+            (413, false),
+            "{path}"
+        );
+        let within = posted(&proxy, path, &token, vec![b' '; most]).await;
+        assert!(is_problem(&within), "{path}: {within:?}");
+    }
     // What is within them is the server's to judge.
     let stranger = Http::with(proxy.client(), proxy.url(""), "no-token".into());
     let refused = stranger.submit(&submission("shot", "x", "")).await;
@@ -267,6 +273,13 @@ macro_rules! outside {
                 super::bounds_what_is_sent($kind).await;
             }
 
+            /// At both doors at once, for it takes as long as a heartbeat does.
+            #[tokio::test]
+            async fn a_follower_lives_by_heartbeats_and_is_cut_without() {
+                let at = |door| super::keeps_a_follower_by_its_heartbeats_alone($kind, door);
+                tokio::join!(at(super::Door::Grpc), at(super::Door::WebSocket));
+            }
+
             outside!($kind, Grpc as grpc);
             outside!($kind, WebSocket as http);
         }
@@ -284,11 +297,6 @@ macro_rules! outside {
             #[tokio::test]
             async fn a_log_is_told_event_by_event_until_the_server_leaves() {
                 super::super::tells_a_log_event_by_event($kind, $door).await;
-            }
-
-            #[tokio::test]
-            async fn a_follower_lives_by_heartbeats_and_is_cut_without() {
-                super::super::keeps_a_follower_by_its_heartbeats_alone($kind, $door).await;
             }
         }
     };

@@ -33,14 +33,16 @@ use support::tools::{checkov, hadolint, helms, kubernetes_validate, passed, pyth
 /// Kinds that a cluster knows only with somebody's extension, and whose schemas
 /// are not Kubernetes'.
 const EXTENSIONS: [&str; 3] = ["GRPCRoute", "HTTPRoute", "ServiceMonitor"];
-/// What the chart sets by itself, so that config and secrets need not.
-const THE_CHARTS_OWN: [&str; 8] = [
+/// What the chart sets by itself, so that config and secrets need not; and a file that
+/// it mounts nowhere, since `secrets.SERVICE_TOKENS` is the same.
+const THE_CHARTS_OWN: [&str; 9] = [
     "ADMIN_PORT",
     "DATA_DIR",
     "DRAIN_GRACE",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GRPC_PORT",
     "HTTP_PORT",
+    "SERVICE_TOKENS_FILE",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
 ];
