@@ -161,6 +161,7 @@ impl Listening {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
     use jiff::{SignedDuration, Timestamp};
 
     use super::*;
@@ -217,19 +218,16 @@ mod tests {
             let seat = quota.open(&principal.uid).unwrap();
             let subscription = log.subscribe(&principal.uid, Start::Now);
             let said = followers.said(subscription, &principal, seat);
-            last_words.push(tokio::spawn(async move {
+            last_words.push(async move {
                 let told: Vec<_> = said.collect().await;
                 assert_eq!(told.last(), Some(&Said::End(End::Drained)));
                 Instant::now()
-            }));
+            });
         }
-        sleep(Duration::from_millis(1)).await;
         let began = Instant::now();
         followers.stopping.cancel();
-        let mut moments = Vec::new();
-        for last in last_words {
-            moments.push(last.await.unwrap() - began);
-        }
+        let last_words = join_all(last_words).await;
+        let mut moments: Vec<_> = last_words.into_iter().map(|it| it - began).collect();
         moments.sort();
         moments.dedup();
         assert!(moments.len() > 4, "{moments:?}");

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod outside;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,24 +18,29 @@ use tokio::join;
 use tokio::time::timeout;
 use tonic::Code;
 
-use proxy::{Kind, Proxy, Site, own_address};
+use proxy::{IDLE, Kind, Proxy, Site, own_address};
 use support::{App, Desk, Door, PATIENCE, TestApp, frame, jpeg};
 
 const REQUEST: &str = "Hi, can you send the Berlin office the signed lease before Tuesday?";
 /// One a second, longer than three scaled idle timeouts.
 const BEATS: usize = 10;
 
-/// What the tests make of every idle timeout.
+/// What tests of idle timeouts make of each.
 const SCALED: &str = "3s";
 
 /// Starts it in front of this server; `None` if it is not installed.
 async fn in_front_of(app: &App, kind: Kind) -> Option<Proxy> {
+    with_idle_timeout(app, kind, IDLE).await
+}
+
+/// The same with this for every idle timeout.
+async fn with_idle_timeout(app: &App, kind: Kind, idle: &'static str) -> Option<Proxy> {
     let site = Site {
         listen: own_address(),
         server: app.service.grpc_addr(),
         http: app.service.server.http_addr(),
         admin: app.service.server.admin_addr(),
-        idle: SCALED,
+        idle,
     };
     kind.start(&site).await
 }
@@ -107,8 +113,11 @@ async fn keeps_an_idle_stream_by_its_heartbeats_alone(kind: Kind, door: Door) {
         app.start()
     };
     let (told, silent) = join!(app("1s"), app("5m"));
-    let (Some(near), Some(far)) = join!(in_front_of(&told, kind), in_front_of(&silent, kind))
-    else {
+    let (near, far) = join!(
+        with_idle_timeout(&told, kind, SCALED),
+        with_idle_timeout(&silent, kind, SCALED)
+    );
+    let (Some(near), Some(far)) = (near, far) else {
         return;
     };
     let kept = async {
@@ -164,7 +173,8 @@ macro_rules! behind {
             use super::Door::$door;
             use super::Kind::$kind;
 
-            #[tokio::test]
+            // A balancer asks for the server's health while a desktop here makes JSON of so much.
+            #[tokio::test(flavor = "multi_thread")]
             async fn a_session_with_searches_and_a_frame_of_ten_mebibytes() {
                 super::carries_a_session($kind, $door).await;
             }

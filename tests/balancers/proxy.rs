@@ -16,14 +16,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use reqwest::Client;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use crate::support::PATIENCE;
+use crate::support::http::Http;
+use crate::support::outside::Caller;
 use crate::support::tools::{envoy, haproxy, nginx};
 use crate::support::websocket::{self, Socket};
+use crate::support::{Door, PATIENCE};
 
 /// Every idle timeout in the files.
 pub(crate) const IDLE: &str = "60s";
@@ -96,10 +100,7 @@ impl Kind {
                     "server proactive1 proactive:50051",
                     format!("server one {server}"),
                 ),
-                (
-                    "server websocket1 proactive:8080",
-                    format!("server one {http}"),
-                ),
+                ("server http1 proactive:8080", format!("server one {http}")),
                 (
                     "default-server proto h2 check check-proto h1 port 9464",
                     format!(
@@ -234,6 +235,41 @@ impl Proxy {
             Ok((socket, _)) => socket,
             Err(refused) => panic!("{refused:?}\n{}", self.log()),
         }
+    }
+
+    /// A client for what is asked outside of sessions, with this token.
+    pub(crate) async fn caller(&self, door: Door, token: &str) -> Caller {
+        let token = token.to_owned();
+        match door {
+            Door::Grpc => Caller::Grpc(self.channel().await, token),
+            Door::WebSocket => Caller::Http(Http::with(self.client(), self.url(""), token)),
+        }
+    }
+
+    /// A program that speaks HTTP to it: HTTP/2, if that is agreed on.
+    pub(crate) fn client(&self) -> Client {
+        let trusted = reqwest::Certificate::from_pem(self.certificate.as_bytes()).unwrap();
+        let client = Client::builder().tls_certs_only([trusted]).no_proxy();
+        client.build().unwrap()
+    }
+
+    /// Where something is, as seen from outside.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.address)
+    }
+
+    /// The head of the answer to a request of HTTP/1.1 that no library has mended.
+    pub(crate) async fn told(&self, head: &str) -> String {
+        let mut connection = websocket::tls(self.address, &self.certificate).await;
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut told = Vec::new();
+        let reading = async {
+            while !told.windows(4).any(|it| it == b"\r\n\r\n") {
+                assert!(connection.read_buf(&mut told).await.unwrap() > 0);
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("no answer");
+        String::from_utf8(told).unwrap()
     }
 
     /// The certificate that it shows, which names its address.

@@ -26,9 +26,7 @@ pub(crate) fn ways() -> BTreeMap<&'static str, Vec<String>> {
         "tls.existingSecret=certificate",
         "googleCredentials.existingSecret=google",
         "ingress.enabled=true",
-        "ingress.websocket.enabled=true",
         "gateway.enabled=true",
-        "gateway.websocket.enabled=true",
         "gateway.kind=HTTPRoute",
         "gateway.parentRefs[0].name=public",
         "serviceAccount.create=false",
@@ -38,6 +36,7 @@ pub(crate) fn ways() -> BTreeMap<&'static str, Vec<String>> {
     BTreeMap::from([
         ("default", vec![]),
         ("dev", file("values-dev.yaml")),
+        ("logs", file("values-logs.yaml")),
         ("prod", file("values-prod.yaml")),
         ("variants", sets.collect()),
         ("vertex", file("values-vertex.yaml")),

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod chart;
+mod doors;
+mod logs;
 mod network;
 mod pods;
 mod readme;
@@ -31,13 +33,16 @@ use support::tools::{checkov, hadolint, helms, kubernetes_validate, passed, pyth
 /// Kinds that a cluster knows only with somebody's extension, and whose schemas
 /// are not Kubernetes'.
 const EXTENSIONS: [&str; 3] = ["GRPCRoute", "HTTPRoute", "ServiceMonitor"];
-/// What the chart sets by itself, so that config and secrets need not.
-const THE_CHARTS_OWN: [&str; 7] = [
+/// What the chart sets by itself, so that config and secrets need not; and a file that
+/// it mounts nowhere, since `secrets.SERVICE_TOKENS` is the same.
+const THE_CHARTS_OWN: [&str; 9] = [
     "ADMIN_PORT",
+    "DATA_DIR",
     "DRAIN_GRACE",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GRPC_PORT",
     "HTTP_PORT",
+    "SERVICE_TOKENS_FILE",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
 ];
@@ -221,24 +226,6 @@ fn what_the_chart_measures_by_exists() {
 }
 
 #[test]
-fn a_balancer_is_told_to_speak_plain_http2_and_only_sessions_are_routed() {
-    let Some(rendered) = rendered() else { return };
-    let service = |way: &str| kind(&rendered[way], "Service").unwrap()["spec"]["ports"][0].clone();
-    assert_eq!(service("prod")["appProtocol"], "kubernetes.io/h2c");
-    assert_eq!(service("variants")["appProtocol"], "https");
-    let rule = |way: &str, of: &str| kind(&rendered[way], of).unwrap()["spec"]["rules"][0].clone();
-    let session = "proactive.v1.ProactiveAI";
-    let method = &rule("prod", "GRPCRoute")["matches"][0]["method"];
-    assert_eq!(method["service"], session);
-    let http = rule("variants", "HTTPRoute");
-    let path = format!("/{session}");
-    assert_eq!(http["matches"][0]["path"]["value"], path);
-    assert_eq!(http["timeouts"]["request"], "0s", "streams last for a day");
-    let ingress = rule("variants", "Ingress");
-    assert_eq!(ingress["http"]["paths"][0]["path"], path);
-}
-
-#[test]
 fn no_secret_is_in_plain_sight_and_what_means_nothing_is_refused() {
     let Some(helms) = helms() else { return };
     for program in &helms {
@@ -253,6 +240,9 @@ fn no_secret_is_in_plain_sight_and_what_means_nothing_is_refused() {
             ("replicas=3", "replicas"),
             ("drainGraceSeconds=25s", "drainGraceSeconds"),
             ("gateway.enabled=true", "parentRefs"),
+            // Of which nothing is left to write to but the disk of `persistence`.
+            ("config.DATA_DIR=/data", "DATA_DIR"),
+            ("persistence.accessMode=ReadWriteMany", "accessMode"),
         ] {
             let way = ["--set".to_owned(), set.to_owned()];
             let refused = helm(program, &["template", "trial"], &way);

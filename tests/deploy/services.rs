@@ -125,42 +125,16 @@ fn a_service_of_any_type_is_scraped_once_and_shows_no_admin_port() {
 }
 
 #[test]
-fn the_websocket_is_led_to_by_its_path_and_port_wherever_grpc_is() {
-    let Some(rendered) = rendered() else { return };
-    let objects = rendered["variants"].iter();
-    let of = |kind: &str| {
-        let named = |it: &&&Value| {
-            it["kind"] == kind && it["metadata"]["name"] == "trial-proactive-websocket"
-        };
-        objects.clone().find(|it| named(&it)).unwrap()["spec"].clone()
-    };
-    let path = &of("Ingress")["rules"][0]["http"]["paths"][0];
-    assert_eq!(path["path"], proactive::transport::websocket::PATH);
-    let backend = json!({ "name": "trial-proactive", "port": { "name": "http" } });
-    assert_eq!(path["backend"]["service"], backend);
-    let rule = &of("HTTPRoute")["rules"][0];
-    assert_eq!(rule["matches"][0]["path"]["value"], path["path"]);
-    assert_eq!(rule["timeouts"]["request"], "0s");
-    let services = services(&rendered["variants"]);
-    let ports = services["trial-proactive"]["spec"]["ports"]
-        .as_array()
-        .unwrap();
-    let port = &rule["backendRefs"][0]["port"];
-    assert!(
-        ports
-            .iter()
-            .any(|it| it["name"] == "http" && it["port"] == *port)
-    );
-}
-
-#[test]
 fn a_long_name_keeps_both_services_apart() {
     let (Some([helm, _]), Some(python)) = (helms(), python_with_yaml()) else {
         return;
     };
     let long = format!("fullnameOverride={}", "a".repeat(63));
-    let documents = documents(&python, &render(&helm, &set(&[&long])));
-    let services = services(&documents);
-    assert_eq!(services.len(), 2);
-    assert!(services.keys().all(|name| name.len() <= 63));
+    let one = ["replicaCount=1", "autoscaling.enabled=false"];
+    let more = ["persistence.enabled=true", "ingress.enabled=true"];
+    let values = [&[long.as_str()][..], &one, &more].concat();
+    let documents = documents(&python, &render(&helm, &set(&values)));
+    assert_eq!(services(&documents).len(), 2);
+    let names = documents.iter().map(|it| it["metadata"]["name"].as_str());
+    assert!(names.into_iter().all(|name| name.unwrap().len() <= 63));
 }

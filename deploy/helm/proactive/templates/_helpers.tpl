@@ -28,9 +28,19 @@
 {{ ternary "https" "http" (not (empty .Values.tls.existingSecret)) }}
 {{- end }}
 
-{{- /* What is there for the WebSocket alone. */ -}}
-{{- define "proactive.websocket" -}}
-{{ printf "%s-websocket" (include "proactive.fullname" . | trunc 53 | trimSuffix "-") }}
+{{- /* What leads to the HTTP port alone. */ -}}
+{{- define "proactive.http" -}}
+{{ printf "%s-http" (include "proactive.fullname" . | trunc 58 | trimSuffix "-") }}
+{{- end }}
+
+{{- /* The claim on the disk of users' logs. */ -}}
+{{- define "proactive.claim" -}}
+{{ default (printf "%s-logs" (include "proactive.fullname" . | trunc 58 | trimSuffix "-")) .Values.persistence.existingClaim }}
+{{- end }}
+
+{{- /* How many pods there may be. */ -}}
+{{- define "proactive.mostPods" -}}
+{{ ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled | int }}
 {{- end }}
 
 {{- /* What never changes of a release: selectors. */ -}}
