@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::session::{Account, Held, NoRoom, Refusal, RefusalCode};
@@ -33,7 +33,7 @@ pub(super) fn overloaded(full: NoRoom) -> Refusal {
 
 /// What has arrived of a message.
 pub(super) struct Arriving {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     counted: Option<Counted>,
 }
 
@@ -47,7 +47,7 @@ impl Arriving {
     /// The beginning of a message that seems to have so many bytes.
     pub(super) fn new(whole: usize) -> Self {
         Self {
-            bytes: BytesMut::with_capacity(whole.min(FREE)),
+            bytes: Vec::with_capacity(whole.min(FREE)),
             counted: None,
         }
     }
@@ -66,7 +66,8 @@ impl Arriving {
         self.count(size, whole, account)?;
         if size > self.bytes.capacity() {
             let room = self.counted.as_ref().map_or(size, |it| it.held.bytes());
-            self.bytes.reserve(room - self.bytes.len());
+            // Not twice as much, which nobody counts.
+            self.bytes.reserve_exact(room - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -83,7 +84,7 @@ impl Arriving {
     }
 
     /// The message, and what is held for it.
-    pub(super) fn finish(self) -> (BytesMut, Option<Held>) {
+    pub(super) fn finish(self) -> (Vec<u8>, Option<Held>) {
         (self.bytes, self.counted.map(|counted| counted.held))
     }
 
@@ -126,5 +127,32 @@ where
     match held {
         None => bytes.into(),
         Some(_held) => Bytes::from_owner(Owned { bytes, _held }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Uid;
+    use crate::session::{Limits, Quota};
+    use crate::telemetry::Metrics;
+    use crate::world::World;
+
+    #[test]
+    fn a_message_has_no_more_memory_than_is_counted_for_it() {
+        let world = World::fixed(jiff::Timestamp::UNIX_EPOCH, 7);
+        let quota = Quota::new(Limits::default(), world, Metrics::new());
+        let account = quota.account(&Uid::new("ada"));
+        let mut arriving = Arriving::new(MAX_MESSAGE);
+        for _ in 0..MAX_MESSAGE / (64 << 10) {
+            arriving
+                .take(&[0; 64 << 10], MAX_MESSAGE, &account)
+                .unwrap();
+            assert!(arriving.bytes.capacity() <= quota.bytes());
+        }
+        let (bytes, held) = arriving.finish();
+        assert_eq!(bytes.len(), MAX_MESSAGE);
+        drop(held);
+        assert_eq!(quota.bytes(), 0);
     }
 }

@@ -1,7 +1,6 @@
 //! The body of a request, counted as it arrives like a message of any door.
 
 use axum::body::Body;
-use bytes::BytesMut;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -12,7 +11,7 @@ use crate::transport::problem::Problem;
 
 /// A body that has arrived as text, and what is held for it.
 pub(super) struct Text {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     held: Option<Held>,
 }
 
