@@ -6,6 +6,7 @@ mod log;
 mod object;
 mod said;
 mod skim;
+mod surrogates;
 mod told;
 
 pub(super) use log::{Job, LogEvent};

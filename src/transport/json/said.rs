@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::fields::{Ack, CancelFrame, ClientHello, FrameEvent, Heartbeat, Submission, ToolResult};
 use super::object::{Object, TOO_MANY, is_flat};
 use super::skim::Skim;
+use super::surrogates::mended;
 use crate::domain::{FrameId, clip};
 use crate::session::{ClientMessage, Held, Input, Refusal, RefusalCode};
 use crate::transport::arriving::{MAX_MESSAGE, kept};
@@ -28,7 +29,7 @@ struct Any<'a> {
 
 /// Reads one message; `held` is what is held for its bytes.
 pub(in crate::transport) fn input(text: &str, held: Option<Held>) -> Input {
-    match message(text, held) {
+    match message(&mended(text), held) {
         Ok(message) => Input::Message(message),
         Err(refusal) => Input::Refused(refusal),
     }
@@ -119,7 +120,7 @@ pub(in crate::transport) fn submission(
         frame,
         idempotency_key,
         utc_offset_minutes,
-    } = object(text)?;
+    } = object(&mended(text))?;
     let frame = frame.map(|Object(sent)| match whole(sent, held) {
         (event, None) => Ok(event),
         (_, Some(unusable)) => Err(invalid_event(&unusable)),

@@ -237,3 +237,16 @@ fn an_image_is_counted_for_as_long_as_it_is_there_and_text_no_longer() {
     assert!(matches!(text, Input::Message(_)));
     assert_eq!(quota.bytes(), idle);
 }
+
+#[test]
+fn a_text_that_was_cut_inside_an_emoji_is_taken() {
+    let frame = r#"{"type":"frame_event","screenshot_id":"shot","ocr_text":"cut \ud83d"}"#;
+    let ClientMessage::Frame(frame) = message(frame) else {
+        panic!()
+    };
+    assert_eq!(frame.id.as_str(), "shot");
+    assert_eq!(frame.ocr.0, "cut \u{fffd}");
+    let asked = r#"{"frame":{"ocr_text":"cut \ud83d"}}"#;
+    let asked = submission(asked, None).unwrap();
+    assert_eq!(asked.frame.unwrap().ocr_text, "cut \u{fffd}");
+}
