@@ -164,6 +164,7 @@ impl Listening {
 #[cfg(test)]
 mod tests {
     use jiff::{SignedDuration, Timestamp};
+    use tokio::task::JoinSet;
 
     use super::*;
     use crate::domain::{Event, Message, MessageId, Uid};
@@ -214,24 +215,22 @@ mod tests {
         };
         let (log, followers, quota) = house(options);
         let principal = ada();
-        let mut last_words = Vec::new();
+        let mut last_words = JoinSet::new();
         for _ in 0..8 {
             let seat = quota.open(&principal.uid).unwrap();
             let subscription = log.subscribe(&principal.uid, Start::Now);
             let said = followers.said(subscription, &principal, seat);
-            last_words.push(tokio::spawn(async move {
+            last_words.spawn(async move {
                 let told: Vec<_> = said.collect().await;
                 assert_eq!(told.last(), Some(&Said::End(End::Drained)));
                 Instant::now()
-            }));
+            });
         }
         sleep(Duration::from_millis(1)).await;
         let began = Instant::now();
         followers.stopping.cancel();
-        let mut moments = Vec::new();
-        for last in last_words {
-            moments.push(last.await.unwrap() - began);
-        }
+        let said_last = last_words.join_all().await.into_iter();
+        let mut moments: Vec<_> = said_last.map(|moment| moment - began).collect();
         moments.sort();
         moments.dedup();
         assert!(moments.len() > 4, "{moments:?}");

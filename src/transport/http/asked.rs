@@ -60,8 +60,8 @@ impl FromRequestParts<Site> for WhichJob {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
-        match Path::from_request_parts(parts, site).await {
-            Ok(Path(id)) if id != "" => Ok(Self(id)),
+        match Path::<String>::from_request_parts(parts, site).await {
+            Ok(Path(id)) if !id.is_empty() => Ok(Self(id)),
             _ => Err(Fault::NoSuchJob.into()),
         }
     }
