@@ -64,6 +64,7 @@ fn b02_every_test_of_a_session_goes_through_both_doors() {
         let path = entry.unwrap().path();
         // What stands beside sessions.
         if [
+            "connections.rs",
             "doors.rs",
             "http.rs",
             "openapi",

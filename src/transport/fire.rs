@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
 use super::calls::{self, Fault, invalid};
-use super::proto;
+use super::{json, proto};
 use crate::auth::{NotAdmitted, ServiceTokens};
 use crate::domain::{Event, Message, MessageId, Uid};
 use crate::events::Log;
@@ -15,6 +15,8 @@ const KIND_CHARS: usize = 64;
 const TITLE_CHARS: usize = 200;
 const BODY_CHARS: usize = 4_000;
 const DATA_BYTES: usize = 16 << 10;
+/// As deep as it may be in a message in JSON, which is a level around it.
+const DATA_DEPTH: usize = json::MAX_DEPTH - 1;
 
 /// Takes messages in; cheap to clone.
 #[derive(Clone)]
@@ -53,7 +55,7 @@ impl Post {
             kind: self::kind(kind)?,
             title: between("title", title, 1, TITLE_CHARS)?,
             body: between("body", body, 0, BODY_CHARS)?,
-            data: json(data)?,
+            data: self::data(data)?,
             sent_at: now,
             expires_at: expires_at.map(|at| expiry(at, now)).transpose()?,
         };
@@ -100,7 +102,8 @@ fn between(name: &str, text: String, least: usize, most: usize) -> Result<String
     }
 }
 
-fn json(data: String) -> Result<String, Fault> {
+/// JSON, on one line: streams of events are read line by line.
+fn data(data: String) -> Result<String, Fault> {
     if data.is_empty() {
         return Ok(data);
     }
@@ -112,8 +115,13 @@ fn json(data: String) -> Result<String, Fault> {
             )));
         }
     }
+    if !json::nests_at_most(&data, DATA_DEPTH) {
+        return Err(Fault::Invalid(format!(
+            "data is nested too deeply; at most {DATA_DEPTH} levels are taken."
+        )));
+    }
     match serde_json::from_str::<IgnoredAny>(&data) {
-        Ok(_) => Ok(data),
+        Ok(_) => Ok(json::on_one_line(&data)),
         Err(wrong) => Err(Fault::Invalid(format!(
             "data is not JSON: line {}, column {}.",
             wrong.line(),

@@ -63,11 +63,13 @@ pub(super) enum End {
 
 impl Followers {
     /// Everything the follower is told until its stream ends. Whoever leaves it unread
-    /// for too long is told no more, and gives its place to others.
+    /// for too long is told no more. Its place is free when the stream is dropped: one
+    /// that its client does not read, but keeps open, costs what it holds.
     pub(super) fn said(
         &self,
         subscription: Subscription,
         principal: &Principal,
+        // Its place among what the user, and everybody, may have open.
         seat: Seat,
     ) -> impl Stream<Item = Said> + use<> {
         let now = Instant::now();
@@ -80,7 +82,6 @@ impl Followers {
             beat,
             ends: now + self.options.life(valid, &self.world),
             drained: self.drained().boxed(),
-            _seat: seat,
         };
         let (tell, told) = mpsc::channel(UNREAD);
         let (ended, end) = oneshot::channel();
@@ -93,7 +94,10 @@ impl Followers {
         self.running.spawn(listening.in_current_span());
         // It is dropped without a word if the task crashed.
         let last = end.map(|end| Said::End(end.unwrap_or(End::Unreadable)));
-        ReceiverStream::new(told).chain(last.into_stream())
+        let said = ReceiverStream::new(told).chain(last.into_stream());
+        said.inspect(move |_| {
+            let _its_place = &seat;
+        })
     }
 
     /// When this one is told to go: each at a moment of its own, so that they do not all
@@ -116,8 +120,6 @@ struct Listening {
     ends: Instant,
     /// Its moment of the drain.
     drained: BoxFuture<'static, ()>,
-    /// Its place among what the user, and everybody, may have open.
-    _seat: Seat,
 }
 
 impl Listening {
@@ -238,8 +240,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn e02_a_follower_that_reads_nothing_is_told_why_it_is_told_no_more_and_loses_its_place()
-    {
+    async fn e02_a_follower_that_reads_nothing_is_told_why_and_no_more_and_keeps_its_place_as_its_stream()
+     {
         let (log, followers, quota) = house(Options::default());
         let principal = ada();
         let ada = principal.uid.clone();
@@ -250,8 +252,9 @@ mod tests {
             log.append(&ada, message(number), None).await.unwrap();
         }
         sleep(Duration::from_secs(11)).await;
-        assert_eq!(quota.bytes(), 0, "its place is free");
-        let told: Vec<_> = said.collect().await;
+        assert_ne!(quota.bytes(), 0, "its stream is open yet");
+        let mut said = Box::pin(said);
+        let told: Vec<_> = said.by_ref().collect().await;
         let start = |said: &Said| matches!(said, Said::News(news) if news.what == What::Start);
         assert!(start(&told[0]), "{told:?}");
         assert_eq!(
@@ -260,5 +263,7 @@ mod tests {
             "what was read for it, and the reason"
         );
         assert_eq!(told.last(), Some(&Said::End(End::Slow)));
+        drop(said);
+        assert_eq!(quota.bytes(), 0, "its place is free");
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -17,6 +17,8 @@ use tower_http::request_id::RequestId;
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// RFC 9457, 4.2.1: the status says it all.
 const BLANK: &str = "about:blank";
+/// Of a second.
+const NANOS: u128 = 1_000_000_000;
 /// Whoever finds a body too large, it has this name.
 const TOO_LARGE: &str = "urn:proactive:too-large";
 
@@ -49,7 +51,7 @@ impl Problem {
             StatusCode::NOT_FOUND => "There is nothing at this path.",
             StatusCode::METHOD_NOT_ALLOWED => "The path does not take this method; see Allow.",
             StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than is taken here.",
-            StatusCode::REQUEST_TIMEOUT => "The request took too long.",
+            StatusCode::REQUEST_TIMEOUT => "The body did not arrive in time.",
             StatusCode::INTERNAL_SERVER_ERROR => "The server failed; the log says why.",
             _ => "The request cannot be used as it is.",
         };
@@ -87,7 +89,10 @@ impl Problem {
 
     /// Says when to come back.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
-        self.headers.push((RETRY_AFTER, wait.as_secs().into()));
+        // Whole seconds, and never too early: with 0 a client would be back at once.
+        let seconds = wait.as_nanos().div_ceil(NANOS).max(1);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        self.headers.push((RETRY_AFTER, seconds.into()));
         self
     }
 
@@ -121,9 +126,10 @@ pub(super) fn crashed(_: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 /// Writes the problem of every answer that has one or, whoever made it, should
-/// have one.
+/// have one. A fault of ours is a line of the log as well.
 pub(super) async fn give_shape(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     let status = response.status();
     let problem = match response.extensions_mut().remove::<Problem>() {
@@ -132,6 +138,11 @@ pub(super) async fn give_shape(request: Request, next: Next) -> Response {
         None => return response,
     };
     let id = id.as_ref().and_then(|id| id.header_value().to_str().ok());
+    if status.is_server_error() {
+        let route = route.as_ref().map_or("", MatchedPath::as_str);
+        let (status, why) = (status.as_u16(), &*problem.detail);
+        tracing::warn!(request.id = id, status, route, why, "a request failed");
+    }
     *response.body_mut() = Body::from(problem.write(id));
     response.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     response.headers_mut().remove(CONTENT_LENGTH);
@@ -140,6 +151,9 @@ pub(super) async fn give_shape(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use axum::Router;
     use axum::middleware::from_fn;
     use axum::routing::{get, post};
@@ -147,13 +161,8 @@ mod tests {
     use tower::ServiceExt;
     use tower_http::catch_panic::CatchPanicLayer;
     use tower_http::limit::RequestBodyLimitLayer;
-    use tower_http::timeout::TimeoutLayer;
 
     use super::*;
-
-    async fn never() {
-        std::future::pending::<()>().await;
-    }
 
     async fn crash() {
         panic!("a crash on purpose, with a s3cret");
@@ -162,14 +171,9 @@ mod tests {
     /// The answer to a request with a body, from pages that fail in every way.
     async fn answer(path: &str) -> (StatusCode, serde_json::Value) {
         let pages = Router::new()
-            .route("/never", get(never))
-            .route("/crash", get(crash))
+            .route("/crash/of/{whom}", get(crash))
             .route("/json", post(async |_: axum::Json<u32>| ()))
             .layer(RequestBodyLimitLayer::new(100))
-            .layer(TimeoutLayer::with_status_code(
-                StatusCode::REQUEST_TIMEOUT,
-                Duration::from_secs(30),
-            ))
             .layer(CatchPanicLayer::custom(crashed))
             .layer(from_fn(give_shape));
         let (method, length) = match path {
@@ -182,6 +186,7 @@ mod tests {
             .uri(path)
             .header(CONTENT_LENGTH, length)
             .header(CONTENT_TYPE, "application/json")
+            .extension(RequestId::new(HeaderValue::from_static("id-7")))
             .body(Body::from("s3cret"))
             .unwrap();
         let answer = pages.oneshot(request).await.unwrap();
@@ -191,11 +196,67 @@ mod tests {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    #[tokio::test(start_paused = true)]
+    #[test]
+    fn who_is_to_come_back_waits_for_a_second_at_least_and_never_too_short() {
+        for (millis, seconds) in [
+            (0, 1),
+            (1, 1),
+            (999, 1),
+            (1_000, 1),
+            (1_001, 2),
+            (9_500, 10),
+        ] {
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS);
+            let problem = problem.retry_after(Duration::from_millis(millis));
+            let answer = problem.into_response();
+            let told = answer.headers()[RETRY_AFTER].to_str().unwrap();
+            assert_eq!(told, seconds.to_string(), "{millis} ms");
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_ours_is_a_line_of_the_log_by_the_request_s_id_and_its_route() {
+        // Known to tracing before there is a subscriber, whichever test comes first.
+        answer("/crash/of/ada").await;
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _log = tracing::subscriber::set_default(subscriber);
+        answer("/crash/of/ada").await;
+        answer("/nothing").await;
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.matches('\n').count(), 1, "{log}");
+        for field in [
+            "WARN",
+            "request.id=\"id-7\"",
+            "status=500",
+            "/crash/of/{whom}",
+        ] {
+            assert!(log.contains(field), "{field} in {log}");
+        }
+        assert!(!log.contains("ada") && !log.contains("s3cret"), "{log}");
+    }
+
+    #[tokio::test]
     async fn whoever_makes_an_error_it_has_one_shape_and_echoes_nothing() {
         for (path, status) in [
-            ("/never", 408),
-            ("/crash", 500),
+            ("/crash/of/ada", 500),
             ("/json", 400),
             ("/json?", 413),
             ("/nothing", 404),

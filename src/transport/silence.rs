@@ -1,6 +1,7 @@
 //! Connections on which nothing is heard are given up, whatever they wait for:
-//! a TLS handshake, HTTP/2's preface, the rest of a request. And there are only
-//! so many, so that descriptors do not run out.
+//! a TLS handshake, HTTP/2's preface, the rest of a request. So are those on which
+//! nothing that is said is taken. And there are only so many, so that descriptors do
+//! not run out.
 
 use std::future::Future;
 use std::io;
@@ -23,6 +24,11 @@ use crate::telemetry::{Limit, Metrics, Seldom};
 const LINES: Duration = Duration::from_secs(10);
 /// After the operating system has refused to accept a connection.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A connection whose peer takes nothing of what is written for so long is closed, at
+/// every door. Whoever lives long and reads, if only now and then, is never so slow:
+/// streams that stand still within HTTP/2 fill its windows and not the connection, and
+/// a WebSocket that is not read is closed long before.
+const UNTAKEN: Duration = Duration::from_secs(60);
 
 /// How dead peers are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +170,7 @@ impl Drop for Counted {
     }
 }
 
-/// A connection that fails when patience is over.
+/// A connection that fails when patience is over, or nothing is taken any more.
 pub(super) struct Heard {
     stream: TcpStream,
     next: Duration,
@@ -172,7 +178,30 @@ pub(super) struct Heard {
     timer: Pin<Box<Sleep>>,
     /// When it really is: put off by every byte, which must cost nothing.
     until: Instant,
+    untaken: Untaken,
     _place: Place,
+}
+
+/// By when the peer must take something of what could not be written, if there is
+/// anything.
+#[derive(Default)]
+struct Untaken(Option<Pin<Box<Sleep>>>);
+
+impl Untaken {
+    /// What came of writing, or an error when that has waited for too long.
+    fn judge(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.0 = None;
+            return written;
+        }
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep(UNTAKEN)));
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl Listener for Attentive {
@@ -190,6 +219,7 @@ impl Listener for Attentive {
             next: self.patience.next,
             until: timer.deadline(),
             timer,
+            untaken: Untaken::default(),
             _place: place,
         };
         (heard, address)
@@ -229,7 +259,8 @@ impl AsyncWrite for Heard {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.untaken.judge(context, written)
     }
 
     fn poll_write_vectored(
@@ -237,13 +268,15 @@ impl AsyncWrite for Heard {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.untaken.judge(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
+    /// TCP has nothing to flush.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -263,10 +296,13 @@ impl Connected for Heard {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinSet;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -335,5 +371,22 @@ mod tests {
             }
             tokio::time::advance(Duration::from_secs(60)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_now_and_then_is_waited_for_and_what_is_not_taken_fails() {
+        let mut untaken = Untaken::default();
+        for _ in 0..5 {
+            let writing = poll_fn(|context| untaken.judge(context, Poll::Pending));
+            let waited = timeout(UNTAKEN - Duration::from_secs(1), writing).await;
+            assert!(waited.is_err(), "it has time yet");
+            let written = poll_fn(|context| untaken.judge(context, Poll::Ready(Ok(7)))).await;
+            assert_eq!(written.unwrap(), 7);
+            sleep(2 * UNTAKEN).await;
+        }
+        let began = Instant::now();
+        let failed = poll_fn(|context| untaken.judge(context, Poll::Pending)).await;
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), UNTAKEN);
     }
 }

@@ -2,8 +2,11 @@
 
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::support::{App, TestApp};
+use crate::support::outside::SERVICE_TOKEN;
+use crate::support::{App, TestApp, USER};
 
 const PAGE: &str = "https://app.example.com";
 
@@ -52,6 +55,7 @@ async fn every_error_is_a_problem_with_the_request_s_id() {
     assert_eq!(problem(answer).await["status"], 405);
     let answer = ask(&app, Method::GET, "/v1/proactive", &[]).await;
     assert_eq!(header(&answer, "upgrade"), "websocket");
+    assert_eq!(header(&answer, "connection"), "upgrade", "RFC 9110, 7.8");
     let told = problem(answer).await;
     assert_eq!(told["status"], 426);
     assert_eq!(told["type"], "urn:proactive:not-a-websocket");
@@ -95,4 +99,107 @@ async fn browsers_are_told_of_listed_origins_alone() {
     let none = TestApp::new().start().await;
     let answer = ask(&none, Method::GET, "/nothing", &[("origin", PAGE)]).await;
     assert_eq!(header(&answer, "access-control-allow-origin"), "");
+}
+
+/// What these bytes are answered, in HTTP/1.1, by a server that hangs up then.
+async fn raw(app: &App, sent: &[u8]) -> String {
+    let address = app.service.server.http_addr();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(sent).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_of_http_1_1_names_one_host() {
+    let app = app().await;
+    let page = "GET /v1/openapi.json HTTP/1.";
+    for (version, hosts, status) in [
+        ("1", "host: x\r\n", 200),
+        ("1", "", 400),
+        ("1", "host: x\r\nhost: y\r\n", 400),
+        ("1", "host: x\r\nhost: x\r\n", 400),
+        ("0", "", 200),
+    ] {
+        let sent = format!("{page}{version}\r\nconnection: close\r\n{hosts}\r\n");
+        let answer = raw(&app, sent.as_bytes()).await;
+        let told = answer.split(' ').nth(1).unwrap();
+        assert_eq!(told, status.to_string(), "{hosts}: {answer}");
+        if status == 400 {
+            assert!(answer.contains("\"request_id\":"), "{answer}");
+            assert!(answer.contains("Host"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_body_is_told_alike_wherever_it_goes() {
+    let app = TestApp::new().with(|settings| {
+        settings.work.service_tokens = Some(SERVICE_TOKEN.into());
+    });
+    let app = app.start().await;
+    for (path, token, most) in [
+        ("/v1/frames", app.service.token(USER), 14 << 20),
+        ("/v1/messages", SERVICE_TOKEN.to_owned(), 64 << 10),
+    ] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        let answer = raw(&app, format!("{head}ZZ\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
+        let url = format!("http://{}{path}", app.service.server.http_addr());
+        let large = Client::new().post(url).bearer_auth(token);
+        let large = large.body(vec![b' '; most + 1]).send().await.unwrap();
+        let told = problem(large).await;
+        assert_eq!(told["status"], 413, "{told}");
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains(&most.to_string()), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_much_before_it_listens_hears_why_it_is_refused() {
+    let app = app().await;
+    let much = 10 << 20;
+    let head = format!("POST /v1/frames HTTP/1.1\r\nhost: x\r\ncontent-length: {much}\r\n\r\n");
+    let sent = [head.as_bytes(), &vec![b' '; much]].concat();
+    let address = app.service.server.http_addr();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(&sent).await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 401");
+}
+
+#[tokio::test]
+async fn a_stream_of_events_is_kept_by_nobody_on_its_way() {
+    let app = app().await;
+    let bearer = format!("Bearer {}", app.service.token(USER));
+    let asked = [("authorization", &*bearer)];
+    let answer = ask(&app, Method::GET, "/v1/stream", &asked).await;
+    assert_eq!(header(&answer, "cache-control"), "no-store");
+    assert_eq!(header(&answer, "x-accel-buffering"), "no");
+}
+
+#[tokio::test]
+async fn a_last_event_id_that_says_nothing_leaves_the_word_to_since_and_a_bad_one_is_refused() {
+    let app = app().await;
+    let bearer = format!("Bearer {}", app.service.token(USER));
+    let begins = async |path: &str, last: &str| {
+        let asked = [("authorization", &*bearer), ("last-event-id", last)];
+        let mut answer = ask(&app, Method::GET, path, &asked).await;
+        let start = answer.chunk().await.unwrap().unwrap();
+        (
+            answer.status().as_u16(),
+            String::from_utf8_lossy(&start).into_owned(),
+        )
+    };
+    assert_eq!(begins("/v1/stream?since=oldest", "").await.0, 200);
+    let (status, told) = begins("/v1/stream?since=x", "").await;
+    assert_eq!(status, 400, "since is what is read: {told}");
+    let (status, told) = begins("/v1/stream?since=oldest", "\u{e9}:1").await;
+    assert_eq!(status, 400, "{told}");
+    assert!(told.contains("Last-Event-ID"), "{told}");
 }

@@ -8,6 +8,7 @@ mod support;
 
 mod auth;
 mod bad_input;
+mod connections;
 mod crowd;
 mod doors;
 mod ending;

@@ -15,6 +15,8 @@ crate::both_doors![
     e07_a_message_that_is_sent_again_under_its_key_is_one_message,
     e04_only_service_tokens_may_send_and_every_valid_one,
     what_is_wrong_with_a_message_is_told_by_the_field,
+    a_message_s_data_may_be_nested_as_deep_at_one_door_as_at_the_other,
+    a_message_s_data_is_told_on_one_line_however_it_was_written,
     e02_a_desktop_that_slept_gets_what_it_missed_over_its_session,
 ];
 
@@ -256,6 +258,31 @@ async fn what_is_wrong_with_a_message_is_told_by_the_field(door: Door) {
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
         assert!(names(&refused, told), "{refused}");
     }
+}
+
+async fn a_message_s_data_may_be_nested_as_deep_at_one_door_as_at_the_other(door: Door) {
+    let app = started(door).await;
+    let nested = |levels: usize| FireRequest {
+        data: format!("{}{}", "[".repeat(levels), "]".repeat(levels)),
+        ..about("deep")
+    };
+    app.fire(SERVICE_TOKEN, nested(31)).await.unwrap();
+    for levels in [32, 5_000] {
+        let refused = app.fire(SERVICE_TOKEN, nested(levels)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains("nested too deeply"), "{refused}");
+    }
+}
+
+async fn a_message_s_data_is_told_on_one_line_however_it_was_written(door: Door) {
+    let app = started(door).await;
+    let mut follower = app.follow("").await.unwrap();
+    follower.start().await;
+    let data = "\r\n{\n\t\"report\" : [ 7,\r\n \"two  \\n words\" ]\n}\n".to_owned();
+    let written = FireRequest { data, ..about("x") };
+    app.fire(SERVICE_TOKEN, written).await.unwrap();
+    let told = message(follower.event().await).data;
+    assert_eq!(told, "{\"report\":[7,\"two  \\n words\"]}");
 }
 
 async fn e02_a_desktop_that_slept_gets_what_it_missed_over_its_session(door: Door) {

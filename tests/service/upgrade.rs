@@ -72,6 +72,47 @@ async fn b03_a_browser_brings_its_token_as_a_protocol_and_it_is_not_echoed() {
 }
 
 #[tokio::test]
+async fn b03_another_scheme_of_a_proxy_hides_no_token_that_is_offered_and_a_bad_one_of_ours_does() {
+    let app = TestApp::new().start().await;
+    let token = app.service.token(USER);
+    for (said, status) in [("Basic dTpw", 101), ("Bearer none", 401)] {
+        let mut request = bare_request(app.service.server.http_addr());
+        let headers = request.headers_mut();
+        let offer = format!("proactive.v1, bearer.{token}");
+        headers.insert("sec-websocket-protocol", offer.parse().unwrap());
+        headers.insert("authorization", said.parse().unwrap());
+        let told = match Socket::open_with(request).await {
+            Ok((_, response)) => response.status().as_u16(),
+            Err((status, _)) => status,
+        };
+        assert_eq!(told, status, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_16_bytes_in_base64_is_refused() {
+    let app = TestApp::new().start().await;
+    let url = format!("http://{}/v1/proactive", app.service.server.http_addr());
+    for (key, status) in [
+        ("dGhlIHNhbXBsZSBub25jZQ==", 101),
+        ("dGhlIHNhbXBsZSBub25jZQ", 400),
+        ("dGhlIHNhbXBsZSBub25j", 400),
+        ("x", 400),
+        ("", 400),
+    ] {
+        let asked = reqwest::Client::new().get(&url);
+        let asked = asked
+            .bearer_auth(app.service.token(USER))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", key);
+        let answer = asked.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn b03_a_stream_is_refused_as_unavailable_while_no_keys_can_be_had() {
     let settings = proactive::config::Settings::defaults().embedded();
     let mut config = settings.check().unwrap();

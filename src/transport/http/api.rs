@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::asked::{Call, WhichJob};
-use super::body::{self, Text};
-use super::{follow, openapi};
+use super::body::Text;
+use super::{follow, in_time, openapi};
 use crate::events::Submitted;
 use crate::transport::calls::invalid;
 use crate::transport::door::Door;
@@ -38,13 +38,13 @@ pub(super) const PAGES: &[Route] = &[
     ("/v1/jobs", || get(jobs)),
     ("/v1/jobs/{id}", || get(job)),
     ("/v1/jobs/{id}/cancel", || post(cancel)),
-    ("/v1/messages", || post(fire)),
     ("/v1/openapi.json", || get(openapi::document)),
 ];
 
-/// What takes its time, or brings much.
+/// What takes its time, or reads a body.
 pub(super) const STREAMS: &[Route] = &[
     ("/v1/frames", || post(submit)),
+    ("/v1/messages", || post(fire)),
     ("/v1/stream", || get(follow::follow)),
     (websocket::PATH, || get(websocket::upgrade)),
 ];
@@ -65,7 +65,7 @@ async fn submit(
     let held = body.take_held();
     let asked = json::submission(body.text()?, held)?;
     drop(body);
-    let Submitted { job, repeated } = door.calls.submit(&user, asked).await?;
+    let Submitted { job, repeated } = in_time(door.calls.submit(&user, asked)).await??;
     let job = Job::from(log_events::job(job));
     let status = match repeated {
         true => StatusCode::OK,
@@ -155,15 +155,14 @@ async fn fire(
 ) -> Result<Response, Problem> {
     let said = headers.get(AUTHORIZATION);
     door.post.admit(said.and_then(|said| said.to_str().ok()))?;
-    let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE);
-    let body = to_bytes(body, MAX_SMALL_BODY).await.map_err(too_large)?;
-    let fire: Fire = json::object(body::text(&body)?)?;
+    let body = Text::read_small(body, MAX_SMALL_BODY).await?;
+    let fire: Fire = json::object(body.text()?)?;
     let proto::FireResponse {
         message_id,
         cursor,
         repeated,
         listeners,
-    } = door.post.fire(fire.try_into()?).await?;
+    } = in_time(door.post.fire(fire.try_into()?)).await??;
     let status = match repeated {
         true => StatusCode::OK,
         false => StatusCode::CREATED,

@@ -1,15 +1,29 @@
-//! What requests say outside of their bodies: who asks, and for which job.
+//! What requests say outside of their bodies: of which host, who asks, and for which
+//! job.
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Version;
+use http::header::HOST;
 use http::request::Parts;
 
 use crate::domain::{Principal, Uid};
-use crate::transport::calls::Fault;
+use crate::transport::calls::{Fault, invalid};
 use crate::transport::guard::bearer;
 use crate::transport::problem::Problem;
 use crate::transport::turns::Turn;
 use crate::transport::websocket::Site;
+
+/// RFC 9112, 3.2: HTTP/1.1 names one host. Whose pages may come in is judged by it.
+pub(super) async fn of_one_host(request: Request, next: Next) -> Result<Response, Problem> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(invalid("A request has one Host, no more and no less.").into());
+    }
+    Ok(next.run(request).await)
+}
 
 /// Who asks, by the token that the request brings. Stands before whatever else is read.
 pub(super) struct User(pub(super) Principal);
@@ -46,8 +60,8 @@ impl FromRequestParts<Site> for WhichJob {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
-        match Path::from_request_parts(parts, site).await {
-            Ok(Path(id)) if !String::is_empty(&id) => Ok(Self(id)),
+        match Path::<String>::from_request_parts(parts, site).await {
+            Ok(Path(id)) if !id.is_empty() => Ok(Self(id)),
             _ => Err(Fault::NoSuchJob.into()),
         }
     }

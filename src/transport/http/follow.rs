@@ -9,6 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, Sse};
 use futures::{Stream, StreamExt};
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ use crate::world::World;
 
 /// What a browser sends when it comes back by itself.
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Tells nginx to hand on each event as it comes.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a browser waits before that.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -43,15 +46,21 @@ struct GoAway {
     reason: &'static str,
 }
 
+/// What is told to nobody else, and kept by nobody on its way.
+type Told<S> = ([(HeaderName, &'static str); 2], Sse<S>);
+
 pub(super) async fn follow(
     State(door): State<Door>,
     User(principal): User,
     headers: HeaderMap,
     since: Result<Query<Since>, QueryRejection>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Told<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let Query(Since { since }) = since.map_err(|_| invalid("since is there twice."))?;
     // Newer than the address, which stays the same when a browser comes back.
-    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str());
+    let last = last.transpose();
+    let last = last.map_err(|_| invalid("Last-Event-ID is no cursor."))?;
+    let last = last.filter(|id| !id.is_empty());
     let cursor = last.or(since.as_deref()).unwrap_or_default();
     let said = door.calls.subscribe(&principal, cursor)?;
     let world = door.calls.followers.world.clone();
@@ -62,7 +71,8 @@ pub(super) async fn follow(
             _ => event,
         })
     });
-    Ok(Sse::new(events))
+    let headers = [(CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
+    Ok((headers, Sse::new(events)))
 }
 
 fn event(said: Said, world: &World) -> Event {

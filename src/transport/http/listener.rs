@@ -3,11 +3,13 @@
 //! axum's own loop has no deadline for headers and takes WebSockets over HTTP/2,
 //! so hyper is asked here for what it can do.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -26,11 +28,12 @@ use crate::transport::silence::{Attentive, Heard, Patience};
 use crate::transport::websocket::Streams;
 use crate::world::World;
 
-/// The longer one is more than balancers leave a connection idle, so that none
-/// sends a request just when we hang up.
+/// More than balancers leave a connection idle, so that none sends a request just
+/// when we hang up. Before its first request a connection has no longer than this.
 const IDLE: Duration = Duration::from_secs(75);
 /// Whoever follows a log says nothing for as long as its stream lives. What else is
-/// slow has a deadline of its own: headers, bodies, the pongs of WebSockets.
+/// slow has a deadline of its own: the first request, headers, bodies, the pongs of
+/// WebSockets, and answers that are not read.
 const LONGEST_SILENCE: Duration = Duration::from_secs(25 * 3_600);
 /// A token has at most 16 KiB, and a browser may send it twice.
 const MAX_HEADERS: usize = 64 << 10;
@@ -129,9 +132,23 @@ impl Welcome {
             .keep_alive_timeout(self.keepalive.timeout)
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(MAX_HEADERS as u32);
-        let service = TowerToHyperService::new(self.routes.clone());
+        let asked = CancellationToken::new();
+        let (first, routes) = (asked.clone(), TowerToHyperService::new(self.routes.clone()));
+        let service = service_fn(move |request| {
+            first.cancel();
+            routes.call(request)
+        });
+        // hyper waits for ever to learn which HTTP it is.
+        let asks_nothing = async move {
+            if timeout(IDLE, asked.cancelled()).await.is_ok() {
+                pending::<()>().await;
+            }
+        };
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(connection), service);
-        // What goes wrong on a connection is its client's to know.
-        let _ = watcher.watch(serving.into_owned()).await;
+        tokio::select! {
+            // What goes wrong on a connection is its client's to know.
+            _ = watcher.watch(serving.into_owned()) => {}
+            () = asks_nothing => {}
+        }
     }
 }

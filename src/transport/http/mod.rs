@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderName, Method, StatusCode};
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::timeout::TimeoutLayer;
 
 use super::Tls;
 use super::door::Door;
@@ -37,7 +37,8 @@ pub use listener::{Error, serve};
 
 /// Where a request's id stands, on the way in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// What a page may take; streams have deadlines of their own.
+/// What an answer may take once everything is there that it needs; and so a small
+/// body.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that a page is sent, in bytes.
 const PAGE_BODY: usize = 1 << 20;
@@ -61,7 +62,7 @@ pub struct Options {
 
 /// Everything that is served; streams go on in `streams` after they were opened.
 fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Router {
-    // What is a stream, or takes one, has deadlines of its own.
+    // What is a stream, or reads a body, has deadlines of its own.
     let mut pages = api::router(api::PAGES);
     if options.page {
         pages = pages.merge(page::files());
@@ -69,10 +70,9 @@ fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Rout
     let pages = pages
         .fallback(async || Problem::new(StatusCode::NOT_FOUND))
         .layer(RequestBodyLimitLayer::new(PAGE_BODY))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            PAGE_TIMEOUT,
-        ));
+        .layer(from_fn(async |request, next: Next| {
+            in_time(next.run(request)).await
+        }));
     let site = websocket::Site {
         door,
         origins: options.origins.clone(),
@@ -89,10 +89,18 @@ fn routes(options: &Options, door: Door, world: World, streams: Streams) -> Rout
         }))
         .layer(CatchPanicLayer::custom(problem::crashed))
         .layer(cors(&options.origins))
+        .layer(from_fn(asked::of_one_host))
+        .layer(from_fn(body::hear_out))
         .layer(from_fn(problem::give_shape))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, ids::Ids::new(world)))
         .layer(from_fn(ids::drop_unusable))
+}
+
+/// What comes of it, unless that takes too long.
+async fn in_time<T>(doing: impl Future<Output = T>) -> Result<T, Problem> {
+    let done = timeout(PAGE_TIMEOUT, doing).await;
+    done.map_err(|_| Problem::late())
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -107,4 +115,20 @@ fn cors(origins: &Origins) -> CorsLayer {
         ])
         .expose_headers([REQUEST_ID, RETRY_AFTER, LOCATION])
         .max_age(CORS_MAX_AGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_too_long_says_that_it_is_its_own_fault() {
+        let late = in_time(pending::<()>()).await.unwrap_err().into_response();
+        assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(late.headers()[RETRY_AFTER], "10");
+    }
 }

@@ -10,6 +10,7 @@ mod surrogates;
 mod told;
 
 pub(super) use log::{Job, LogEvent};
+pub(super) use object::{MAX_DEPTH, nests_at_most, on_one_line};
 pub(super) use said::{input, object, submission};
 pub(super) use skim::Skim;
 pub(super) use told::text;

@@ -10,13 +10,18 @@ use serde::{Deserialize, forward_to_deserialize_any};
 use crate::transport::wire::MAX_ENTRIES;
 
 /// The contract needs four.
-pub(super) const MAX_DEPTH: usize = 32;
+pub(in crate::transport) const MAX_DEPTH: usize = 32;
 /// Said by a list that is too long.
 pub(super) const TOO_MANY: &str = "too many entries";
 
-/// Whether the text has nothing nested deeper than [`MAX_DEPTH`]. Readers of JSON
-/// need memory for every level.
+/// Whether the text has nothing nested deeper than [`MAX_DEPTH`].
 pub(super) fn is_flat(text: &str) -> bool {
+    nests_at_most(text, MAX_DEPTH)
+}
+
+/// Whether the text has nothing nested deeper than that. Readers of JSON need memory
+/// for every level.
+pub(in crate::transport) fn nests_at_most(text: &str, most: usize) -> bool {
     let mut depth = 0_usize;
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| b"\"[]{}".contains(byte)) {
@@ -31,12 +36,28 @@ pub(super) fn is_flat(text: &str) -> bool {
             b'[' | b'{' => depth += 1,
             _ => depth = depth.saturating_sub(1),
         }
-        if depth > MAX_DEPTH {
+        if depth > most {
             return false;
         }
         rest = &rest[at + 1..];
     }
     true
+}
+
+/// The same JSON without white space outside of strings; inside there are no line
+/// breaks. Nothing else is changed, numbers stay as they are written.
+pub(in crate::transport) fn on_one_line(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let stays = |c: &char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => in_string = !in_string,
+            _ => {}
+        }
+        in_string || !matches!(c, ' ' | '\t' | '\r' | '\n')
+    };
+    json.chars().filter(stays).collect()
 }
 
 /// What stands behind a string that has begun.
@@ -150,6 +171,30 @@ mod tests {
         assert!(is_flat(&format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(100))));
         for cut in ["\"", "\"\\", "\"\\\"", "", "]]]]]"] {
             assert!(is_flat(cut), "{cut}");
+        }
+    }
+
+    #[test]
+    fn on_one_line_json_is_the_same_to_the_last_digit() {
+        for (written, kept) in [
+            ("\r\n{ \"a\" :\t1.50e+10 }\n", r#"{"a":1.50e+10}"#),
+            (
+                "[ 123456789012345678901234567890 ,\n-0 ]",
+                "[123456789012345678901234567890,-0]",
+            ),
+            (r#" " \\" "#, r#"" \\""#),
+            (
+                r#"[ "\" , ] " , " \n é\u2028" ]"#,
+                r#"["\" , ] "," \n é\u2028"]"#,
+            ),
+            ("true ", "true"),
+        ] {
+            assert_eq!(on_one_line(written), kept);
+            let same = serde_json::from_str::<serde_json::Value>(written).unwrap();
+            assert_eq!(
+                same,
+                serde_json::from_str::<serde_json::Value>(kept).unwrap()
+            );
         }
     }
 }

@@ -18,6 +18,15 @@ const OVERLOADED: &str = "urn:proactive:overloaded";
 /// When to come back to a server that is full, or cannot judge tokens.
 const COME_BACK: Duration = Duration::from_secs(10);
 
+impl Problem {
+    /// The server has not done in time what was asked of it.
+    pub(in crate::transport) fn late() -> Self {
+        let sentence = "The server took too long, and may do it yet: come back later, under the \
+                        same idempotency_key.";
+        unavailable(sentence.to_owned())
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {

@@ -28,6 +28,8 @@ use crate::transport::problem::Problem;
 /// Before a token that is offered as a protocol, which is all that a browser lets a
 /// page say.
 const BEARER: &str = "bearer.";
+/// Bytes of a handshake's key.
+const NONCE: usize = 16;
 
 /// Opens a stream.
 pub(in crate::transport) async fn upgrade(
@@ -98,11 +100,15 @@ fn handshake(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Proble
     if !says(headers, &SEC_WEBSOCKET_VERSION, "13") {
         return Err(no_websocket("The version of WebSocket is 13 here."));
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY);
-    let accept = key.map(|key| derive_accept_key(key.as_bytes()));
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let is_one = |key: &&[u8]| {
+        let nonce = base64_simd::STANDARD.decode_to_vec(key);
+        nonce.is_ok_and(|nonce| nonce.len() == NONCE)
+    };
+    let accept = key.filter(is_one).map(derive_accept_key);
     accept
         .and_then(|accept| accept.try_into().ok())
-        .ok_or_else(|| bad_request("There is no Sec-WebSocket-Key."))
+        .ok_or_else(|| bad_request("Sec-WebSocket-Key is not 16 bytes in base64."))
 }
 
 /// Whether a header, which may have a list, has this word.
@@ -138,7 +144,12 @@ impl<'a> Offered<'a> {
             ));
         }
         let token = match (bearer(headers), token) {
-            (Err(auth::Error::Missing), Some(token)) if !token.is_empty() => Ok(token),
+            // Another scheme is a proxy's: a browser sends it by itself.
+            (Err(auth::Error::Missing | auth::Error::NotBearer), Some(token))
+                if !token.is_empty() =>
+            {
+                Ok(token)
+            }
             (in_header, _) => in_header,
         };
         Ok(Self { is_ours, token })
@@ -156,6 +167,7 @@ fn bad_request(sentence: &'static str) -> Problem {
 fn no_websocket(sentence: &'static str) -> Problem {
     let status = StatusCode::UPGRADE_REQUIRED;
     Problem::named(status, "urn:proactive:not-a-websocket", sentence)
+        .header(CONNECTION, "upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
 }

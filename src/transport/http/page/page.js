@@ -304,7 +304,8 @@ const heard = {
   },
 
   log_event(event) {
-    session.cursor = event.cursor;
+    // A gap before the first entry has none; "" would mean "from now on".
+    if (event.cursor) session.cursor = event.cursor;
     const { message, job, frame_decided: decided } = event;
     if (message) tell(`A message: ${message.title}`, "message", message.body, message.kind);
     if (job) tell(`A job is ${job.state}`, "", job.outcome?.task?.title, job.error?.message, `${job.job_id}, for ${job.frame_id}`);
