@@ -9,6 +9,7 @@ mod write;
 mod writer;
 
 use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,12 +125,15 @@ impl Sqlite {
             let readers = self.readers.clone();
             let blocking = spawn_blocking(move || {
                 let mut db = readers.connections().pop().ok_or(Error::Unavailable)?;
-                let result = read(&readers.reader, &mut db);
+                // A crash, which the log tells, costs no connection.
+                let read = AssertUnwindSafe(|| read(&readers.reader, &mut db));
+                let result = catch_unwind(read);
                 readers.connections().push(db);
                 drop(free);
+                let result = result.map_err(|_| Error::Unavailable)?;
                 result.map_err(|error| readers.reader.failed(&error))
             });
-            // It has crashed, or the runtime is leaving.
+            // The runtime is leaving.
             blocking.await.unwrap_or(Err(Error::Unavailable))
         };
         reading.boxed()

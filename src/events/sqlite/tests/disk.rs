@@ -14,8 +14,11 @@ use tokio::time::timeout;
 
 use super::{Opened, open, open_with, options};
 use crate::domain::{FrameId, JobId};
+use crate::events::hub::Hubs;
+use crate::events::sqlite::{READERS, Sqlite};
 use crate::events::tests::house::{Clock, decided, uid};
-use crate::events::{Error, OpenError, Options, Start};
+use crate::events::{Engine, Error, OpenError, Options, Start};
+use crate::telemetry::Metrics;
 
 /// Fills a log until nothing more is taken; how many entries were acknowledged.
 async fn fill(opened: &Opened) -> u64 {
@@ -176,6 +179,25 @@ async fn a_thread_that_crashes_makes_calls_fail_and_not_hang() {
     assert_eq!(count(&opened).await, 1);
     let crashed = timeout(Duration::from_secs(20), opened.log.crashed());
     crashed.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_that_crashes_costs_no_other_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metrics, options) = (Metrics::new(), options(folder.path()));
+    let hubs = Hubs::new(metrics.clone());
+    let world = Clock::new().world(1);
+    let engine = Sqlite::open(folder.path(), &options, &world, &metrics, hubs).unwrap();
+    for _ in 0..2 * READERS {
+        let crashed = engine.read_with::<()>(|_, _| panic!("on purpose"));
+        assert_eq!(crashed.await.unwrap_err(), Error::Unavailable);
+    }
+    let page = timeout(
+        Duration::from_secs(20),
+        engine.read(&uid("ada"), Start::Oldest, 1),
+    );
+    assert!(page.await.unwrap().unwrap().entries.is_empty());
+    engine.close().await;
 }
 
 #[tokio::test(start_paused = true)]
