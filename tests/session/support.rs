@@ -35,7 +35,7 @@ pub(crate) use desk::Desk;
 
 /// Longer than anything a session may take, so that a lost event fails a test
 /// instead of hanging it. Costs nothing: the clock is paused.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What the scripted model may say.
 pub(crate) type Said = Result<Turn, Error>;
