@@ -278,7 +278,8 @@ impl Running {
     pub async fn stop(mut self) {
         tracing::info!(
             grace_s = self.drain_grace.as_secs(),
-            sessions = self.sessions.len(),
+            // Sessions, followers and jobs.
+            open = self.sessions.len(),
             "draining: accepted frames are finished"
         );
         self.stop.soft.cancel();
@@ -287,7 +288,7 @@ impl Running {
             .await
             .is_err()
         {
-            tracing::warn!(sessions = self.sessions.len(), "the grace period is over");
+            tracing::warn!(open = self.sessions.len(), "the grace period is over");
         }
         self.stop.hard.cancel();
         self.closing.cancel();

@@ -43,7 +43,7 @@ struct Command {
 #[derive(Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 enum Verb {
-    /// Serves desktops over gRPC, until SIGTERM or SIGINT.
+    /// Serves desktops over gRPC, WebSocket and HTTP, until SIGTERM or SIGINT.
     ///
     /// Every setting can come from the environment; a flag wins over it.
     Serve(Serve),

@@ -174,7 +174,8 @@ fn log_decision(outcome: &Outcome) {
 
 /// What a job ends with that the server cannot see through, because it is leaving.
 pub fn going_away() -> FrameFault {
-    let message = "The server shut down before this was decided; submit it again.";
+    let message =
+        "The server shut down before this was decided; submit it again, under another key.";
     FrameFault::new(FrameFaultCode::GoingAway, message, true)
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{Error, bearer};
+use super::bearer;
 
 /// A shorter one could be guessed: 32 characters of base64 are 24 random bytes.
 pub const SHORTEST_TOKEN: usize = 32;
@@ -19,10 +19,12 @@ pub struct ServiceTokens(Vec<SecretString>);
 #[derive(Debug, thiserror::Error)]
 pub enum NotAdmitted {
     /// Send the token.
-    #[error(transparent)]
-    NoToken(#[from] Error),
+    #[error("There is no service token: send the header `authorization: Bearer <service token>`.")]
+    NoToken,
     /// Send another token.
-    #[error("The service token is none of those that are valid here.")]
+    #[error(
+        "The token is none of the service tokens that are valid here; an ID token of a user is not one."
+    )]
     Unknown,
     /// The operator must set one.
     #[error(
@@ -56,7 +58,9 @@ impl ServiceTokens {
         if self.is_empty() {
             return Err(NotAdmitted::Closed);
         }
-        let said = bearer(authorization)?.as_bytes();
+        let said = bearer(authorization)
+            .map_err(|_| NotAdmitted::NoToken)?
+            .as_bytes();
         let mut found = Choice::from(0);
         for token in &self.0 {
             found |= token.expose_secret().as_bytes().ct_eq(said);
@@ -90,10 +94,7 @@ mod tests {
             let told = says(wrong).unwrap_err().to_string();
             assert!(!told.contains(&new[..8]), "{told}");
         }
-        assert!(matches!(
-            tokens.admit(None),
-            Err(NotAdmitted::NoToken(Error::Missing))
-        ));
+        assert!(matches!(tokens.admit(None), Err(NotAdmitted::NoToken)));
         let none = ServiceTokens::default();
         let refused = none.admit(Some("Bearer ")).unwrap_err();
         assert!(matches!(refused, NotAdmitted::Closed), "{refused}");

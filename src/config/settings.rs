@@ -236,7 +236,8 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub max_model_iterations: String,
-    /// Frames of one session analysed at once (1 to 16); one more may wait.
+    /// Frames of one session analysed at once (1 to 16); one more may wait. As many
+    /// jobs of one user are, and the others wait.
     #[arg(
         long,
         env = "FRAMES_PER_SESSION",

@@ -56,7 +56,7 @@ impl Options {
 pub enum OpenError {
     /// The folder cannot be made or used.
     #[error(
-        "DATA_DIR {}: {cause}; name a folder that this user may write to",
+        "DATA_DIR {}: {cause}; name a folder that this user may write to, in one that is there",
         folder.display()
     )]
     Folder {

@@ -330,6 +330,6 @@ fn given_up() -> FrameFault {
 }
 
 fn crashed() -> FrameFault {
-    let message = "The server failed on this frame; submit it again.";
+    let message = "The server failed on this frame; submit it again, under another key.";
     FrameFault::new(FrameFaultCode::Internal, message, true)
 }

@@ -137,7 +137,7 @@ impl Calls {
             return Err(Fault::ShuttingDown);
         }
         let start = inbound::start(cursor).ok_or_else(|| {
-            invalid("cursor is not one: send the cursor of a LogEvent, \"oldest\", or nothing.")
+            invalid("The cursor is none: send the cursor of a LogEvent, \"oldest\", or nothing.")
         })?;
         let seat = self.quota.open(&principal.uid)?;
         let subscription = self.log.subscribe(&principal.uid, start);

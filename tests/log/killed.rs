@@ -84,7 +84,7 @@ async fn e06_of_a_process_that_is_killed_nothing_acknowledged_is_lost_and_its_jo
     };
     assert_eq!(
         fault.message,
-        "The server that analysed this is gone; submit it again."
+        "The server that analysed this is gone; submit it again, under another key."
     );
 }
 

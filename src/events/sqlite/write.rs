@@ -19,10 +19,10 @@ use crate::world::World;
 /// Rows that one call removes at most, when there are far more than should be.
 const TRIMMED: i64 = 256;
 /// What is said of jobs whose process is gone.
-const GONE: &str = "The server that analysed this is gone; submit it again.";
+const GONE: &str = "The server that analysed this is gone; submit it again, under another key.";
 
 /// What is said of jobs that the disk took so long to keep that nobody waited any more.
-const TOO_LATE: &str = "The server took too long to keep this; submit it again.";
+const TOO_LATE: &str = "The server took too long to keep this; submit it again, under another key.";
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
