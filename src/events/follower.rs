@@ -8,8 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use tokio::task::JoinSet;
 
 use super::hub::{Found, Seat};
 use super::{Cursor, Entry, Error, Log, Page, Start};
@@ -41,20 +40,27 @@ pub struct Follower {
     reading: Reading,
 }
 
-/// A read of a log that goes on where it was when whoever waits for it looks away: a
-/// session does with each word of its client, and would begin anew for ever.
+/// A read of a log that goes on when whoever waits for it looks away: a session does
+/// with each word of its client, and would begin anew for ever. It is a task of its own,
+/// for what nobody polls may have been given a connection, and keeps it from others.
 #[derive(Default)]
-pub(super) struct Reading(Option<BoxFuture<'static, Result<Page, Error>>>);
+pub(super) struct Reading(Option<JoinSet<Result<Page, Error>>>);
 
 impl Reading {
     /// The page that was begun, or this one.
-    pub(super) async fn page(
-        &mut self,
-        begin: impl FnOnce() -> BoxFuture<'static, Result<Page, Error>>,
-    ) -> Result<Page, Error> {
-        let page = self.0.get_or_insert_with(begin).await;
+    pub(super) async fn page<F>(&mut self, begin: impl FnOnce() -> F) -> Result<Page, Error>
+    where
+        F: Future<Output = Result<Page, Error>> + Send + 'static,
+    {
+        let task = self.0.get_or_insert_with(|| {
+            let mut task = JoinSet::new();
+            task.spawn(begin());
+            task
+        });
+        let page = task.join_next().await;
         self.0 = None;
-        page
+        // It has crashed.
+        page.and_then(Result::ok).unwrap_or(Err(Error::Unavailable))
     }
 }
 
@@ -145,7 +151,7 @@ impl Follower {
             seat.skip();
             let (log, user) = (log.clone(), seat.user().clone());
             let start = cursor.clone().map_or(Start::Oldest, Start::After);
-            async move { log.read(&user, start, AT_ONCE).await }.boxed()
+            async move { log.read(&user, start, AT_ONCE).await }
         });
         let page = page.await?;
         let Page {

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
-
 use super::follower::Reading;
 use super::{Cursor, Entry, Error, Follower, Log, Page, Start, Told};
 use crate::domain::Uid;
@@ -90,7 +88,7 @@ impl Subscription {
         let (log, user) = (&self.log, &self.user);
         let page = self.reading.page(|| {
             let (log, user) = (log.clone(), user.clone());
-            async move { log.read(&user, start, 1).await }.boxed()
+            async move { log.read(&user, start, 1).await }
         });
         let Page {
             entries, cursor, ..

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
 use rusqlite::Connection;
 use tokio::time::timeout;
@@ -17,7 +18,7 @@ use crate::domain::{FrameId, JobId};
 use crate::events::hub::Hubs;
 use crate::events::sqlite::{READERS, Sqlite};
 use crate::events::tests::house::{Clock, decided, uid};
-use crate::events::{Engine, Error, OpenError, Options, Start};
+use crate::events::{Engine, Error, Log, OpenError, Options, Start};
 use crate::telemetry::Metrics;
 
 /// Fills a log until nothing more is taken; how many entries were acknowledged.
@@ -198,6 +199,43 @@ async fn a_read_that_crashes_costs_no_other_read() {
     );
     assert!(page.await.unwrap().unwrap().entries.is_empty());
     engine.close().await;
+}
+
+#[tokio::test]
+async fn followers_that_look_away_while_they_read_keep_no_connection_from_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metrics, options) = (Metrics::new(), options(folder.path()));
+    let (hubs, world) = (Hubs::new(metrics.clone()), Clock::new().world(1));
+    let engine = Sqlite::open(folder.path(), &options, &world, &metrics, hubs.clone()).unwrap();
+    let busy: Vec<_> = (0..READERS)
+        .map(|_| {
+            let (done, until) = std::sync::mpsc::channel::<()>();
+            let reading = engine.read_with(move |_, _| {
+                // Ends when the test lets go of it.
+                let _ = until.recv();
+                Ok(())
+            });
+            (done, reading)
+        })
+        .collect();
+    let (done, mut reading): (Vec<_>, Vec<_>) = busy.into_iter().unzip();
+    for read in &mut reading {
+        assert!(read.now_or_never().is_none());
+    }
+    drop(reading);
+    let log = Log::over(Box::new(engine), hubs, world, metrics);
+    let mut followers: Vec<_> = (0..2 * READERS)
+        .map(|_| log.follow(&uid("ada"), Start::Oldest))
+        .collect();
+    for follower in &mut followers {
+        assert!(follower.next().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(done);
+    let page = log.read(&uid("ada"), Start::Oldest, 1).await;
+    assert!(page.unwrap().entries.is_empty());
+    drop(followers);
+    log.close().await;
 }
 
 #[tokio::test(start_paused = true)]
