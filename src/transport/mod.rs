@@ -15,6 +15,8 @@ mod origin;
 mod problem;
 pub mod proto;
 mod silence;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod turns;
 pub mod websocket;

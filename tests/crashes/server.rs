@@ -1,18 +1,16 @@
 //! `proactive serve` with a folder for its data, killed and started again where it was.
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-use crate::outside::Outside;
+use crate::outside::{Outside, serve};
 use crate::support::PATIENCE;
 use crate::support::outside::SERVICE_TOKEN;
 
@@ -59,7 +57,7 @@ impl Server {
             .collect();
         let log = folder.join("server.log");
         Self {
-            process: spawn(&environment, &log),
+            process: serve(&environment, &log),
             started: Instant::now(),
             grpc,
             http,
@@ -88,7 +86,7 @@ impl Server {
         let ended = self.process.try_wait().unwrap();
         assert!(ended.is_none(), "the server ended by itself: {ended:?}");
         self.process.kill().await.unwrap();
-        self.process = spawn(&self.environment, &self.log);
+        self.process = serve(&self.environment, &self.log);
         self.started = Instant::now();
     }
 }
@@ -111,19 +109,4 @@ async fn says_ready(admin: SocketAddr) -> bool {
 fn own_address(port: u16) -> SocketAddr {
     let [_, _, high, low] = std::process::id().to_be_bytes();
     SocketAddr::from((Ipv4Addr::new(127, 99, high, low), port))
-}
-
-fn spawn(environment: &[(String, String)], path: &Path) -> Child {
-    let mut log = OpenOptions::new();
-    let log: File = log.create(true).append(true).open(path).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_proactive"))
-        .arg("serve")
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
 }

@@ -1,6 +1,9 @@
-//! What the server reaches out to: keys, and a model that can be put out of order. In
-//! this process, so that they can misbehave.
+//! The server's process, and what it reaches out to: keys, and a model that can be put
+//! out of order, in this process, so that they can misbehave.
 
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +12,7 @@ use proactive::auth::local::LocalIssuer;
 use proactive::stand_in::{Options, StandIn};
 use proactive::world::World;
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -66,4 +70,23 @@ impl Outside {
     pub(crate) fn token(&self, uid: &str) -> String {
         self.issuer.mint(uid, TOKEN_LIFE, None)
     }
+}
+
+/// `proactive serve` with these settings alone; what it says goes to the end of a file.
+pub(crate) fn serve(environment: &[(String, String)], log: &Path) -> Child {
+    let log: File = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .unwrap();
+    Command::new(env!("CARGO_BIN_EXE_proactive"))
+        .arg("serve")
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }

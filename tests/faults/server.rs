@@ -1,16 +1,15 @@
 //! `proactive serve`, which can be ended in every way and started again where it was.
 
-use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-use crate::outside::Outside;
+use crate::outside::{Outside, serve};
 use crate::proxy::own_address;
 use crate::signal::signal;
 use crate::support::PATIENCE;
@@ -54,7 +53,7 @@ impl Server {
             .collect();
         let log = folder.join("server.log");
         let mut server = Self {
-            process: spawn(&environment, &log),
+            process: serve(&environment, &log),
             grpc,
             http,
             admin,
@@ -79,7 +78,7 @@ impl Server {
 
     /// Starts it again, at the same addresses.
     pub(crate) async fn start_again(&mut self) {
-        self.process = spawn(&self.environment, &self.log);
+        self.process = serve(&self.environment, &self.log);
         self.listening().await;
     }
 
@@ -94,22 +93,4 @@ impl Server {
         };
         timeout(PATIENCE, connected).await.unwrap();
     }
-}
-
-fn spawn(environment: &[(String, String)], log: &Path) -> Child {
-    let log: File = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log)
-        .unwrap();
-    Command::new(env!("CARGO_BIN_EXE_proactive"))
-        .arg("serve")
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
 }

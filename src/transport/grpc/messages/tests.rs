@@ -12,10 +12,11 @@ use tonic::Status;
 
 use super::*;
 use crate::domain::Uid;
-use crate::session::{ClientMessage, Limits, Quota, Seat};
+use crate::session::{Limits, Quota, Seat};
 use crate::telemetry::Metrics;
 use crate::transport::arriving::{ARRIVAL, FREE};
 use crate::transport::proto::{ClientEvent, FrameEvent, Heartbeat, client_event::Event};
+use crate::transport::tests::kind;
 use crate::world::World;
 
 fn framed(message: &[u8]) -> Vec<u8> {
@@ -47,21 +48,6 @@ async fn read(bytes: &[u8], piece: usize, broken: bool) -> Vec<String> {
     let (_, seat) = quota(1 << 20);
     let kinds = inputs(body, 1_000, seat.account().clone()).map(|input| kind(&input));
     kinds.collect().await
-}
-
-fn kind(input: &Input) -> String {
-    match input {
-        Input::Message(ClientMessage::Frame(frame)) => frame.id.to_string(),
-        Input::Message(ClientMessage::Heartbeat) => "heartbeat".into(),
-        Input::Message(_) => "other".into(),
-        Input::Refused(Refusal { code, frame, .. }) => match frame {
-            Some(frame) => format!("{} {frame}", code.as_str()),
-            None => code.as_str().into(),
-        },
-        Input::Part => "part".into(),
-        Input::Stalled => "stalled".into(),
-        Input::Lost => "lost".into(),
-    }
 }
 
 /// A user who may have so many bytes under way.

@@ -6,9 +6,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::domain::Uid;
-use crate::session::{ClientMessage, Limits, Quota, Seat};
+use crate::session::{Limits, Quota, Seat};
 use crate::telemetry::Metrics;
 use crate::transport::arriving::{ARRIVAL, FREE};
+use crate::transport::tests::kind;
 use crate::transport::websocket::notes::News;
 use crate::world::World;
 
@@ -35,21 +36,6 @@ fn shot(id: &str, size: usize) -> Vec<u8> {
     text(&format!(
         r#"{{"type":"frame_event","jpeg_base64":"{image}","screenshot_id":"{id}"}}"#
     ))
-}
-
-fn kind(input: &Input) -> String {
-    match input {
-        Input::Message(ClientMessage::Frame(frame)) => frame.id.to_string(),
-        Input::Message(ClientMessage::Heartbeat) => "heartbeat".into(),
-        Input::Message(_) => "other".into(),
-        Input::Refused(Refusal { code, frame, .. }) => match frame {
-            Some(frame) => format!("{} {frame}", code.as_str()),
-            None => code.as_str().into(),
-        },
-        Input::Part => "part".into(),
-        Input::Stalled => "stalled".into(),
-        Input::Lost => "lost".into(),
-    }
 }
 
 /// A client at the other end of a stream, whose user may have so many bytes under
