@@ -5,21 +5,28 @@ use std::path::PathBuf;
 
 use protox::prost::Message;
 
-const PROTO: &str = "proto/proactive/v1/proactive.proto";
+/// What desktops speak, and what workers do.
+const PROTOS: [&str; 2] = [
+    "proto/proactive/v1/proactive.proto",
+    "proto/proactive/workers/v1/workers.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed={PROTO}");
+    for proto in PROTOS {
+        println!("cargo:rerun-if-changed={proto}");
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "cargo tells build scripts through the environment"
     )]
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let descriptors = protox::compile([PROTO], ["proto"])?;
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
     // Reflection serves these to grpcurl.
     let encoded = descriptors.encode_to_vec();
     std::fs::write(out.join("proactive.v1.bin"), encoded)?;
     tonic_prost_build::configure()
         .bytes(".proactive.v1.FrameEvent.jpeg_bytes")
+        .bytes(".proactive.workers.v1.Value.kind.binary")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The words everything else is said in: frames, contexts, tasks, outcomes,
-//! searches. No wire format, no input or output.
+//! searches, calls. No wire format, no input or output.
 
 mod bill;
+mod call;
 mod context;
 mod event;
 mod fault;
@@ -11,8 +12,10 @@ mod outcome;
 mod principal;
 mod search;
 mod text;
+mod value;
 
 pub use bill::{Bill, Usage};
+pub use call::{CallFault, CallFaultCode, Ran};
 pub use context::{ActiveTask, Context, Goal, PastTask, Shelf};
 pub use event::{Decided, Event, Job, JobState, Message};
 pub use fault::{FrameFault, FrameFaultCode};
@@ -22,3 +25,4 @@ pub use outcome::{Category, Decision, Outcome, Priority, Subcategory, Task};
 pub use principal::{Principal, Uid};
 pub use search::{Hit, MatchType, SearchKind, TaskStatus};
 pub use text::{causes, clip};
+pub use value::Value;
