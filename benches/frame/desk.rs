@@ -105,8 +105,8 @@ impl Desk {
         let result = ToolResult {
             request_id: request.request_id,
             result: Some(hits()),
-            error: String::new(),
             frame_id: request.frame_id,
+            ..ToolResult::default()
         };
         let asked = Instant::now();
         say(&self.to_server, Said::ToolResult(result)).await?;

@@ -372,8 +372,8 @@ impl Desk {
                 let result = ToolResult {
                     request_id: call.request_id,
                     result: Some(self.common.found.clone()),
-                    error: String::new(),
                     frame_id: call.frame_id,
+                    ..ToolResult::default()
                 };
                 line.say(Said::ToolResult(result)).await;
             }

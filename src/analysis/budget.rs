@@ -74,9 +74,10 @@ impl Budget {
         (Instant::now() + least <= deadline).then_some(deadline)
     }
 
-    /// When a search that starts now must have been answered.
-    pub(super) fn for_search(&self) -> Instant {
-        self.inner().min(Instant::now() + self.options.tool_timeout)
+    /// When a tool that is called now must have answered; it may have a time of its own.
+    pub(super) fn for_tool(&self, own: Option<Duration>) -> Instant {
+        let most = own.unwrap_or(self.options.tool_timeout);
+        self.inner().min(Instant::now() + most)
     }
 
     pub(super) fn max_iterations(&self) -> u32 {
@@ -107,11 +108,11 @@ mod tests {
     async fn inner_deadlines_nest_and_shrink_with_what_is_left() {
         let budget = Budget::new(Options::default(), Instant::now());
         assert_eq!(
-            budget.for_search(),
+            budget.for_tool(None),
             Instant::now() + Duration::from_secs(10)
         );
         tokio::time::advance(Duration::from_secs(55)).await;
-        assert!(budget.for_search() < budget.deadline(Duration::ZERO));
+        assert!(budget.for_tool(None) < budget.deadline(Duration::ZERO));
         assert_eq!(
             budget.for_model(),
             Some(budget.deadline(Duration::ZERO) - MARGIN)

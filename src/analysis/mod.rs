@@ -1,12 +1,13 @@
 //! One frame's analysis: a prompt, a conversation with the model, and a
 //! decision, within a budget of time and turns.
 
+mod brief;
 mod budget;
 mod decision;
-mod functions;
 mod instruction;
 mod neutral;
 mod prompt;
+mod shown;
 mod title;
 mod turns;
 
@@ -19,13 +20,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::{
     Context, Decision, Frame, FrameFault, FrameFaultCode, Outcome, ScreenText, Uid,
 };
-use crate::gemini::{Brief, Conversation, Model, TextPart};
+use crate::gemini::{Conversation, Model, TextPart};
 use crate::telemetry::Metrics;
 use crate::tools::Desk;
 use crate::world::World;
 
+use brief::Briefs;
 use budget::Budget;
-use turns::{Deliberation, Searches};
+use turns::{Calls, Deliberation};
 
 /// Limits of one frame's analysis. They nest: a search and a model call each
 /// fit into the frame, and are shortened by what is left of it.
@@ -80,7 +82,7 @@ pub struct Analyst(Arc<Inner>);
 
 struct Inner {
     options: Options,
-    brief: Brief,
+    briefs: Briefs,
     model: Arc<dyn Model>,
     world: World,
     metrics: Metrics,
@@ -89,10 +91,9 @@ struct Inner {
 impl Analyst {
     /// An analyst that asks this model.
     pub fn new(options: Options, model: Arc<dyn Model>, world: World, metrics: Metrics) -> Self {
-        let brief = Brief::new(instruction::TEXT, &functions::declarations());
         Self(Arc::new(Inner {
             options,
-            brief,
+            briefs: Briefs::default(),
             model,
             world,
             metrics,
@@ -120,18 +121,27 @@ impl Analyst {
         let inner = &*self.0;
         let budget = Budget::new(inner.options, accepted);
         let image = frame.image.take();
+        let calls = Calls::new(desk, &inner.metrics);
+        let offer = calls.offer();
         let now = inner.world.now();
         let conversation = Conversation::new(
-            &inner.brief,
+            &inner.briefs.of(&offer),
             &background.part,
             image,
-            &prompt::about_frame(&frame, now),
+            &prompt::about_frame(&frame, now, offer.missing),
         );
         // The conversation has it now; a frame may be in flight for long.
         frame.ocr = ScreenText::default();
-        let searches = Searches::new(desk, &inner.metrics);
-        let deliberation =
-            Deliberation::new(&*inner.model, user, searches, &budget, conversation, &frame);
+        let offered = (&inner.briefs, offer);
+        let deliberation = Deliberation::new(
+            &*inner.model,
+            user,
+            calls,
+            &budget,
+            offered,
+            conversation,
+            &frame,
+        );
         let mut deciding = pin!(deliberation.decide());
         let mut deadline = budget.deadline(Duration::ZERO);
         let result = loop {

@@ -1,40 +1,55 @@
-//! The loop: ask the model, answer its searches, take its decision.
+//! The loop: ask the model, have its calls carried out, take its decision.
 //!
-//! A turn may hold several calls, and all are answered in the next. Searches
-//! come first: if a turn searches and decides at once, its decision was made
-//! without the results, so the model is shown them and decides again. In the
-//! last turn only a decision is allowed, and a search in it is ignored.
+//! A turn may hold several calls, and all are answered in the next. Tools come
+//! first: if a turn calls one and decides at once, its decision was made without the
+//! results, so the model is shown them and decides again. In the last turn only a
+//! decision is allowed, and any other call in it is ignored.
 
-mod searches;
+mod calls;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::brief::{Briefs, Terminal};
 use super::budget::Budget;
 use super::decision::Arguments;
-use super::functions::{Function, TERMINAL};
 use super::neutral::{Lines, for_people};
 use super::{going_away, out_of_time, title};
 use crate::domain::{Bill, Decision, Frame, FrameFault, FrameFaultCode, Outcome, Uid};
 use crate::gemini::{Answer, Ask, Call, Conversation, Error, Model, Spent, Turn};
 use crate::telemetry::model_turn_span;
+use crate::tools::{Offer, Place, Tool};
 
-use searches::Over;
+use calls::Over;
 
-pub(super) use searches::Searches;
+pub(super) use calls::Calls;
 
 /// One frame's loop.
 pub(super) struct Deliberation<'a> {
     model: &'a dyn Model,
     user: &'a Uid,
-    searches: Searches<'a>,
+    calls: Calls<'a>,
     budget: &'a Budget,
+    briefs: &'a Briefs,
+    /// What the model may call in this turn.
+    offer: Offer,
     conversation: Conversation,
     frame: &'a Frame,
     spent: Spent,
     tool_time: Duration,
+}
+
+/// What a call of the model asks for.
+#[derive(Clone, Copy)]
+enum Asked<'o> {
+    /// A tool that somebody executes.
+    Tool(&'o Place),
+    /// The end.
+    End(Terminal, &'o Tool),
+    /// Nothing that was offered.
+    Unknown,
 }
 
 /// How a frame ends.
@@ -55,16 +70,19 @@ impl<'a> Deliberation<'a> {
     pub(super) fn new(
         model: &'a dyn Model,
         user: &'a Uid,
-        searches: Searches<'a>,
+        calls: Calls<'a>,
         budget: &'a Budget,
+        (briefs, offer): (&'a Briefs, Offer),
         conversation: Conversation,
         frame: &'a Frame,
     ) -> Self {
         Self {
             model,
             user,
-            searches,
+            calls,
             budget,
+            briefs,
+            offer,
             conversation,
             frame,
             spent: Spent::default(),
@@ -109,7 +127,10 @@ impl<'a> Deliberation<'a> {
             };
             match self.step(&turn, last).await {
                 Step::End(ending) => return Ok(ending),
-                Step::Answer(answers) => self.conversation.answer(&turn, &answers),
+                Step::Answer(answers) => {
+                    self.conversation.answer(&turn, &answers);
+                    self.offer_anew();
+                }
                 Step::Fail(fault) => return Err(fault),
             }
         }
@@ -117,10 +138,11 @@ impl<'a> Deliberation<'a> {
     }
 
     async fn ask(&mut self, iteration: u32, last: bool, deadline: Instant) -> Result<Turn, Error> {
+        let terminal: Vec<_> = self.offer.terminal.iter().map(|tool| &*tool.name).collect();
         let ask = Ask {
             user: self.user,
             conversation: &self.conversation,
-            allowed: last.then_some(&TERMINAL),
+            allowed: last.then_some(&terminal),
             deadline,
         };
         let span = model_turn_span(iteration);
@@ -128,6 +150,17 @@ impl<'a> Deliberation<'a> {
             .generate(ask, &mut self.spent)
             .instrument(span)
             .await
+    }
+
+    /// A device may have come, gone, or been chosen since.
+    fn offer_anew(&mut self) {
+        let mut offer = self.calls.offer();
+        if self.calls.have_succeeded() {
+            // What was found stays found, though nobody may be left to search.
+            offer.terminal.clone_from(&self.offer.terminal);
+        }
+        self.conversation.set_brief(&self.briefs.of(&offer));
+        self.offer = offer;
     }
 
     /// If the model is out of order, and another one has the time for a call, that
@@ -148,47 +181,51 @@ impl<'a> Deliberation<'a> {
         );
         self.model = fallback;
         self.conversation.begin_anew();
-        self.searches.begin_anew();
+        self.calls.begin_anew();
         self.spent.model_answered.clear();
         true
     }
 
     async fn step(&mut self, turn: &Turn, last: bool) -> Step {
-        let asked: Vec<_> = turn
-            .calls
-            .iter()
-            .map(|call| Function::named(&call.name))
-            .collect();
+        let offer = self.offer.clone();
+        let asked: Vec<_> = turn.calls.iter().map(|call| asked(&offer, call)).collect();
         if asked.is_empty() {
             return Step::End(self.nothing("The model called no function."));
         }
-        if asked.iter().all(Option::is_none) {
+        if asked.iter().all(|asked| matches!(asked, Asked::Unknown)) {
             return Step::End(self.nothing("The model called an unknown function."));
         }
-        let searching = asked
-            .iter()
-            .any(|function| matches!(function, Some(Function::Search(_))));
-        if searching && !last {
-            return self.search(&turn.calls, &asked).await;
+        let calls_a_tool = asked.iter().any(|asked| matches!(asked, Asked::Tool(_)));
+        if calls_a_tool && !last {
+            return self.carry_out(&offer, &turn.calls, &asked).await;
         }
-        let decisive = |function: &Option<Function>| {
-            function.is_some_and(|function| !matches!(function, Function::Search(_)))
-        };
-        match asked.iter().position(decisive) {
-            Some(at) => self.judge(&turn.calls, &asked, at, last),
-            // Searches only, in the last turn.
+        let ends = asked
+            .iter()
+            .enumerate()
+            .find_map(|(at, asked)| match asked {
+                Asked::End(terminal, tool) => Some((at, *terminal, *tool)),
+                Asked::Tool(_) | Asked::Unknown => None,
+            });
+        match ends {
+            Some(end) => self.judge(&turn.calls, end, last),
+            // Other tools only, in the last turn.
             None => Step::End(self.undecided()),
         }
     }
 
     /// Takes the first decision of a turn, or tells the model why not.
-    fn judge(&self, calls: &[Call], asked: &[Option<Function>], at: usize, last: bool) -> Step {
+    fn judge(
+        &self,
+        calls: &[Call],
+        (at, terminal, tool): (usize, Terminal, &Tool),
+        last: bool,
+    ) -> Step {
         let arguments = Arguments(&calls[at].args);
-        let decision = match asked[at] {
-            Some(Function::Reject) => Decision::Reject {
+        let decision = match terminal {
+            Terminal::Reject => Decision::Reject {
                 reason: reason(&arguments),
             },
-            Some(Function::Extract) => match self.task(&arguments) {
+            Terminal::Extract => match self.task(&arguments, tool) {
                 Ok(task) => task,
                 Err(why) if last => {
                     return Step::End(
@@ -197,7 +234,7 @@ impl<'a> Deliberation<'a> {
                 }
                 Err(why) => return Step::Answer(self.refuse(calls, at, why)),
             },
-            _ => Decision::NoTask {
+            Terminal::NoTask => Decision::NoTask {
                 reason: String::new(),
             },
         };
@@ -215,8 +252,8 @@ impl<'a> Deliberation<'a> {
         Step::End(ending)
     }
 
-    fn task(&self, arguments: &Arguments<'_>) -> Result<Decision, &'static str> {
-        if !self.searches.have_succeeded() {
+    fn task(&self, arguments: &Arguments<'_>, tool: &Tool) -> Result<Decision, &'static str> {
+        if !self.calls.has_succeeded_any(&tool.after_any) {
             return Err(
                 "No search of this screen has succeeded, so nothing is known of similar tasks. \
                  Search first; if that is not possible, do not propose a task.",
@@ -243,16 +280,15 @@ impl<'a> Deliberation<'a> {
         calls.iter().enumerate().map(answer).collect()
     }
 
-    async fn search(&mut self, calls: &[Call], asked: &[Option<Function>]) -> Step {
+    async fn carry_out(&mut self, offer: &Offer, calls: &[Call], asked: &[Asked<'_>]) -> Step {
         let started = Instant::now();
-        let deadline = self.budget.for_search();
-        if deadline <= started {
+        if self.budget.for_tool(None) <= started {
             return Step::End(self.nothing("The frame's time was over before it could search."));
         }
-        self.budget.begins_to_search(self.searches.stood_still());
-        let answers = self.searches.carry_out(calls, asked, deadline).await;
+        self.budget.begins_to_search(self.calls.stood_still());
+        let answers = self.calls.carry_out(offer, calls, asked, self.budget).await;
         self.tool_time += started.elapsed();
-        self.budget.has_searched(self.searches.stood_still());
+        self.budget.has_searched(self.calls.stood_still());
         match answers {
             Ok(answers) => Step::Answer(answers),
             Err(Over::NoTask(reason)) => Step::End(self.nothing(reason)),
@@ -310,6 +346,16 @@ impl<'a> Deliberation<'a> {
             total_time: self.budget.since_accepted(),
         }
     }
+}
+
+fn asked<'o>(offer: &'o Offer, call: &Call) -> Asked<'o> {
+    if let Some(place) = offer.place(&call.name) {
+        return Asked::Tool(place);
+    }
+    let terminal = Terminal::named(&call.name).zip(offer.terminal(&call.name));
+    terminal.map_or(Asked::Unknown, |(terminal, tool)| {
+        Asked::End(terminal, tool)
+    })
 }
 
 fn reason(arguments: &Arguments<'_>) -> String {

@@ -52,6 +52,7 @@ struct Claims {
     exp: Value,
     auth_time: Value,
     plan: Value,
+    devices: Value,
     /// Version and data of a legacy custom token.
     v: Value,
     d: Value,
@@ -175,6 +176,7 @@ impl<'a> Token<'a> {
             // Beyond the year 9999 is not a time.
             expires_at: Timestamp::from_second(expires).map_err(|_| Error::NoExpiry)?,
             plan: self.plan(),
+            devices: self.claims.devices == true,
         })
     }
 

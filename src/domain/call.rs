@@ -63,6 +63,8 @@ pub enum CallFaultCode {
     Failed,
     /// Whoever executes it said what cannot be.
     Broken,
+    /// The server is leaving, and nobody is left who could be asked.
+    GoingAway,
 }
 
 impl CallFaultCode {
@@ -79,6 +81,7 @@ impl CallFaultCode {
             Self::Unimplemented => "unimplemented",
             Self::Failed => "failed",
             Self::Broken => "broken",
+            Self::GoingAway => "going_away",
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-use super::{Context, FrameId};
+use super::{Context, DeviceId, FrameId};
 
 /// A frame as the client sent it, checked at the edge.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Frame {
     pub captured_at: Option<Timestamp>,
     /// How far the client's clock is from UTC, if it said so.
     pub utc_offset: Option<Offset>,
+    /// The device that is to execute tools for it, if the client named one.
+    pub device: Option<DeviceId>,
     /// The context that the client sent along, if any.
     pub context: Option<Box<Context>>,
 }

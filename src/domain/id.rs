@@ -41,8 +41,13 @@ id! {
     FrameId
 }
 id! {
-    /// Names one search that a desktop was asked for: a UUID, made by the server.
+    /// Names one call that a device was asked for: a UUID, made by the server.
     RequestId
+}
+id! {
+    /// Names one device among those of its user: what its client calls it, or else the
+    /// id of its session.
+    DeviceId
 }
 
 id! {

@@ -43,6 +43,8 @@ pub struct Principal {
     pub expires_at: Timestamp,
     /// The custom claim `plan`, if the token has one; at most 32 characters.
     pub plan: Option<String>,
+    /// The custom claim `devices` is true: it may use other devices of its user.
+    pub devices: bool,
 }
 
 #[cfg(test)]

@@ -13,6 +13,13 @@ impl SearchKind {
     /// Both kinds, in the order in which they are offered.
     pub const ALL: [Self; 2] = [Self::Similar, Self::Keywords];
 
+    /// The one that is asked for by this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.function_name() == name)
+    }
+
     /// The function's name as the model knows it.
     pub fn function_name(self) -> &'static str {
         match self {

@@ -162,6 +162,11 @@ impl Conversation {
         }
     }
 
+    /// What it begins with from the next request on: other functions may be called.
+    pub fn set_brief(&mut self, brief: &Brief) {
+        self.brief = brief.0.clone();
+    }
+
     /// Appends the model's turn as it came, and one user turn with an answer to
     /// each of its calls, in their order.
     pub fn answer(&mut self, turn: &Turn, answers: &[Answer]) {

@@ -16,12 +16,12 @@ use tracing::Instrument;
 
 use crate::analysis::{Background, going_away};
 use crate::domain::{
-    Context, Frame, FrameFault, FrameFaultCode, Job, JobId, JobState, Outcome, Uid,
+    Context, Frame, FrameFault, FrameFaultCode, Job, JobId, JobState, Outcome, SessionId, Uid,
 };
 use crate::events::{self, Key, Submitted};
 use crate::session::{Held, Stop, Tools};
 use crate::telemetry::{JobEnd, Seldom, frame_span, job_span, span_failed};
-use crate::tools::{Anybody, Desk};
+use crate::tools::{Anybody, Desk, Profile};
 
 use places::{Place, Places};
 
@@ -282,14 +282,19 @@ impl Jobs {
             analyst,
             world,
             metrics,
-            directory,
+            router,
             ..
         } = &self.0.tools;
         let patience = self.0.options.desktop_wait;
         let leaving = self.0.stop.soft.clone();
-        let (job, user_id, directory) = (id.clone(), user.clone(), directory.clone());
+        let (job, user_id, directory) = (id.clone(), user.clone(), router.directory().clone());
         let anybody = Anybody::new(job, user_id, directory, patience, leaving);
-        let desk = Desk::of_user(frame.id.clone(), anybody, world.clone(), metrics.clone());
+        // What the variables of a session are to its frames, those of the job are to it.
+        let session = SessionId::new(id.as_str());
+        let asker = router.asker(user.clone(), session, false, Profile::default());
+        let (frame_id, asker) = (frame.id.clone(), Arc::new(asker));
+        let (router, world) = (router.clone(), world.clone());
+        let desk = Desk::of_user(frame_id, asker, anybody, router, world, metrics.clone());
         let background = Background::new(context);
         let span = frame_span(&frame.id);
         let analysis = analyst.analyse(user, frame, &background, &desk, Instant::now());

@@ -3,18 +3,18 @@
 //! 1. the order to stop, at once or after the accepted frames;
 //! 2. its client coming back on another stream, or the end of waiting for that;
 //! 3. room for what is unsaid, or the news that the client is gone;
-//! 4. errands of the frames: searches to ask for, or to call off;
+//! 4. errands of the frames: calls to ask for, or to call off;
 //! 5. frames whose analysis is over;
 //! 6. what is due: heartbeats, and the end of a stream's life;
 //! 7. what is new in the user's log: not while too much is unsaid;
 //! 8. what the client says: not while too much is unsaid.
 //!
 //! Output comes before input, and nothing here waits for a frame or a client,
-//! so a heartbeat or a search result never stands behind a frame.
+//! so a heartbeat or a tool result never stands behind a frame.
 //!
 //! Between two streams the frames go on; what they have to say waits.
 
-mod searches;
+mod calls;
 mod streams;
 
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use crate::analysis::Background;
 use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::events::News;
 use crate::telemetry::{FrameResult, Metrics, SessionEnd, session_span};
-use crate::tools::{Contact, Errand, Pending};
+use crate::tools::{Contact, Errand, Pending, Profile};
 
 /// Errands that wait for the session; it takes them before anything a client
 /// says, so a short queue is enough.
@@ -52,6 +52,8 @@ const ERRANDS: usize = 4;
 pub struct Session {
     id: SessionId,
     uid: Uid,
+    /// Whether whoever opened the stream may use other devices of the user.
+    may_use_devices: bool,
     options: Options,
     tools: Tools,
     stop: Stop,
@@ -113,9 +115,14 @@ impl Session {
             pending: pending.clone(),
             errands: errand,
         };
+        let uid = caller.principal.uid.clone();
+        let router = &tools.router;
+        let may_use_devices = router.permits(&caller.principal);
+        let asker = router.asker(uid.clone(), id.clone(), false, Profile::default());
         Self {
             id: id.clone(),
-            uid: caller.principal.uid.clone(),
+            uid: uid.clone(),
+            may_use_devices,
             options,
             stop: lobby.stop().clone(),
             lobby: lobby.clone(),
@@ -124,13 +131,7 @@ impl Session {
             away_until: None,
             version: Version::default(),
             background: None,
-            frames: Frames::new(
-                options,
-                id,
-                caller.principal.uid.clone(),
-                tools.clone(),
-                contact,
-            ),
+            frames: Frames::new(options, id, uid, tools.clone(), contact, asker),
             tools,
             pending,
             errands,
@@ -316,7 +317,18 @@ impl Session {
                 self.list();
             }
             ClientMessage::Frame(frame) => self.accept(*frame),
-            ClientMessage::ToolResult(id, answer) => self.resolve(&id, answer),
+            ClientMessage::ToolResult(id, answer) => {
+                let awaited = self.pending.resolve(&id, answer);
+                self.note(awaited);
+            }
+            ClientMessage::ToolProgress(id) => {
+                let awaited = self.pending.extend(&id);
+                self.note(awaited);
+            }
+            ClientMessage::ToolPiece(id, piece) => {
+                let awaited = self.pending.piece(&id, piece);
+                self.note(awaited);
+            }
             ClientMessage::Heartbeat => {}
             ClientMessage::CancelFrame(id) => self.cancel(id),
             ClientMessage::Ack(number) => self.answers.confirm(number),
@@ -406,7 +418,7 @@ impl Session {
         }
         for request in self.pending.give_up(&id) {
             let (frame, reason) = (id.clone(), "the frame was cancelled".into());
-            self.say(ServerMessage::CancelSearch {
+            self.say(ServerMessage::CancelToolCall {
                 request,
                 frame,
                 reason,

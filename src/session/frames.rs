@@ -14,7 +14,7 @@ use super::{Held, Options, Tools, following};
 use crate::analysis::Background;
 use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::telemetry::{Metrics, frame_span, span_failed};
-use crate::tools::{Contact, Desk};
+use crate::tools::{Asker, Contact, Desk};
 
 type Analysis = Result<Outcome, FrameFault>;
 
@@ -28,6 +28,8 @@ pub(super) struct Frames {
     session: SessionId,
     tools: Tools,
     contact: Contact,
+    /// For whom tools are called.
+    asker: Arc<Asker>,
     log_no_task: bool,
 }
 
@@ -64,6 +66,7 @@ impl Frames {
         user: Uid,
         tools: Tools,
         contact: Contact,
+        asker: Asker,
     ) -> Self {
         Self {
             tasks: JoinSet::new(),
@@ -74,13 +77,24 @@ impl Frames {
             session,
             tools,
             contact,
+            asker: Arc::new(asker),
             log_no_task: options.log_no_task,
         }
     }
 
-    /// How the desktop is asked on which they are.
+    /// How the device is asked that sent them.
     pub(super) fn contact(&self) -> &Contact {
         &self.contact
+    }
+
+    /// For whom tools are called.
+    pub(super) fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// The client has said something else of itself; frames that run are as they were.
+    pub(super) fn set_asker(&mut self, asker: Asker) {
+        self.asker = Arc::new(asker);
     }
 
     /// Whether the frame is running or waiting.
@@ -223,10 +237,13 @@ impl Frames {
             world,
             metrics,
             log,
+            router,
             ..
         } = self.tools.clone();
-        let (contact, log_no_task) = (self.contact.clone(), self.log_no_task);
-        let desk = Desk::of_session(id.clone(), contact, world, metrics.clone());
+        let (contact, asker) = (self.contact.clone(), self.asker.clone());
+        let log_no_task = self.log_no_task;
+        let request = (id.clone(), frame.device.clone());
+        let desk = Desk::of_session(request, asker, contact, router, world, metrics.clone());
         let span = frame_span(&id);
         let (user, session, frame_id) = (self.user.clone(), self.session.clone(), id.clone());
         let ending = Ending::default();

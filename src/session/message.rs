@@ -11,7 +11,7 @@ use crate::domain::{
     Context, Frame, FrameFault, FrameId, Outcome, RequestId, ResumeSecret, SearchKind, SessionId,
 };
 use crate::events::{News, Start};
-use crate::tools::{Answer, SearchRequest};
+use crate::tools::{Answer, Piece, Profile, ToolRequest};
 
 /// What a transport hands to a session.
 #[derive(Debug)]
@@ -37,8 +37,12 @@ pub enum ClientMessage {
     Hello(Hello),
     /// A look at the screen.
     Frame(Box<Frame>),
-    /// The answer to a search.
+    /// The answer to a call.
     ToolResult(RequestId, Answer),
+    /// A call goes on.
+    ToolProgress(RequestId),
+    /// A piece of the answer to a call.
+    ToolPiece(RequestId, Piece),
     /// A sign of life.
     Heartbeat,
     /// A frame is given up.
@@ -64,6 +68,8 @@ pub struct Hello {
     pub heartbeat_interval: Option<Duration>,
     /// It wants its user's log; 1.1 only.
     pub follow: Option<Follow>,
+    /// What it says of itself; 1.1 only.
+    pub profile: Option<Box<Profile>>,
 }
 
 /// Where a client wants to begin in its user's log.
@@ -184,10 +190,10 @@ impl RefusalCode {
 pub enum ServerMessage {
     /// The answer to a hello.
     Ready(Box<Ready>),
-    /// Please search.
-    Search(Box<SearchRequest>),
-    /// A search is no longer waited for.
-    CancelSearch {
+    /// Please execute.
+    ToolCall(Box<ToolRequest>),
+    /// A call is no longer waited for.
+    CancelToolCall {
         /// Which.
         request: RequestId,
         /// For which frame it was.
@@ -234,6 +240,8 @@ pub struct Ready {
     pub max_iterations: u32,
     /// The searches a client may be asked for.
     pub searches: [SearchKind; 2],
+    /// All tools that clients may be asked for, by name; told from 1.1 on.
+    pub tools: Vec<Arc<str>>,
     /// Between two heartbeats; told from 1.1 on.
     pub heartbeat_interval: Duration,
     /// How to come back, for clients that said they may.

@@ -23,7 +23,7 @@ use crate::analysis::Analyst;
 use crate::domain::Principal;
 use crate::events::Log;
 use crate::telemetry::{Metrics, TraceContext};
-use crate::tools::Directory;
+use crate::tools::Router;
 use crate::world::World;
 
 pub use actor::Session;
@@ -147,8 +147,8 @@ pub struct Tools {
     pub metrics: Metrics,
     /// What may be open and under way.
     pub quota: Quota,
-    /// Where desktops are found for work that no session brought.
-    pub directory: Directory,
+    /// What tools there are, and who executes them.
+    pub router: Router,
     /// Every user's log.
     pub log: Log,
 }

@@ -134,6 +134,22 @@ label! {
         SearchSimilar = "search_similar",
         /// Search by words.
         SearchKeywords = "search_keywords",
+        /// Work out a day.
+        ResolveDate = "resolve_date",
+        /// See which devices are online.
+        ListDevices = "list_devices",
+        /// Choose one of them.
+        ActivateDevice = "activate_device",
+        /// A tool that the operator or a worker declares.
+        Other = "other",
+    }
+}
+
+impl ToolLabel {
+    /// The label of the tool of this name.
+    pub fn named(name: &str) -> Self {
+        let known = Self::ALL.iter().find(|label| label.as_str() == name);
+        known.copied().unwrap_or(Self::Other)
     }
 }
 

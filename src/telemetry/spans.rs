@@ -88,8 +88,8 @@ pub fn span_failed(span: &Span, why: &str) {
     span.set_status(Status::error(why.to_owned()));
 }
 
-/// One search on the desktop; as [`model_turn_span`].
-pub fn tool_call_span(request: &RequestId, tool: &'static str) -> Span {
+/// One call of a tool; as [`model_turn_span`].
+pub fn tool_call_span(request: &RequestId, tool: &str) -> Span {
     debug_span!("tool.call", otel.kind = "client", request.id = %request, tool.name = tool)
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Contact, Directory, Miss, SearchRequest};
-use crate::domain::{Hit, JobId, RequestId, Uid};
+use super::{Contact, Directory, Origin, Output, Tool, ToolRequest, pending};
+use crate::domain::{CallFault, CallFaultCode, JobId, Ran, RequestId, Uid};
 use crate::world::World;
 
 /// Whichever desktop of a user is connected.
@@ -53,22 +53,29 @@ impl Anybody {
 
     pub(super) async fn ask(
         &self,
-        mut request: SearchRequest,
+        mut request: ToolRequest,
         world: &World,
-    ) -> Result<Vec<Hit>, Miss> {
-        request.job = Some(self.job.clone());
+    ) -> Result<Output, CallFault> {
+        request.origin = Origin::Job(self.job.clone());
+        let mut ran = Ran::Never;
         while !request.timeout.is_zero() {
-            let contact = self.contact().await?;
+            let contact = self.contact(&request.tool).await?;
             let began = Instant::now();
             match contact.ask(request.clone()).await {
-                Err(Miss::Gone) => {}
+                // Another one is asked, unless it would be done twice.
+                Err(fault) if fault.code == CallFaultCode::Unavailable => {
+                    ran = fault.ran;
+                    if ran == Ran::Maybe && request.tool.changes_device {
+                        return Err(fault);
+                    }
+                }
                 result => return result,
             }
             // The one that went away may come back and answer: to nobody.
             request.id = RequestId::new(world.uuid());
             request.timeout = request.timeout.saturating_sub(began.elapsed());
         }
-        Err(Miss::TimedOut)
+        Err(pending::timed_out(&request.tool.name, ran == Ran::Maybe))
     }
 
     /// How long nobody was there, all in all.
@@ -76,21 +83,34 @@ impl Anybody {
         self.absence().so_far()
     }
 
-    async fn contact(&self) -> Result<Contact, Miss> {
+    async fn contact(&self, tool: &Tool) -> Result<Contact, CallFault> {
         let left = self.patience.saturating_sub(self.stood_still());
         let _absent = Absent::new(self);
         // Who is still there can be asked, also if its session is leaving.
         tokio::select! {
             biased;
-            contact = self.directory.contact(&self.uid) => Ok(contact),
-            () = self.leaving.cancelled() => Err(Miss::GoingAway),
-            () = sleep(left) => Err(Miss::NoDesktop),
+            contact = self.directory.contact(&self.uid, tool) => Ok(contact),
+            () = self.leaving.cancelled() => Err(going_away()),
+            () = sleep(left) => Err(nobody(tool)),
         }
     }
 
     fn absence(&self) -> MutexGuard<'_, Absence> {
         self.absence.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn going_away() -> CallFault {
+    let message = "The server is leaving, and no desktop of the user is connected to it.";
+    CallFault::never_ran(CallFaultCode::GoingAway, message)
+}
+
+fn nobody(tool: &Tool) -> CallFault {
+    let message = format!(
+        "None of the user's desktops was connected in time, so nobody could answer {}.",
+        tool.name
+    );
+    CallFault::never_ran(CallFaultCode::Unavailable, message)
 }
 
 impl Absence {
@@ -129,21 +149,26 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::domain::{FrameId, SearchKind};
-    use crate::tools::{Errand, Pending};
+    use crate::tools::{Catalogue, Device, Errand, Listed, Pending};
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    fn request() -> SearchRequest {
-        SearchRequest {
-            id: RequestId::new("first"),
-            frame: FrameId::new("f"),
-            job: None,
-            kind: SearchKind::Similar,
-            query: "signed lease".to_owned(),
-            timeout: Duration::from_secs(10),
-            trace: None,
-        }
+    fn request() -> ToolRequest {
+        ToolRequest::search("first", "f", "signed lease")
+    }
+
+    fn none() -> Output {
+        Output::Hits(vec![])
+    }
+
+    /// The contact's device, which executes both searches.
+    fn list(directory: &Directory, contact: &Contact) -> Listed {
+        let both = ["search_similar", "search_keywords"].into_iter();
+        let device = Device {
+            executes: Catalogue::builtin().executable(both),
+            ..Device::new("d", contact.clone())
+        };
+        directory.list(&Uid::new("ada"), device)
     }
 
     fn anybody(directory: &Directory) -> Anybody {
@@ -160,12 +185,12 @@ mod tests {
 
     /// Answers the next search that it is asked for.
     async fn answer(contact: &Contact, asked: &mut mpsc::Receiver<Box<Errand>>) {
-        let Some(Errand::Search(id)) = asked.recv().await.map(|errand| *errand) else {
+        let Some(Errand::Ask(id)) = asked.recv().await.map(|errand| *errand) else {
             panic!("no search")
         };
         let request = contact.pending.ask(&id).unwrap();
-        assert_eq!(request.job, Some(JobId::new("j")));
-        assert!(contact.pending.resolve(&id, Ok(vec![])));
+        assert_eq!(request.origin, Origin::Job(JobId::new("j")));
+        assert!(contact.pending.resolve(&id, Ok(none())));
     }
 
     #[tokio::test(start_paused = true)]
@@ -175,11 +200,12 @@ mod tests {
         let world = World::real();
         let two = [(); 2].map(|()| anybody.ask(request(), &world));
         let [one, other] = <[_; 2]>::try_from(futures::future::join_all(two).await).unwrap();
-        assert_eq!((one, other), (Err(Miss::NoDesktop), Err(Miss::NoDesktop)));
+        let tool = request().tool;
+        assert_eq!((one, other), (Err(nobody(&tool)), Err(nobody(&tool))));
         assert_eq!(began.elapsed(), PATIENCE);
         assert_eq!(anybody.stood_still(), PATIENCE, "not twice");
         let again = anybody.ask(request(), &world).await;
-        assert_eq!(again, Err(Miss::NoDesktop));
+        assert_eq!(again, Err(nobody(&tool)));
         assert_eq!(began.elapsed(), PATIENCE, "patience is used up");
     }
 
@@ -188,17 +214,16 @@ mod tests {
         let directory = Directory::default();
         let anybody = anybody(&directory);
         let (contact, mut asked) = desktop();
-        let uid = Uid::new("ada");
         let comes = async {
             sleep(Duration::from_secs(20)).await;
-            let listed = directory.list(&uid, contact.clone());
+            let listed = list(&directory, &contact);
             sleep(Duration::from_secs(9)).await;
             answer(&contact, &mut asked).await;
             listed
         };
         let world = World::real();
         let (found, _listed) = tokio::join!(anybody.ask(request(), &world), comes);
-        assert_eq!(found, Ok(vec![]));
+        assert_eq!(found, Ok(none()));
         assert_eq!(anybody.stood_still(), Duration::from_secs(20));
     }
 
@@ -208,12 +233,11 @@ mod tests {
         let anybody = anybody(&directory);
         let (first, mut first_asked) = desktop();
         let (second, mut second_asked) = desktop();
-        let uid = Uid::new("ada");
-        let _second = directory.list(&uid, second.clone());
-        let listed = directory.list(&uid, first.clone());
+        let _second = list(&directory, &second);
+        let listed = list(&directory, &first);
         let goes = async {
             let asked = first_asked.recv().await;
-            assert!(matches!(asked.as_deref(), Some(Errand::Search(_))));
+            assert!(matches!(asked.as_deref(), Some(Errand::Ask(_))));
             drop(listed);
             // Its session could be taken up; a job does not wait for that.
             first.pending.pause();
@@ -221,7 +245,7 @@ mod tests {
         };
         let world = World::real();
         let (found, ()) = tokio::join!(anybody.ask(request(), &world), goes);
-        assert_eq!(found, Ok(vec![]));
+        assert_eq!(found, Ok(none()));
         assert_eq!((first.pending.len(), second.pending.len()), (0, 0));
     }
 
@@ -236,13 +260,13 @@ mod tests {
             anybody.leaving.cancel();
         };
         let (nobody, ()) = tokio::join!(anybody.ask(request(), &world), leaves);
-        assert_eq!(nobody, Err(Miss::GoingAway));
+        assert_eq!(nobody, Err(going_away()));
         assert_eq!(began.elapsed(), Duration::from_secs(7));
         let (contact, mut asked) = desktop();
-        let _listed = directory.list(&Uid::new("ada"), contact.clone());
+        let _listed = list(&directory, &contact);
         let asking = anybody.ask(request(), &world);
         let (found, ()) = tokio::join!(asking, answer(&contact, &mut asked));
-        assert_eq!(found, Ok(vec![]));
+        assert_eq!(found, Ok(none()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -250,12 +274,12 @@ mod tests {
         let directory = Directory::default();
         let anybody = anybody(&directory);
         let (contact, mut asked) = desktop();
-        let _listed = directory.list(&Uid::new("ada"), contact.clone());
+        let _listed = list(&directory, &contact);
         let world = World::real();
         let searching = timeout(Duration::from_secs(1), anybody.ask(request(), &world));
         let is_asked = async {
             let errand = asked.recv().await;
-            let Some(Errand::Search(id)) = errand.as_deref() else {
+            let Some(Errand::Ask(id)) = errand.as_deref() else {
                 panic!("{errand:?}")
             };
             contact.pending.ask(id).unwrap();
@@ -272,20 +296,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_desktop_that_was_not_asked_is_not_told_that_a_search_is_over() {
         let (contact, mut asked) = desktop();
-        let of_job = SearchRequest {
-            job: Some(JobId::new("j")),
+        let of_job = ToolRequest {
+            origin: Origin::Job(JobId::new("j")),
             ..request()
         };
         // Its stream has broken just now.
         contact.pending.pause();
-        assert_eq!(contact.ask(of_job.clone()).await, Err(Miss::Gone));
+        let gone = pending::gone("search_similar", false);
+        assert_eq!(contact.ask(of_job.clone()).await, Err(gone));
         assert!(asked.try_recv().is_err());
         // Its session has not come to it yet, and will find nothing to ask for.
         contact.pending.resume();
         let given_up = timeout(Duration::from_secs(1), contact.ask(of_job)).await;
         assert!(given_up.is_err());
         let errand = asked.try_recv().unwrap();
-        assert!(matches!(*errand, Errand::Search(_)), "{errand:?}");
+        assert!(matches!(*errand, Errand::Ask(_)), "{errand:?}");
         assert!(asked.try_recv().is_err());
     }
 }

@@ -1,146 +1,147 @@
-//! A frame's way to the desktop that sent it, and a job's to one of its user.
+//! A frame's way to whoever executes tools for it: what is offered now, and the one
+//! path on which every call goes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-use super::{Anybody, Pending, Wait};
-use crate::domain::{FrameId, Hit, JobId, RequestId, SearchKind};
+use super::catalogue::Assistant;
+use super::routing::Route;
+use super::{
+    Anybody, Asker, Contact, Offer, Origin, Output, Place, Router, Tool, ToolRequest, devices,
+    pending,
+};
+use crate::domain::{CallFault, CallFaultCode, DeviceId, FrameId, RequestId};
 use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
 use crate::world::World;
 
-/// How long a cancellation may wait for its place in the session's queue.
-const CANCEL_WAIT: Duration = Duration::from_secs(1);
-
-/// Something the session should tell its client on a frame's behalf. Travels in
-/// a box, because a queue reserves room for many.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Errand {
-    /// Ask for a search, which is in the table of those that nobody has answered.
-    Search(RequestId),
-    /// Say that a search is no longer waited for.
-    Cancel {
-        /// Which.
-        request: RequestId,
-        /// For which frame it was.
-        frame: FrameId,
-        /// Why, for people.
-        reason: String,
-    },
-}
-
-/// A search the desktop is asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SearchRequest {
-    /// To be repeated in the answer.
-    pub id: RequestId,
-    /// For which frame.
-    pub frame: FrameId,
-    /// For which job; `None` if the frame came in the session that is asked.
-    pub job: Option<JobId>,
-    /// How to search.
-    pub kind: SearchKind,
-    /// What for: 1 to 512 characters.
-    pub query: String,
-    /// How long the server waits.
-    pub timeout: Duration,
-    /// The trace that the search is part of, if there is one.
-    pub trace: Option<Box<TraceContext>>,
-}
-
-/// Why a search gave no result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Miss {
-    /// The desktop says it failed: tell the model.
-    Failed(String),
-    /// No answer by the deadline; the desktop has been told to stop.
-    TimedOut,
-    /// The client closed its side of the stream: nobody can answer.
-    Gone,
-    /// A job's user has had no desktop connected for as long as that is waited for.
-    NoDesktop,
-    /// A job's user has no desktop connected, and the server is leaving: none will
-    /// connect to it any more.
-    GoingAway,
-}
-
-/// The desktop as one frame's analysis sees it.
+/// Those who execute tools, as one frame's analysis sees them.
 #[derive(Clone, Debug)]
 pub struct Desk {
     frame: FrameId,
+    /// The device that the frame names.
+    named: Option<DeviceId>,
+    asker: Arc<Asker>,
     way: Way,
+    router: Router,
     world: World,
     metrics: Metrics,
 }
 
-/// Who is asked.
+/// Who is asked as the caller.
 #[derive(Clone, Debug)]
 enum Way {
-    /// The desktop that sent the frame.
+    /// The device that sent the frame.
     Session(Contact),
     /// Whichever of the user's is connected.
     User(Arc<Anybody>),
 }
 
 impl Desk {
-    /// The way to the desktop of one session, for a frame that it sent.
-    pub fn of_session(frame: FrameId, contact: Contact, world: World, metrics: Metrics) -> Self {
+    /// For a frame of this session.
+    pub fn of_session(
+        (frame, named): (FrameId, Option<DeviceId>),
+        asker: Arc<Asker>,
+        contact: Contact,
+        router: Router,
+        world: World,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             frame,
+            named,
+            asker,
             way: Way::Session(contact),
+            router,
             world,
             metrics,
         }
     }
 
-    /// The way to whichever of these desktops is there when it is needed, for a job.
-    pub fn of_user(frame: FrameId, anybody: Anybody, world: World, metrics: Metrics) -> Self {
+    /// For a job: its user's devices are asked as if one of them were the caller.
+    pub fn of_user(
+        frame: FrameId,
+        asker: Arc<Asker>,
+        anybody: Anybody,
+        router: Router,
+        world: World,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             frame,
+            named: None,
+            asker,
             way: Way::User(Arc::new(anybody)),
+            router,
             world,
             metrics,
         }
     }
 
-    /// Asks for a search and waits for its answer until the deadline, which moves
-    /// by as long as no client is connected. If it passes, the desktop is told so.
+    /// What the model may call now.
+    pub fn offer(&self, assistant: Assistant) -> Offer {
+        let contact = match &self.way {
+            Way::Session(contact) => Some(contact),
+            Way::User(_) => None,
+        };
+        self.router
+            .offer(assistant, &self.asker, self.named.as_ref(), contact)
+    }
+
+    /// Has a tool executed where it was offered, with arguments that fit its schema, and
+    /// waits for what comes of it: until the deadline, which moves by as long as no client
+    /// is connected, or until the latest moment, if it says that it goes on.
     ///
     /// # Errors
-    /// A [`Miss`] that says why there is no result.
-    pub async fn search(
+    /// A [`CallFault`] that says why there is no result, and whether it may have run.
+    pub async fn call(
         &self,
-        kind: SearchKind,
-        query: String,
+        place: &Place,
+        arguments: &Arc<Map<String, Value>>,
         deadline: Instant,
-    ) -> Result<Vec<Hit>, Miss> {
+        latest: Instant,
+    ) -> Result<Output, CallFault> {
+        let Place {
+            tool,
+            route,
+            device,
+        } = place;
         let id = RequestId::new(self.world.uuid());
-        let span = tool_call_span(&id, kind.function_name());
-        let mut record = CallRecord::new(&self.metrics, kind);
-        let request = SearchRequest {
+        let span = tool_call_span(&id, &tool.name);
+        let mut record = CallRecord::new(&self.metrics, tool);
+        let request = ToolRequest {
             id,
             frame: self.frame.clone(),
-            job: None,
-            kind,
-            query,
+            origin: Origin::Session,
+            tool: tool.clone(),
+            arguments: arguments.clone(),
             timeout: deadline.saturating_duration_since(record.started),
+            longest: latest.saturating_duration_since(record.started),
             trace: TraceContext::of_span(&span),
         };
         let asking = async {
-            match &self.way {
-                Way::Session(contact) => contact.ask(request).await,
-                Way::User(anybody) => anybody.ask(request, &self.world).await,
+            match (route, &self.way) {
+                (Route::Caller, Way::Session(contact)) => contact.ask(request).await,
+                (Route::Caller | Route::Device, Way::User(anybody)) => {
+                    anybody.ask(request, &self.world).await
+                }
+                (Route::Device, Way::Session(_)) => match device {
+                    Some(device) => self.ask_device(device, request, deadline).await,
+                    None => Err(pending::gone(&tool.name, false)),
+                },
+                (Route::Server, Way::Session(contact)) if devices::is_one(tool) => {
+                    devices::execute(&self.router, &self.asker, contact, tool, arguments)
+                }
+                (Route::Server, _) => Err(no_worker(tool)),
             }
         };
         let result = asking.instrument(span.clone()).await;
         record.result = match &result {
             Ok(_) => ToolResult::Answered,
-            Err(Miss::Failed(_)) => ToolResult::Failed,
-            Err(Miss::TimedOut) => ToolResult::Timeout,
-            Err(Miss::Gone | Miss::NoDesktop | Miss::GoingAway) => ToolResult::Gone,
+            Err(fault) => outcome(fault.code),
         };
         if result.is_err() {
             span_failed(&span, record.result.as_str());
@@ -148,7 +149,34 @@ impl Desk {
         result
     }
 
-    /// How long time has stood still by now for whoever waits for this desktop,
+    /// Another device of the user. If it goes away before it was asked, it is waited for;
+    /// after that, what it has not answered by the deadline may have run.
+    async fn ask_device(
+        &self,
+        device: &DeviceId,
+        mut request: ToolRequest,
+        deadline: Instant,
+    ) -> Result<Output, CallFault> {
+        let (uid, tool) = (&self.asker.uid, request.tool.clone());
+        request.origin = Origin::Elsewhere(self.asker.session.clone());
+        loop {
+            let found = self.router.directory().contact_of(uid, device, &tool);
+            let Ok(contact) = timeout_at(deadline, found).await else {
+                return Err(device_gone(&tool));
+            };
+            request.timeout = deadline.saturating_duration_since(Instant::now());
+            match contact.ask(request.clone()).await {
+                Err(fault) if is_safe_to_repeat(&fault) && Instant::now() < deadline => {
+                    request.id = RequestId::new(self.world.uuid());
+                    // Its entry in the directory goes at the same time.
+                    tokio::task::yield_now().await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// How long time has stood still by now for whoever waits for this desk,
     /// because no client was connected.
     pub fn stood_still(&self) -> Duration {
         match &self.way {
@@ -158,78 +186,35 @@ impl Desk {
     }
 }
 
-/// How the desktop of one session is asked.
-#[derive(Clone, Debug)]
-pub struct Contact {
-    /// Where its answer comes in.
-    pub pending: Pending,
-    /// To the session, which asks it.
-    pub errands: mpsc::Sender<Box<Errand>>,
+fn is_safe_to_repeat(fault: &CallFault) -> bool {
+    fault.code == CallFaultCode::Unavailable && fault.ran == crate::domain::Ran::Never
 }
 
-impl Contact {
-    pub(super) async fn ask(&self, request: SearchRequest) -> Result<Vec<Hit>, Miss> {
-        let deadline = Instant::now() + request.timeout;
-        let errand = Box::new(Errand::Search(request.id.clone()));
-        let mut open = Open::new(self, request).ok_or(Miss::Gone)?;
-        let result = match timeout_at(deadline, self.errands.send(errand)).await {
-            Ok(Ok(())) => open.wait.answer().await,
-            Ok(Err(_)) => Err(Miss::Gone),
-            Err(_) => Err(Miss::TimedOut),
-        };
-        if result == Err(Miss::TimedOut)
-            && let Some(errand) = open.end("the search's deadline passed")
-        {
-            let telling = timeout(CANCEL_WAIT, self.errands.send(errand));
-            if telling.await.is_err() {
-                tracing::warn!("a client was too slow to be told that a search is over");
-            }
-        }
-        result
-    }
+fn device_gone(tool: &Tool) -> CallFault {
+    let message = format!(
+        "The device that was to execute {} went away before it was asked.",
+        tool.name
+    );
+    CallFault::never_ran(CallFaultCode::Unavailable, message)
 }
 
-/// A search that nobody has answered yet. If it is a job's, and that is given up, the
-/// desktop is told. (A session tells that of its own frames itself.)
-struct Open<'a> {
-    contact: &'a Contact,
-    request: RequestId,
-    frame: FrameId,
-    of_job: bool,
-    wait: Wait,
+fn no_worker(tool: &Tool) -> CallFault {
+    let message = format!("No worker serves {} just now.", tool.name);
+    CallFault::never_ran(CallFaultCode::Unavailable, message)
 }
 
-impl<'a> Open<'a> {
-    fn new(contact: &'a Contact, request: SearchRequest) -> Option<Self> {
-        Some(Self {
-            contact,
-            request: request.id.clone(),
-            frame: request.frame.clone(),
-            of_job: request.job.is_some(),
-            wait: contact.pending.register(request)?,
-        })
-    }
-
-    /// Ends it; what the desktop is to be told, if it was asked and has not answered.
-    fn end(&self, reason: &str) -> Option<Box<Errand>> {
-        self.wait.give_up().then(|| {
-            Box::new(Errand::Cancel {
-                request: self.request.clone(),
-                frame: self.frame.clone(),
-                reason: reason.to_owned(),
-            })
-        })
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        if self.of_job
-            && let Some(errand) = self.end("the job was given up")
-        {
-            // Without room the desktop searches in vain.
-            let _ = self.contact.errands.try_send(errand);
-        }
+fn outcome(code: CallFaultCode) -> ToolResult {
+    match code {
+        CallFaultCode::Timeout => ToolResult::Timeout,
+        CallFaultCode::Unavailable | CallFaultCode::GoingAway => ToolResult::Gone,
+        CallFaultCode::Cancelled => ToolResult::Cancelled,
+        CallFaultCode::InvalidArguments
+        | CallFaultCode::NotFound
+        | CallFaultCode::NotAllowed
+        | CallFaultCode::Exhausted
+        | CallFaultCode::Unimplemented
+        | CallFaultCode::Failed
+        | CallFaultCode::Broken => ToolResult::Failed,
     }
 }
 
@@ -242,14 +227,10 @@ struct CallRecord<'a> {
 }
 
 impl<'a> CallRecord<'a> {
-    fn new(metrics: &'a Metrics, kind: SearchKind) -> Self {
-        let tool = match kind {
-            SearchKind::Similar => ToolLabel::SearchSimilar,
-            SearchKind::Keywords => ToolLabel::SearchKeywords,
-        };
+    fn new(metrics: &'a Metrics, tool: &Tool) -> Self {
         Self {
             metrics,
-            tool,
+            tool: ToolLabel::named(&tool.name),
             started: Instant::now(),
             result: ToolResult::Cancelled,
         }

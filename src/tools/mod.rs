@@ -1,13 +1,26 @@
-//! Tools that run elsewhere: today the two searches, on the desktop whose
-//! stream sent the frame, or, for a job, on one of its user. The analysis sees a
-//! [`Desk`]; the session sees [`Errand`]s to send and a [`Pending`] table to resolve.
+//! Tools, which run elsewhere: on the device whose stream sent the frame, on another
+//! one of its user, or on a worker. The analysis sees a [`Desk`], which offers them and
+//! has them executed; the session sees [`Errand`]s to send and a [`Pending`] table to
+//! resolve.
 
 mod anybody;
+pub mod catalogue;
+mod contact;
 mod desk;
+mod devices;
 mod directory;
 mod pending;
+mod request;
+mod router;
+pub mod routing;
+mod schema;
 
 pub use anybody::Anybody;
-pub use desk::{Contact, Desk, Errand, Miss, SearchRequest};
-pub use directory::{Directory, Listed};
-pub use pending::{Answer, Pending, Wait};
+pub use catalogue::{Catalogue, Tool};
+pub use contact::Contact;
+pub use desk::Desk;
+pub use directory::{Device, Directory, Listed};
+pub use pending::{Pending, Piece, Wait};
+pub use request::{Answer, Errand, Origin, Output, ToolRequest};
+pub use router::{Asker, Offer, Place, Policy, Profile, Router, Settings};
+pub use schema::Schema;

@@ -1,23 +1,24 @@
-//! The searches of one session that nobody has answered yet. Each entry is
+//! The calls that one session's device has not answered yet. Each entry is
 //! owned by the [`Wait`] of whoever waits for it and goes when that is dropped,
 //! so that a frame that ends, however it ends, leaves nothing behind.
 //!
-//! While no client is connected, their time stands still.
+//! While no client is connected, the time of its own frames' calls stands still.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Miss, SearchRequest};
-use crate::domain::{FrameId, Hit, RequestId};
+use super::{Answer, Origin, Output, ToolRequest};
+use crate::domain::{CallFault, CallFaultCode, FrameId, Ran, RequestId};
 
-/// What a desktop answers: what it found, or why the search failed.
-pub type Answer = Result<Vec<Hit>, String>;
+/// A result that comes in pieces has so many bytes at most.
+const MOST_PIECES: usize = 256 << 10;
 
-/// The table, cheap to clone. At most (frames at once + jobs of a user at once) x
-/// (searches per turn) entries: whoever adds one is waiting for it.
+/// The table, cheap to clone. At most (frames at once of the user's sessions + jobs of
+/// a user at once) x (calls per turn) entries: whoever adds one is waiting for it.
 #[derive(Clone, Debug, Default)]
 pub struct Pending(Arc<Shared>);
 
@@ -41,11 +42,32 @@ struct Table {
 
 #[derive(Debug)]
 struct Slot {
-    request: SearchRequest,
-    /// The desktop has been asked.
+    request: ToolRequest,
+    /// The device has been asked.
     asked: bool,
     time: Time,
-    answer: oneshot::Sender<Answer>,
+    /// By how much the device may still move its deadline.
+    extension: Duration,
+    /// What has come of a long result.
+    pieces: Pieces,
+    ended: oneshot::Sender<Result<Output, CallFault>>,
+}
+
+#[derive(Debug, Default)]
+struct Pieces {
+    text: String,
+    next: i64,
+}
+
+/// A piece of a long result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its place: 0, 1, 2 and so on.
+    pub sequence: i64,
+    /// A part of the result's JSON.
+    pub text: String,
+    /// Whether it is the last one.
+    pub last: bool,
 }
 
 /// How long an answer is waited for.
@@ -57,24 +79,27 @@ enum Time {
 }
 
 impl Pending {
-    /// Makes a place for an answer. Do it before the desktop is asked, or a fast
+    /// Makes a place for an answer. Do it before the device is asked, or a fast
     /// answer finds nobody. `None` if nobody can answer any more.
-    pub fn register(&self, request: SearchRequest) -> Option<Wait> {
-        let (answer, answered) = oneshot::channel();
+    pub fn register(&self, request: ToolRequest) -> Option<Wait> {
+        let (ended, answered) = oneshot::channel();
         let id = request.id.clone();
         let mut table = self.table();
-        if table.closed || (table.paused.is_some() && request.job.is_some()) {
+        let of_job = matches!(request.origin, Origin::Job(_));
+        if table.closed || (table.paused.is_some() && of_job) {
             return None;
         }
         let time = match table.paused {
-            Some(_) => Time::Left(request.timeout),
-            None => Time::Until(Instant::now() + request.timeout),
+            Some(_) if request.is_own() => Time::Left(request.timeout),
+            _ => Time::Until(Instant::now() + request.timeout),
         };
         table.slots.push(Slot {
-            request,
             asked: false,
             time,
-            answer,
+            extension: request.longest.saturating_sub(request.timeout),
+            pieces: Pieces::default(),
+            ended,
+            request,
         });
         Some(Wait {
             id,
@@ -87,25 +112,84 @@ impl Pending {
     /// is unknown, late or repeated.
     pub fn resolve(&self, id: &RequestId, answer: Answer) -> bool {
         let slot = self.table().remove(id);
-        slot.is_some_and(|slot| slot.answer.send(answer).is_ok())
+        slot.is_some_and(|slot| {
+            let result = answer
+                .map_err(failed)
+                .and_then(|it| fitting(&slot.request, it));
+            slot.end(result)
+        })
     }
 
-    /// What the desktop is now to be asked. `None` if it was asked before, or
+    /// The device says that it goes on: its deadline moves by the time the call had, as
+    /// far as the tool's longest time allows. `false` if nobody waits for it.
+    pub fn extend(&self, id: &RequestId) -> bool {
+        let mut table = self.table();
+        let slot = table.slots.iter_mut().find(|slot| slot.request.id == *id);
+        let Some(slot) = slot else { return false };
+        if let Time::Until(deadline) = slot.time {
+            let later = Instant::now() + slot.request.timeout;
+            let by = later
+                .saturating_duration_since(deadline)
+                .min(slot.extension);
+            slot.extension -= by;
+            slot.time = Time::Until(deadline + by);
+        }
+        true
+    }
+
+    /// Takes a piece of a long result; the last one is the answer. `false` if nobody
+    /// waits for it.
+    pub fn piece(&self, id: &RequestId, piece: Piece) -> bool {
+        let mut table = self.table();
+        let Some(at) = table.position(id) else {
+            return false;
+        };
+        let slot = &mut table.slots[at];
+        let Pieces { text, next } = &mut slot.pieces;
+        let fits = piece.sequence == *next && text.len() + piece.text.len() <= MOST_PIECES;
+        if fits && !piece.last {
+            text.push_str(&piece.text);
+            *next += 1;
+            return true;
+        }
+        let slot = table.slots.remove(at);
+        drop(table);
+        let result = match fits {
+            true => json(slot.pieces.text.clone() + &piece.text)
+                .and_then(|it| fitting(&slot.request, it)),
+            false if piece.sequence == slot.pieces.next => Err(CallFault::may_have_run(
+                CallFaultCode::Exhausted,
+                format!("Its result is longer than {MOST_PIECES} bytes."),
+            )),
+            false => Err(CallFault::may_have_run(
+                CallFaultCode::Broken,
+                "The pieces of its result came out of order.",
+            )),
+        };
+        slot.end(result)
+    }
+
+    /// What the device is now to be asked. `None` if it was asked before, or
     /// nobody waits for the answer any more: do not ask.
-    pub fn ask(&self, id: &RequestId) -> Option<SearchRequest> {
+    pub fn ask(&self, id: &RequestId) -> Option<ToolRequest> {
         let mut table = self.table();
         let slot = table.slots.iter_mut().find(|slot| slot.request.id == *id)?;
         (!slot.asked).then(|| slot.ask())
     }
 
-    /// Nobody is connected: every wait stands still until [`Self::resume`], but for
-    /// those of jobs, which end now: another desktop can be asked.
+    /// Nobody is connected: every wait of the session's own frames stands still until
+    /// [`Self::resume`]. Those of jobs end now, for another device can be asked; those
+    /// of other sessions' frames have what is left of their time.
     pub fn pause(&self) {
         let mut table = self.table();
         let now = Instant::now();
         table.paused.get_or_insert(now);
-        table.slots.retain(|slot| slot.request.job.is_none());
-        for slot in &mut table.slots {
+        let of_job = |slot: &mut Slot| matches!(slot.request.origin, Origin::Job(_));
+        for slot in table.slots.extract_if(.., of_job) {
+            slot.lose();
+        }
+        let own = table.slots.iter_mut().filter(|slot| slot.request.is_own());
+        for slot in own {
             if let Time::Until(deadline) = slot.time {
                 slot.time = Time::Left(deadline.saturating_duration_since(now));
             }
@@ -113,8 +197,9 @@ impl Pending {
     }
 
     /// Somebody else is connected, or the same again: what they are to be asked,
-    /// whether somebody was asked before or not. Waits go on.
-    pub fn resume(&self) -> Vec<SearchRequest> {
+    /// whether somebody was asked before or not, unless it would be done twice. Waits
+    /// go on.
+    pub fn resume(&self) -> Vec<ToolRequest> {
         let mut table = self.table();
         let now = Instant::now();
         if let Some(since) = table.paused.take() {
@@ -125,7 +210,13 @@ impl Pending {
                 slot.time = Time::Until(now + left);
             }
         }
-        let requests = table.slots.iter_mut().map(Slot::ask).collect();
+        let again = |slot: &&mut Slot| !(slot.asked && slot.request.tool.changes_device);
+        let requests = table
+            .slots
+            .iter_mut()
+            .filter(again)
+            .map(Slot::ask)
+            .collect();
         drop(table);
         self.0.resumed.notify_waiters();
         requests
@@ -139,13 +230,13 @@ impl Pending {
     }
 
     /// Ends every wait of a frame of this session and returns those requests that
-    /// the desktop has been asked. What it was not asked by now, it never will be: on
-    /// another thread the frame's task may not have ended yet. (A job's frame may have
-    /// the same name.)
+    /// the device has been asked. What it was not asked by now, it never will be: on
+    /// another thread the frame's task may not have ended yet. (Another
+    /// session's frame may have the same name.)
     pub fn give_up(&self, frame: &FrameId) -> Vec<RequestId> {
         let mut table = self.table();
         let given_up = table.slots.extract_if(.., |slot| {
-            slot.request.job.is_none() && slot.request.frame == *frame
+            slot.request.is_own() && slot.request.frame == *frame
         });
         given_up
             .filter_map(|slot| slot.asked.then_some(slot.request.id))
@@ -156,7 +247,7 @@ impl Pending {
     pub fn close(&self) {
         let mut table = self.table();
         table.closed = true;
-        table.slots.clear();
+        table.slots.drain(..).for_each(Slot::lose);
     }
 
     /// How many requests are open.
@@ -179,6 +270,13 @@ impl Pending {
         }
     }
 
+    /// Which tool a call is for, and whether the device was asked.
+    fn state(&self, id: &RequestId) -> Option<(Arc<str>, bool)> {
+        let table = self.table();
+        let slot = table.slots.iter().find(|slot| slot.request.id == *id)?;
+        Some((slot.request.tool.name.clone(), slot.asked))
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().expect("no holder of this lock panics")
     }
@@ -186,30 +284,96 @@ impl Pending {
 
 impl Table {
     fn remove(&mut self, id: &RequestId) -> Option<Slot> {
-        let at = self.slots.iter().position(|slot| slot.request.id == *id)?;
+        let at = self.position(id)?;
         Some(self.slots.remove(at))
+    }
+
+    fn position(&self, id: &RequestId) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.request.id == *id)
     }
 }
 
 impl Slot {
-    fn ask(&mut self) -> SearchRequest {
+    /// Whether somebody still waited for it.
+    fn end(self, result: Result<Output, CallFault>) -> bool {
+        self.ended.send(result).is_ok()
+    }
+
+    /// Nobody will answer it.
+    fn lose(self) {
+        let fault = gone(&self.request.tool.name, self.asked);
+        self.end(Err(fault));
+    }
+
+    fn ask(&mut self) -> ToolRequest {
         self.asked = true;
         let timeout = match self.time {
             Time::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
             Time::Left(left) => left,
         };
-        SearchRequest {
+        ToolRequest {
             timeout,
             ..self.request.clone()
         }
     }
 }
 
+fn ran(asked: bool) -> Ran {
+    match asked {
+        true => Ran::Maybe,
+        false => Ran::Never,
+    }
+}
+
+/// The one who was to execute it has gone.
+pub(super) fn gone(tool: &str, asked: bool) -> CallFault {
+    CallFault {
+        code: CallFaultCode::Unavailable,
+        message: format!(
+            "The client closed its side of the stream, so nobody could answer {tool}."
+        ),
+        ran: ran(asked),
+    }
+}
+
+pub(super) fn timed_out(tool: &str, asked: bool) -> CallFault {
+    CallFault {
+        code: CallFaultCode::Timeout,
+        message: format!("The desktop did not answer {tool} before its deadline."),
+        ran: ran(asked),
+    }
+}
+
+fn failed(why: String) -> CallFault {
+    CallFault::may_have_run(CallFaultCode::Failed, why)
+}
+
+/// A search is answered with what it found, any other tool with JSON; nothing is null.
+fn fitting(request: &ToolRequest, output: Output) -> Result<Output, CallFault> {
+    match (request.kind(), output) {
+        (Some(_), Output::Hits(hits)) => Ok(Output::Hits(hits)),
+        (None, Output::Json(json)) => Ok(Output::Json(json)),
+        (None, Output::Hits(hits)) if hits.is_empty() => Ok(Output::Json(Value::Null)),
+        (Some(_), Output::Json(_)) | (None, Output::Hits(_)) => {
+            let message = "Its result is one of another kind of tool.";
+            Err(CallFault::may_have_run(CallFaultCode::Broken, message))
+        }
+    }
+}
+
+fn json(text: String) -> Result<Output, CallFault> {
+    let read = serde_json::from_str(&text).map(Output::Json);
+    read.map_err(|_| {
+        let message = "The pieces of its result are not JSON together.";
+        CallFault::may_have_run(CallFaultCode::Broken, message)
+    })
+}
+
 /// A place for one answer; dropping it gives the place up.
 #[derive(Debug)]
 pub struct Wait {
     id: RequestId,
-    answered: oneshot::Receiver<Answer>,
+    answered: oneshot::Receiver<Result<Output, CallFault>>,
     pending: Pending,
 }
 
@@ -218,7 +382,7 @@ impl Wait {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn answer(&mut self) -> Result<Vec<Hit>, Miss> {
+    pub async fn answer(&mut self) -> Result<Output, CallFault> {
         let Self {
             id,
             answered,
@@ -236,20 +400,19 @@ impl Wait {
             };
             tokio::select! {
                 biased;
-                answer = &mut *answered => return match answer {
-                    Ok(answer) => answer.map_err(Miss::Failed),
-                    Err(_) => Err(Miss::Gone),
-                },
+                // Its frame was given up: nobody hears this.
+                answer = &mut *answered => return answer.unwrap_or_else(|_| Err(gone("it", true))),
                 () = over => {}
             }
             let moved = pending.deadline(id) != deadline;
             if deadline.is_some() && !moved {
-                return Err(Miss::TimedOut);
+                let (tool, asked) = pending.state(id).unwrap_or_default();
+                return Err(timed_out(&tool, asked));
             }
         }
     }
 
-    /// Gives the place up; whether the desktop has been asked, and has not answered.
+    /// Gives the place up; whether the device has been asked, and has not answered.
     pub(super) fn give_up(&self) -> bool {
         let slot = self.pending.table().remove(&self.id);
         slot.is_some_and(|slot| slot.asked)
@@ -265,20 +428,14 @@ impl Drop for Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::SearchKind;
-
     const TIMEOUT: Duration = Duration::from_secs(10);
 
-    fn request(id: &str, frame: &str) -> SearchRequest {
-        SearchRequest {
-            job: None,
-            id: RequestId::new(id),
-            frame: FrameId::new(frame),
-            kind: SearchKind::Similar,
-            query: "the lease".to_owned(),
-            timeout: TIMEOUT,
-            trace: None,
-        }
+    fn request(id: &str, frame: &str) -> ToolRequest {
+        ToolRequest::search(id, frame, "the lease")
+    }
+
+    fn none() -> Answer {
+        Ok(Output::Hits(vec![]))
     }
 
     #[tokio::test]
@@ -286,15 +443,12 @@ mod tests {
         let pending = Pending::default();
         let one = RequestId::new("1");
         let mut wait = pending.register(request("1", "f")).unwrap();
-        assert!(
-            !pending.resolve(&RequestId::new("2"), Ok(vec![])),
-            "unknown"
-        );
+        assert!(!pending.resolve(&RequestId::new("2"), none()), "unknown");
         assert!(pending.resolve(&one, Err("first".into())));
-        assert!(!pending.resolve(&one, Ok(vec![])), "repeated");
-        assert_eq!(wait.answer().await, Err(Miss::Failed("first".into())));
+        assert!(!pending.resolve(&one, none()), "repeated");
+        assert_eq!(wait.answer().await, Err(failed("first".into())));
         drop(wait);
-        assert!(!pending.resolve(&one, Ok(vec![])), "late");
+        assert!(!pending.resolve(&one, none()), "late");
     }
 
     #[tokio::test]
@@ -304,7 +458,7 @@ mod tests {
         assert!(pending.is_empty());
         let mut wait = pending.register(request("2", "f")).unwrap();
         pending.close();
-        assert_eq!(wait.answer().await, Err(Miss::Gone));
+        assert_eq!(wait.answer().await, Err(gone("search_similar", false)));
         assert!(pending.register(request("3", "f")).is_none());
     }
 
@@ -319,7 +473,7 @@ mod tests {
         assert!(pending.ask(&RequestId::new("1")).is_none(), "asked once");
         assert_eq!(pending.give_up(&frame), vec![RequestId::new("1")]);
         assert!(pending.ask(&RequestId::new("2")).is_none());
-        assert_eq!(unasked.answer().await, Err(Miss::Gone));
+        assert!(unasked.answer().await.is_err());
         assert_eq!(pending.len(), 1, "other frames keep theirs");
         drop(asked);
     }
@@ -339,7 +493,7 @@ mod tests {
             assert_eq!(left, [Duration::from_secs(6), TIMEOUT], "both are asked");
             late
         });
-        assert_eq!(waiting.0, Err(Miss::TimedOut));
+        assert_eq!(waiting.0, Err(timed_out("search_similar", true)));
         assert_eq!(began.elapsed(), Duration::from_secs(110));
     }
 }

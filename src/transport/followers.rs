@@ -203,6 +203,7 @@ mod tests {
             uid: Uid::new("ada"),
             expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
             plan: None,
+            devices: false,
         }
     }
 

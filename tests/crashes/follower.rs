@@ -200,7 +200,7 @@ impl Stream {
             request_id: request.request_id,
             frame_id: request.frame_id,
             result: Some(SearchResults::default()),
-            error: String::new(),
+            ..ToolResult::default()
         });
         match self {
             Self::Followed(_) => {}

@@ -143,7 +143,7 @@ impl Ledger {
                 Some(rest) => self.greetings = rest,
                 None => self.blame("a Ready for no hello"),
             },
-            ServerMessage::Search(request) => {
+            ServerMessage::ToolCall(request) => {
                 let frame = request.frame.as_str().to_owned();
                 let debt = self.frames.get(&frame);
                 if debt.is_none_or(|debt| debt.most == 0) {
@@ -160,7 +160,7 @@ impl Ledger {
                     self.blame("a search id that was used before");
                 }
             }
-            ServerMessage::CancelSearch { request, frame, .. } => {
+            ServerMessage::CancelToolCall { request, frame, .. } => {
                 match self.searches.get_mut(request) {
                     Some(search) if search.frame != frame.as_str() => {
                         self.blame("a search called off for another frame");

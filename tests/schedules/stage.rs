@@ -17,7 +17,7 @@ use proactive::session::{
     Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
-use proactive::tools::{Directory, Pending};
+use proactive::tools::{Output, Pending, Router};
 use proactive::world::World;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -56,7 +56,7 @@ impl House {
             tools: Tools {
                 analyst,
                 log: empty_log(&metrics),
-                directory: Directory::default(),
+                router: Router::default(),
                 world,
                 metrics,
                 quota,
@@ -260,7 +260,7 @@ impl Stage {
     fn hear(&mut self, message: &ServerMessage) {
         self.note(format_args!("       <- {message:?}"));
         self.ledger.hear(message);
-        if let ServerMessage::Search(request) = message {
+        if let ServerMessage::ToolCall(request) = message {
             let now = Instant::now();
             for (after, deed) in answers(&mut self.dice, &request.id) {
                 self.plan(now + after, deed);
@@ -340,10 +340,11 @@ fn input(deed: Deed) -> Input {
             ocr: ScreenText::default(),
             captured_at: None,
             utc_offset: None,
+            device: None,
             context: name.map(context),
         })),
         Deed::Cancel(id) => ClientMessage::CancelFrame(FrameId::new(id)),
-        Deed::Result(id, found) => ClientMessage::ToolResult(id, answer(found)),
+        Deed::Result(id, found) => ClientMessage::ToolResult(id, answer(found).map(Output::Hits)),
         Deed::Heartbeat => ClientMessage::Heartbeat,
         Deed::BadFrame(id) => return refused(RefusalCode::InvalidFrame, id),
         Deed::BadEvent => return refused(RefusalCode::InvalidEvent, None),

@@ -79,7 +79,7 @@ async fn after_searches_the_fallback_sees_the_frame_alone_and_has_all_its_turns(
     desk.frame("f").await;
     for query in ["zebra", "two", "three", "four", "five"] {
         let request = desk.search().await;
-        assert_eq!(request.query, query);
+        assert_eq!(request.query(), query);
         desk.answer(&request, Ok(vec![])).await;
     }
     let outcome = desk.outcome("f").await;

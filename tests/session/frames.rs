@@ -208,8 +208,8 @@ async fn each_search_of_concurrent_frames_goes_back_to_its_own_frame() {
     desk.frame("two").await;
     let requests = [desk.search().await, desk.search().await];
     for request in requests.iter().rev() {
-        assert_eq!(request.frame.as_str(), request.query);
-        desk.answer(request, Err(format!("found for {}", request.query)))
+        assert_eq!(request.frame.as_str(), request.query());
+        desk.answer(request, Err(format!("found for {}", request.query())))
             .await;
     }
     desk.no_task("two").await;

@@ -35,7 +35,7 @@ async fn a_repeated_search_is_answered_from_memory_and_the_model_is_told() {
     desk.answer(&request, Ok(vec![hit(); 21])).await;
     // The other kind of search is another search.
     let request = desk.search().await;
-    assert_eq!(request.kind, SearchKind::Keywords);
+    assert_eq!(request.kind(), Some(SearchKind::Keywords));
     let Ok(first) = &told_last(&desk)[0] else {
         panic!("the search succeeded")
     };
@@ -99,7 +99,7 @@ async fn two_equal_searches_of_one_turn_are_one_for_the_desktop() {
         .await;
     desk.frame("f").await;
     let [a, b] = [desk.search().await, desk.search().await];
-    assert_eq!((a.query.as_str(), b.query.as_str()), ("a", "b"));
+    assert_eq!((a.query(), b.query()), ("a", "b"));
     desk.answer(&b, Ok(vec![])).await;
     desk.answer(&a, Ok(vec![hit()])).await;
     desk.outcome("f").await;

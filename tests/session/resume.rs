@@ -147,7 +147,7 @@ async fn an_open_search_is_asked_again_under_its_id_and_its_time_stands_still() 
     let mut desk = house.connect("ann");
     desk.come_back(&ready, 0).await;
     let again = desk.search().await;
-    assert_eq!((&again.id, &again.query), (&asked.id, &asked.query));
+    assert_eq!((&again.id, &again.query()), (&asked.id, &asked.query()));
     // Six seconds are left, and an instant less for those that passed in between.
     assert_eq!(again.timeout.as_millis().div_ceil(100), 60);
     desk.silence(5 * SECOND).await;

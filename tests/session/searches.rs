@@ -44,8 +44,8 @@ async fn a12_a_search_goes_to_the_desktop_and_its_result_continues_the_loop() {
     assert_eq!(request.id.as_str().len(), 36, "a UUID");
     assert_eq!(request.frame.as_str(), "f");
     assert_eq!(
-        (request.kind, request.query.as_str()),
-        (SearchKind::Similar, "signed lease")
+        (request.kind(), request.query()),
+        (Some(SearchKind::Similar), "signed lease")
     );
     assert_eq!(request.timeout, TEN);
     assert_eq!(desk.pending.len(), 1);
@@ -74,7 +74,7 @@ async fn gone_a_loop_that_ends_after_its_first_search() {
     desk.frame("f").await;
     for query in ["lease", "Berlin", "contract", "office"] {
         let request = desk.search().await;
-        assert_eq!(request.query, query);
+        assert_eq!(request.query(), query);
         desk.answer(&request, Ok(vec![hit()])).await;
     }
     desk.task("f").await;
@@ -155,7 +155,7 @@ async fn a15_a_search_without_answer_is_called_off_and_then_the_frame_ends_with_
     let request = desk.search().await;
     desk.silence(TEN - Duration::from_millis(10)).await;
     match desk.next().await {
-        ServerMessage::CancelSearch {
+        ServerMessage::CancelToolCall {
             request: id,
             frame,
             reason,
@@ -241,14 +241,14 @@ async fn several_calls_of_one_turn_run_at_once_and_are_answered_together_in_thei
         desk.search().await,
         desk.search().await,
     ];
-    let queries = asked.each_ref().map(|request| request.query.as_str());
+    let queries = asked.each_ref().map(|request| request.query());
     assert_eq!(
         queries,
         ["one", "two", "three"],
         "all are asked before any is answered"
     );
     for request in asked.iter().rev() {
-        desk.answer(request, Err(request.query.clone())).await;
+        desk.answer(request, Err(request.query().to_owned())).await;
     }
     desk.no_task("f").await;
     let parts = answered(&desk.views()[1]);
@@ -330,7 +330,7 @@ async fn a_gigantic_query_is_cut_before_it_goes_out() {
         .await;
     desk.frame("f").await;
     let request = desk.search().await;
-    assert_eq!(request.query.chars().count(), 512);
+    assert_eq!(request.query().chars().count(), 512);
     desk.answer(&request, Ok(vec![])).await;
     desk.no_task("f").await;
     desk.close().await;

@@ -21,7 +21,7 @@ use proactive::session::{
     self, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
 };
 use proactive::telemetry::Metrics;
-use proactive::tools::{Directory, Pending};
+use proactive::tools::{Pending, Router};
 use proactive::world::World;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -141,7 +141,7 @@ impl Core {
         Tools {
             quota: self.quota.unwrap_or_else(all),
             log: self.log.unwrap_or_else(|| log::empty_log(metrics)),
-            directory: Directory::default(),
+            router: Router::default(),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,
             metrics: metrics.clone(),
@@ -259,6 +259,7 @@ pub(crate) fn frame(id: &str) -> Frame {
         ocr: ScreenText(format!("<{id}>")),
         captured_at: None,
         utc_offset: None,
+        device: None,
         context: None,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::OptionFuture;
 use proactive::domain::{Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus};
 use proactive::session::{ClientMessage, Input, Refusal, RefusalCode, ServerMessage, Version};
-use proactive::tools::SearchRequest;
+use proactive::tools::ToolRequest;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -381,11 +381,11 @@ impl Client {
                     return Some(ClientMessage::Ack(link.book.confirms().received));
                 }
             }
-            ServerMessage::Search(request) => {
+            ServerMessage::ToolCall(request) => {
                 self.ledger.asked(&mut link.book, &request, stage);
                 self.search(&request, link.book.number);
             }
-            ServerMessage::CancelSearch { request, frame, .. } => {
+            ServerMessage::CancelToolCall { request, frame, .. } => {
                 let search = (&request, &frame);
                 self.ledger.called_off(&link.book, search, said, stage);
             }
@@ -405,7 +405,7 @@ impl Client {
         None
     }
 
-    fn search(&mut self, request: &SearchRequest, session: u64) {
+    fn search(&mut self, request: &ToolRequest, session: u64) {
         let hit = Hit {
             task_id: 1,
             description: format!("for {}", marked(&request.frame)),
@@ -414,7 +414,7 @@ impl Client {
             match_type: Some(MatchType::Both),
             score: Some(1),
         };
-        let result = || ClientMessage::ToolResult(request.id.clone(), Ok(vec![hit.clone()]));
+        let result = || ClientMessage::ToolResult(request.id.clone(), Ok(vec![hit.clone()].into()));
         let delay = match self.dice.random_range(0..10) {
             // Never.
             0 => return,
@@ -453,6 +453,7 @@ fn frame(id: &FrameId, copy: u64, book: &Book) -> ClientMessage {
         ocr: ScreenText(marked(id)),
         captured_at: None,
         utc_offset: None,
+        device: None,
         context: None,
     }))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proactive::domain::{FrameFault, FrameFaultCode, FrameId, Outcome, RequestId};
 use proactive::session::{FrameAnswer, Ready, Refusal, RefusalCode, Resume, Resumed, StreamEnd};
-use proactive::tools::SearchRequest;
+use proactive::tools::ToolRequest;
 use tokio::time::Instant;
 
 use super::network::Taken;
@@ -394,7 +394,7 @@ impl Ledger {
     }
 
     /// The client is asked for a search.
-    pub(crate) fn asked(&self, book: &mut Book, request: &SearchRequest, stage: &Stage) {
+    pub(crate) fn asked(&self, book: &mut Book, request: &ToolRequest, stage: &Stage) {
         let id = &request.frame;
         self.is_mine(id, stage);
         let here = |open: &Open| open.at == Some(book.number);

@@ -10,7 +10,7 @@ use proactive::domain::{Principal, Uid};
 use proactive::gemini::Scripted;
 use proactive::session::{Caller, Full, Limits, Lobby, Options, Quota, Stop, Tools};
 use proactive::telemetry::Metrics;
-use proactive::tools::Directory;
+use proactive::tools::Router;
 use proactive::world::World;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
@@ -157,7 +157,7 @@ impl Server {
             analyst: Analyst::new(analysis, model, world.clone(), metrics.clone()),
             quota,
             log: empty_log(&metrics),
-            directory: Directory::default(),
+            router: Router::default(),
             world,
             metrics,
         };
@@ -200,6 +200,7 @@ impl Server {
                 uid,
                 expires_at: token.expires_at,
                 plan: None,
+                devices: false,
             },
             device: String::new(),
             platform: String::new(),

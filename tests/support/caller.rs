@@ -18,6 +18,7 @@ pub(crate) fn caller(uid: &str, lobby: &Lobby) -> Caller {
             uid,
             expires_at: now() + SignedDuration::from_hours(1),
             plan: None,
+            devices: false,
         },
         device: "desk".to_owned(),
         platform: String::new(),

@@ -8,9 +8,9 @@ use proactive::transport::proto::client_event::Event as Said;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{
     AnalysisOutcome, Bill, CancelToolRequest, ClientHello, ExtractedTask, FrameEvent, GoAway,
-    HistoricalTask, MatchType, OutcomeKind, Resumed, SearchResult, ServerError, ServerHeartbeat,
-    SessionContext, SessionReady, TaskPriority, TaskStatus, ToolCallArguments, ToolCallRequest,
-    ToolKind,
+    HistoricalTask, MatchType, OutcomeKind, Resumed, Runtime, SearchResult, ServerError,
+    ServerHeartbeat, SessionContext, SessionReady, TaskPriority, TaskStatus, ToolCallArguments,
+    ToolCallRequest, ToolKind,
 };
 use serde_json::{Value, json};
 
@@ -29,8 +29,23 @@ pub fn said(event: &Said) -> Value {
                 "frame_id": result.frame_id,
                 "results": found.map(|found| found.items.iter().map(found_task).collect::<Vec<_>>()),
                 "error": result.error,
+                "result_json": result.result_json,
+                "execution_ms": result.execution_ms,
             })
         }
+        Said::ToolProgress(progress) => json!({
+            "type": "tool_progress",
+            "request_id": progress.request_id,
+            "message": progress.message,
+            "fraction": progress.fraction,
+        }),
+        Said::ToolResultChunk(chunk) => json!({
+            "type": "tool_result_chunk",
+            "request_id": chunk.request_id,
+            "sequence": chunk.sequence,
+            "data": chunk.data,
+            "last": chunk.last,
+        }),
         Said::Heartbeat(beat) => json!({ "type": "heartbeat", "sent_at": written(&beat.sent_at) }),
         Said::CancelFrame(cancel) => {
             json!({ "type": "cancel_frame", "frame_id": cancel.frame_id })
@@ -50,7 +65,25 @@ fn client_hello(hello: &ClientHello) -> Value {
         "context_version": hello.context_version,
         "session_context": hello.session_context.as_ref().map(context),
         "heartbeat_interval_ms": hello.heartbeat_interval_ms,
+        "device_id": hello.device_id,
+        "locale": hello.locale,
+        "time_zone": hello.time_zone,
     });
+    match hello.runtime() {
+        Runtime::Unspecified => {}
+        Runtime::Desktop => said["runtime"] = "desktop".into(),
+        Runtime::Web => said["runtime"] = "web".into(),
+    }
+    if let Some(executes) = &hello.executes {
+        said["executes"] = json!({ "tools": executes.tools });
+    }
+    if let Some(wish) = &hello.tool_preferences {
+        said["tool_preferences"] = json!({
+            "no_device_tools": wish.no_device_tools,
+            "disabled_tools": wish.disabled_tools,
+            "device_id": wish.device_id,
+        });
+    }
     if let Some(minutes) = hello.utc_offset_minutes {
         said["utc_offset_minutes"] = minutes.into();
     }
@@ -79,6 +112,7 @@ pub fn frame_event(frame: &FrameEvent) -> Value {
         "screenshot_id": frame.screenshot_id,
         "context_version": frame.context_version,
         "session_context": frame.session_context.as_ref().map(context),
+        "device_id": frame.device_id,
     })
 }
 
@@ -146,8 +180,11 @@ pub fn told(told: &Value) -> Event {
         "session_ready" => Event::SessionReady(session_ready(told)),
         "tool_call_request" => Event::ToolCallRequest(ToolCallRequest {
             request_id: text(told, "request_id"),
-            tool_kind: tool_kind(&told["tool_kind"]),
-            arguments: Some(ToolCallArguments {
+            tool_kind: match told.get("tool_kind") {
+                Some(kind) => tool_kind(kind),
+                None => 0,
+            },
+            arguments: told.get("tool_kind").map(|_| ToolCallArguments {
                 query: text(told, "query"),
             }),
             deadline_ms: number(told, "deadline_ms"),
@@ -155,6 +192,9 @@ pub fn told(told: &Value) -> Event {
             traceparent: since_1_1(told, "traceparent"),
             tracestate: since_1_1(told, "tracestate"),
             job_id: since_1_1(told, "job_id"),
+            tool_name: since_1_1(told, "tool_name"),
+            arguments_json: since_1_1(told, "arguments_json"),
+            session_id: since_1_1(told, "session_id"),
         }),
         "analysis_outcome" => Event::AnalysisOutcome(analysis_outcome(told)),
         "cancel_tool_request" => Event::CancelToolRequest(CancelToolRequest {
@@ -211,6 +251,7 @@ fn session_ready(told: &Value) -> SessionReady {
         resume_secret: since_1_1(told, "resume_secret"),
         resume_within_ms: told["resume_within_ms"].as_i64().unwrap_or_default(),
         resumed,
+        executable_tools: told.get("executable_tools").map(texts).unwrap_or_default(),
     }
 }
 

@@ -362,7 +362,7 @@ impl Desk {
             request_id: request.request_id.clone(),
             frame_id: request.frame_id.clone(),
             result: Some(SearchResults { items }),
-            error: String::new(),
+            ..ToolResult::default()
         }))
         .await;
     }

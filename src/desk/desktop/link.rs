@@ -320,6 +320,7 @@ impl Link {
             screenshot_id: screen.id,
             context_version: version.clone(),
             session_context,
+            device_id: String::new(),
         }));
         match frame.encoded_len() {
             size if size > MOST_BYTES => Err(Error::TooLarge { id, size }),
@@ -363,6 +364,8 @@ impl Link {
             result,
             error: error.to_owned(),
             frame_id: call.frame_id.clone(),
+            result_json: String::new(),
+            execution_ms: 0,
         }));
         self.line.send(result).await?;
         observe(Step::SearchAnswered {

@@ -52,6 +52,7 @@ pub(super) fn hello(
         resume: Some(resume),
         heartbeat_interval_ms: MOST_HEARTBEAT.as_millis() as i64,
         follow: None,
+        ..ClientHello::default()
     })))
 }
 

@@ -18,6 +18,7 @@ use crate::session::{
     StreamEnd, Version,
 };
 use crate::telemetry::SessionEnd;
+use crate::tools::Profile;
 
 impl Session {
     pub(super) fn attend_to(&mut self, due: Due) -> Option<SessionEnd> {
@@ -77,7 +78,7 @@ impl Session {
             self.end_stream(end);
             return Some(SessionEnd::Lost);
         };
-        // Jobs must not find it any more when it cannot be asked.
+        // Others must not find it any more when it cannot be asked.
         if let Some(line) = &mut self.line {
             line.listed = None;
         }
@@ -104,6 +105,8 @@ impl Session {
         if let Some(registered) = &mut self.registered {
             registered.returns();
         }
+        let principal = &connection.caller.principal;
+        self.may_use_devices = self.tools.router.permits(principal);
         self.line = Some(Line::new(connection, &self.options, &self.tools.world));
         self.totals.resumes += 1;
         if let Some(resume) = &hello.resume {
@@ -123,13 +126,30 @@ impl Session {
         }
     }
 
-    /// Jobs find it from now on, and so it must be possible to ask it.
+    /// Others find it from now on, and so it must be possible to ask it.
     pub(super) fn list(&mut self) {
         if let Some(line) = &mut self.line {
             line.listed.get_or_insert_with(|| {
+                let router = &self.tools.router;
                 let contact = self.frames.contact().clone();
-                self.tools.directory.list(&self.uid, contact)
+                let device = router.device(self.frames.asker(), contact);
+                router.directory().list(&self.uid, device)
             });
+        }
+    }
+
+    /// What the client says of itself now.
+    fn introduce(&mut self, profile: Option<Box<Profile>>) {
+        let profile = profile.map(|profile| *profile).unwrap_or_default();
+        let router = &self.tools.router;
+        let (uid, id) = (self.uid.clone(), self.id.clone());
+        let asker = router.asker(uid, id, self.may_use_devices, profile);
+        if asker.is_like(self.frames.asker()) {
+            return;
+        }
+        self.frames.set_asker(asker);
+        if let Some(line) = &mut self.line {
+            line.listed = None;
         }
     }
 
@@ -142,6 +162,7 @@ impl Session {
         }
         self.version = hello.version;
         self.utc_offset = hello.utc_offset;
+        self.introduce(hello.profile);
         // A hello without tasks keeps those it names by their version.
         let known = self.background.take();
         self.background = match hello.context {
@@ -168,6 +189,7 @@ impl Session {
             context_version: hello.context_version,
             max_iterations: self.tools.analyst.options().max_iterations,
             searches: SearchKind::ALL,
+            tools: self.tools.router.catalogue().of_clients(),
             heartbeat_interval: self.options.heartbeat_interval,
             resume,
         })));

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::object::{Base64, List, Object};
+use super::object::{Base64, List, Object, Words};
 use crate::transport::proto;
 
 #[derive(Deserialize)]
@@ -21,6 +21,24 @@ pub(super) struct ClientHello {
     resume: Option<Object<Resume>>,
     heartbeat_interval_ms: Option<i64>,
     follow: Option<Object<Follow>>,
+    runtime: Option<String>,
+    device_id: Option<String>,
+    executes: Option<Object<ToolSupport>>,
+    tool_preferences: Option<Object<ToolPreferences>>,
+    locale: Option<String>,
+    time_zone: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ToolSupport {
+    tools: Option<Words>,
+}
+
+#[derive(Deserialize)]
+struct ToolPreferences {
+    no_device_tools: Option<bool>,
+    disabled_tools: Option<Words>,
+    device_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +64,7 @@ pub(super) struct FrameEvent {
     screenshot_id: Option<String>,
     context_version: Option<String>,
     session_context: Option<Object<SessionContext>>,
+    device_id: Option<String>,
 }
 
 /// A frame that is submitted as a job.
@@ -77,6 +96,23 @@ pub(super) struct ToolResult {
     frame_id: Option<String>,
     results: Option<List<SearchResult>>,
     error: Option<String>,
+    result_json: Option<String>,
+    execution_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ToolProgress {
+    request_id: Option<String>,
+    message: Option<String>,
+    fraction: Option<f64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ToolResultChunk {
+    request_id: Option<String>,
+    sequence: Option<i64>,
+    data: Option<String>,
+    last: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -136,8 +172,40 @@ impl From<ClientHello> for proto::ClientHello {
             follow: said.follow.map(|Object(Follow { cursor })| proto::Follow {
                 cursor: cursor.unwrap_or_default(),
             }),
+            runtime: runtime(said.runtime.as_deref()).into(),
+            device_id: said.device_id.unwrap_or_default(),
+            executes: said
+                .executes
+                .map(|Object(ToolSupport { tools })| proto::ToolSupport {
+                    tools: words(tools),
+                }),
+            tool_preferences: said.tool_preferences.map(|Object(wish)| wish.into()),
+            locale: said.locale.unwrap_or_default(),
+            time_zone: said.time_zone.unwrap_or_default(),
         }
     }
+}
+
+impl From<ToolPreferences> for proto::ToolPreferences {
+    fn from(said: ToolPreferences) -> Self {
+        Self {
+            no_device_tools: said.no_device_tools.unwrap_or_default(),
+            disabled_tools: words(said.disabled_tools),
+            device_id: said.device_id.unwrap_or_default(),
+        }
+    }
+}
+
+fn runtime(said: Option<&str>) -> proto::Runtime {
+    match said {
+        Some("desktop") => proto::Runtime::Desktop,
+        Some("web") => proto::Runtime::Web,
+        _ => proto::Runtime::Unspecified,
+    }
+}
+
+fn words(said: Option<Words>) -> Vec<String> {
+    said.map(|Words(words)| words).unwrap_or_default()
 }
 
 impl From<Resume> for proto::Resume {
@@ -168,6 +236,7 @@ impl FrameEvent {
             screenshot_id: self.screenshot_id.unwrap_or_default(),
             context_version: self.context_version.unwrap_or_default(),
             session_context: self.session_context.map(|Object(tasks)| tasks.into()),
+            device_id: self.device_id.unwrap_or_default(),
         };
         (event, image)
     }
@@ -206,6 +275,29 @@ impl From<ToolResult> for proto::ToolResult {
             }),
             error: said.error.unwrap_or_default(),
             frame_id: said.frame_id.unwrap_or_default(),
+            result_json: said.result_json.unwrap_or_default(),
+            execution_ms: said.execution_ms.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<ToolProgress> for proto::ToolProgress {
+    fn from(said: ToolProgress) -> Self {
+        Self {
+            request_id: said.request_id.unwrap_or_default(),
+            message: said.message.unwrap_or_default(),
+            fraction: said.fraction,
+        }
+    }
+}
+
+impl From<ToolResultChunk> for proto::ToolResultChunk {
+    fn from(said: ToolResultChunk) -> Self {
+        Self {
+            request_id: said.request_id.unwrap_or_default(),
+            sequence: said.sequence.unwrap_or_default(),
+            data: said.data.unwrap_or_default(),
+            last: said.last.unwrap_or_default(),
         }
     }
 }

@@ -129,6 +129,37 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Entries<T> {
     }
 }
 
+/// A list of texts, of at most [`MAX_ENTRIES`].
+#[derive(Debug)]
+pub(super) struct Words(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(EachWord)
+    }
+}
+
+struct EachWord;
+
+impl<'de> Visitor<'de> for EachWord {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Words, A::Error> {
+        let mut words = Vec::new();
+        while let Some(word) = entries.next_element()? {
+            if words.len() == MAX_ENTRIES {
+                return Err(A::Error::custom(TOO_MANY));
+            }
+            words.push(word);
+        }
+        Ok(Words(words))
+    }
+}
+
 /// The bytes of a string of base64, decoded straight from the text.
 pub(super) enum Base64 {
     Bytes(Vec<u8>),

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::fields::{Ack, CancelFrame, ClientHello, FrameEvent, Heartbeat, Submission, ToolResult};
+use super::fields::{
+    Ack, CancelFrame, ClientHello, FrameEvent, Heartbeat, Submission, ToolProgress, ToolResult,
+    ToolResultChunk,
+};
 use super::object::{Object, TOO_MANY, is_flat};
 use super::skim::Skim;
 use super::surrogates::mended;
@@ -49,6 +52,14 @@ fn message(text: &str, held: Option<Held>) -> Result<ClientMessage, Refusal> {
         Some("tool_result") => {
             let result: ToolResult = read(text)?;
             client_message(Event::ToolResult(result.into()))
+        }
+        Some("tool_progress") => {
+            let progress: ToolProgress = read(text)?;
+            client_message(Event::ToolProgress(progress.into()))
+        }
+        Some("tool_result_chunk") => {
+            let chunk: ToolResultChunk = read(text)?;
+            client_message(Event::ToolResultChunk(chunk.into()))
         }
         Some("heartbeat") => {
             let beat: Heartbeat = read(text)?;

@@ -38,6 +38,8 @@ struct SessionReady {
     resume_within_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     resumed: Option<Resumed>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    executable_tools: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +51,9 @@ struct Resumed {
 #[derive(Serialize)]
 struct ToolCallRequest {
     request_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
     tool_kind: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
     query: String,
     deadline_ms: i64,
     frame_id: String,
@@ -59,6 +63,12 @@ struct ToolCallRequest {
     tracestate: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     job_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    tool_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    arguments_json: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    session_id: String,
 }
 
 #[derive(Serialize)]
@@ -135,6 +145,7 @@ impl From<proto::SessionReady> for SessionReady {
             resume_secret,
             resume_within_ms,
             resumed,
+            executable_tools,
         } = ready;
         let resumed = resumed.map(
             |proto::Resumed {
@@ -155,6 +166,7 @@ impl From<proto::SessionReady> for SessionReady {
             resume_secret,
             resume_within_ms,
             resumed,
+            executable_tools,
         }
     }
 }
@@ -171,6 +183,9 @@ impl From<proto::ToolCallRequest> for ToolCallRequest {
             traceparent,
             tracestate,
             job_id,
+            tool_name,
+            arguments_json,
+            session_id,
         } = request;
         let proto::ToolCallArguments { query } = arguments.unwrap_or_default();
         Self {
@@ -182,6 +197,9 @@ impl From<proto::ToolCallRequest> for ToolCallRequest {
             traceparent,
             tracestate,
             job_id,
+            tool_name,
+            arguments_json,
+            session_id,
         }
     }
 }

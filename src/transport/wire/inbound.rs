@@ -13,6 +13,10 @@
 //! | capture_time | out of range: as if absent |
 //! | session_context | bounded, see `Context::bounded` |
 //! | tool results | 50 are read, clipped to 300 characters; NaN similarity is 0 |
+//! | result_json | over 256 KiB, or no JSON: the call fails |
+//! | device_id, device_name | clipped to 128 and 64 characters |
+//! | locale, time_zone | over 35 and 64 characters, or not of their alphabet: as if absent |
+//! | executes.tools, disabled_tools | the first 64 are read, clipped to 64 characters |
 //! | unknown enum values | as if absent |
 //! | any list | over 10,000 entries: INVALID_EVENT, before it is built, see `weigh` |
 
@@ -23,14 +27,15 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use prost::Message;
 
+use super::bounds::{clipped, score};
+use super::tools;
 use super::weigh::{self, Excess, MAX_ENTRIES};
 use crate::domain::{
-    ActiveTask, Context, Frame, FrameId, Goal, Hit, Image, MatchType, PastTask, RequestId,
-    ResumeSecret, ScreenText, SessionId, TaskStatus, clip,
+    ActiveTask, Context, Frame, FrameId, Goal, Image, PastTask, ResumeSecret, ScreenText,
+    SessionId, clip,
 };
 use crate::events::Start;
 use crate::session::{ClientMessage, Follow, Hello, Input, Refusal, RefusalCode, Resume, Version};
-use crate::tools::Answer;
 use crate::transport::proto::client_event::Event;
 use crate::transport::proto::{self, ClientEvent};
 
@@ -39,9 +44,6 @@ const APP_CHARS: usize = 200;
 const WINDOW_CHARS: usize = 500;
 const OCR_CHARS: usize = 20_000;
 const VERSION_CHARS: usize = 256;
-const MAX_HITS: usize = 50;
-const HIT_CHARS: usize = 300;
-const ERROR_CHARS: usize = 300;
 const FASTEST_BEAT: Duration = Duration::from_secs(1);
 const SLOWEST_BEAT: Duration = Duration::from_secs(300);
 
@@ -97,12 +99,14 @@ pub(in crate::transport) fn client_message(event: Event) -> Result<ClientMessage
     match event {
         Event::ClientHello(said) => Ok(ClientMessage::Hello(hello(said))),
         Event::FrameEvent(sent) => frame(sent).map(|frame| ClientMessage::Frame(Box::new(frame))),
-        Event::ToolResult(result) => Ok(tool_result(result)),
+        Event::ToolResult(result) => Ok(tools::result(result)),
         Event::Heartbeat(proto::Heartbeat { sent_at: _ }) => Ok(ClientMessage::Heartbeat),
         Event::CancelFrame(proto::CancelFrame { frame_id }) => {
             Ok(ClientMessage::CancelFrame(FrameId::new(frame_id)))
         }
         Event::Ack(proto::Ack { answer_number }) => Ok(ClientMessage::Ack(count(answer_number))),
+        Event::ToolProgress(said) => Ok(tools::progress(said)),
+        Event::ToolResultChunk(said) => Ok(tools::piece(said)),
     }
 }
 
@@ -112,14 +116,27 @@ fn hello(said: proto::ClientHello) -> Hello {
         client_instance_id: _,
         app_version: _,
         os_version: _,
-        device_name: _,
+        device_name,
         context_version,
         session_context,
         utc_offset_minutes,
         resume: come_back,
         heartbeat_interval_ms,
         follow: wish,
+        runtime,
+        device_id,
+        executes,
+        tool_preferences,
+        locale,
+        time_zone,
     } = said;
+    let profile = tools::profile(
+        runtime,
+        (device_id, device_name),
+        executes,
+        tool_preferences,
+        (locale, time_zone),
+    );
     let context_version = clipped(context_version, VERSION_CHARS);
     let version = Version::negotiate(&protocol_version);
     let since_1_1 = version >= Version::V1_1;
@@ -128,6 +145,7 @@ fn hello(said: proto::ClientHello) -> Hello {
         version,
         resume: come_back.filter(|_| since_1_1).map(resume),
         follow: wish.filter(|_| since_1_1).map(follow),
+        profile: profile.filter(|_| since_1_1),
         heartbeat_interval: beats.then(|| {
             Duration::from_millis(count(heartbeat_interval_ms)).clamp(FASTEST_BEAT, SLOWEST_BEAT)
         }),
@@ -175,6 +193,7 @@ pub(in crate::transport) fn frame(sent: proto::FrameEvent) -> Result<Frame, Refu
         screenshot_id,
         context_version,
         session_context,
+        device_id,
     } = sent;
     let context_version = clipped(context_version, VERSION_CHARS);
     let context = session_context.map(|tasks| context(&context_version, tasks));
@@ -209,6 +228,7 @@ pub(in crate::transport) fn frame(sent: proto::FrameEvent) -> Result<Frame, Refu
         ocr: ScreenText(clipped(ocr_text, OCR_CHARS)),
         captured_at: capture_time.and_then(timestamp),
         utc_offset: None,
+        device: tools::device_id(device_id),
         context,
     })
 }
@@ -281,76 +301,12 @@ fn context(version: &str, tasks: proto::SessionContext) -> Box<Context> {
     ))
 }
 
-fn tool_result(sent: proto::ToolResult) -> ClientMessage {
-    // The request's id alone decides whose answer it is.
-    let proto::ToolResult {
-        request_id,
-        result,
-        error,
-        frame_id: _,
-    } = sent;
-    let answer: Answer = if error.is_empty() {
-        let items = result.map(|result| result.items).unwrap_or_default();
-        Ok(items.into_iter().take(MAX_HITS).map(hit).collect())
-    } else {
-        Err(clipped(error, ERROR_CHARS))
-    };
-    ClientMessage::ToolResult(RequestId::new(request_id), answer)
-}
-
-fn hit(found: proto::SearchResult) -> Hit {
-    let status = match found.status() {
-        proto::TaskStatus::Unspecified => None,
-        proto::TaskStatus::Active => Some(TaskStatus::Active),
-        proto::TaskStatus::Completed => Some(TaskStatus::Completed),
-        proto::TaskStatus::Deleted => Some(TaskStatus::Deleted),
-    };
-    let match_type = match found.match_type() {
-        proto::MatchType::Unspecified => None,
-        proto::MatchType::Vector => Some(MatchType::Vector),
-        proto::MatchType::Fts => Some(MatchType::FullText),
-        proto::MatchType::Both => Some(MatchType::Both),
-    };
-    let proto::SearchResult {
-        task_id,
-        description,
-        status: _,
-        similarity,
-        match_type: _,
-        relevance_score,
-    } = found;
-    Hit {
-        task_id,
-        description: clipped(description, HIT_CHARS),
-        status,
-        // NaN fails both comparisons of a clamp.
-        similarity: if similarity.is_nan() {
-            0.0
-        } else {
-            similarity.clamp(0.0, 1.0)
-        },
-        match_type,
-        score: score(relevance_score),
-    }
-}
-
 pub(in crate::transport) fn utc_offset(minutes: i32) -> Option<Offset> {
     Offset::from_seconds(minutes.checked_mul(60)?).ok()
 }
 
-fn score(score: i32) -> Option<i32> {
-    (score > 0).then_some(score)
-}
-
 fn timestamp(stamp: prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(stamp.seconds, stamp.nanos).ok()
-}
-
-fn clipped(text: String, limit: usize) -> String {
-    match clip(&text, limit) {
-        std::borrow::Cow::Borrowed(_) => text,
-        std::borrow::Cow::Owned(short) => short,
-    }
 }
 
 pub(in crate::transport) fn invalid_event(message: &str) -> Refusal {
@@ -360,6 +316,7 @@ pub(in crate::transport) fn invalid_event(message: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::Output;
 
     fn sent(frame: proto::FrameEvent) -> Result<Frame, Refusal> {
         let message = ClientEvent {
@@ -467,7 +424,7 @@ mod tests {
             result: Some(result),
             ..proto::ToolResult::default()
         };
-        let ClientMessage::ToolResult(_, Ok(hits)) = tool_result(sent) else {
+        let ClientMessage::ToolResult(_, Ok(Output::Hits(hits))) = tools::result(sent) else {
             panic!("a result without an error is an answer")
         };
         assert_eq!(hits.len(), 50);

@@ -9,7 +9,7 @@ use crate::session::{
     FrameAnswer, GoAway, Ready, Refusal, RefusalCode, Resumable, Resumed, ServerMessage, Version,
 };
 use crate::telemetry::TraceContext;
-use crate::tools::SearchRequest;
+use crate::tools::{Origin, ToolRequest};
 use crate::transport::proto;
 use crate::transport::proto::server_event::Event;
 
@@ -17,8 +17,8 @@ use crate::transport::proto::server_event::Event;
 pub(in crate::transport) fn event(message: ServerMessage) -> proto::ServerEvent {
     let event = match message {
         ServerMessage::Ready(ready) => Event::SessionReady(session_ready(*ready)),
-        ServerMessage::Search(request) => Event::ToolCallRequest(tool_call_request(*request)),
-        ServerMessage::CancelSearch {
+        ServerMessage::ToolCall(request) => Event::ToolCallRequest(tool_call_request(*request)),
+        ServerMessage::CancelToolCall {
             request,
             frame,
             reason,
@@ -94,6 +94,7 @@ fn session_ready(ready: Ready) -> proto::SessionReady {
         context_version,
         max_iterations,
         searches,
+        tools,
         heartbeat_interval,
         resume,
     } = ready;
@@ -120,6 +121,10 @@ fn session_ready(ready: Ready) -> proto::SessionReady {
         resume_secret: secret,
         resume_within_ms: within,
         resumed: resumed.map(taken_up),
+        executable_tools: match since_1_1 {
+            true => tools.iter().map(|name| (**name).to_owned()).collect(),
+            false => Vec::new(),
+        },
     }
 }
 
@@ -135,29 +140,49 @@ fn taken_up(resumed: Resumed) -> proto::Resumed {
     }
 }
 
-fn tool_call_request(request: SearchRequest) -> proto::ToolCallRequest {
-    let SearchRequest {
+fn tool_call_request(request: ToolRequest) -> proto::ToolCallRequest {
+    let kind = request.kind();
+    let query = request.query().to_owned();
+    let ToolRequest {
         id,
         frame,
-        job,
-        kind,
-        query,
+        origin,
+        tool,
+        arguments,
         timeout,
+        longest: _,
         trace,
     } = request;
     let TraceContext {
         traceparent,
         tracestate,
     } = trace.map(|trace| *trace).unwrap_or_default();
+    let (job_id, session_id) = match origin {
+        Origin::Session => <(String, String)>::default(),
+        Origin::Job(id) => (id.to_string(), String::new()),
+        Origin::Elsewhere(id) => (String::new(), id.to_string()),
+    };
+    let (tool_name, arguments_json) = match kind {
+        Some(_) => <(String, String)>::default(),
+        None => {
+            let arguments = serde_json::to_string(&*arguments);
+            let arguments = arguments.expect("a JSON object can be written");
+            ((*tool.name).to_owned(), arguments)
+        }
+    };
+    let unspecified = proto::ToolKind::Unspecified;
     proto::ToolCallRequest {
         request_id: id.to_string(),
-        tool_kind: tool_kind(kind).into(),
-        arguments: Some(proto::ToolCallArguments { query }),
+        tool_kind: kind.map_or(unspecified, tool_kind).into(),
+        arguments: kind.map(|_| proto::ToolCallArguments { query }),
         deadline_ms: millis_left(timeout),
         frame_id: frame.to_string(),
         traceparent,
         tracestate,
-        job_id: job.map(|id| id.to_string()).unwrap_or_default(),
+        job_id,
+        tool_name,
+        arguments_json,
+        session_id,
     }
 }
 

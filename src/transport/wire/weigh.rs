@@ -22,8 +22,8 @@ pub(super) enum Excess {
 
 /// Where lists are: in which field of what is sent, and in which field of that.
 pub(super) type Holders = &'static [(usize, usize)];
-/// In a ClientEvent: hello, frame and tool result.
-pub(super) const CLIENT_EVENT: Holders = &[(1, 7), (2, 9), (3, 2)];
+/// In a ClientEvent: hello (its context, and twice its tools), frame and tool result.
+pub(super) const CLIENT_EVENT: Holders = &[(1, 7), (1, 14), (1, 15), (2, 9), (3, 2)];
 /// In a SubmitFrameRequest: its frame.
 pub(super) const SUBMIT_FRAME: Holders = &[(1, 9)];
 /// The tags of SessionContext's lists; SearchResults has only the first.
@@ -38,12 +38,12 @@ pub(super) fn check(event: &[u8], holders: Holders) -> Result<(), Excess> {
     let mut entries = [0; LISTS + 1];
     for said in Fields(event) {
         let (kind, said) = said?;
-        let Some((_, holder)) = holders.iter().find(|(holds, _)| *holds == kind) else {
+        if !holders.iter().any(|(holds, _)| *holds == kind) {
             continue;
-        };
+        }
         for field in Fields(said) {
             let (tag, lists) = field?;
-            if tag != *holder {
+            if !holders.contains(&(kind, tag)) {
                 continue;
             }
             for entry in Fields(lists) {

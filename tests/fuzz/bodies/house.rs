@@ -17,7 +17,7 @@ use proactive::session::{
     Input, Limits, Lobby, OUTBOUND_QUEUE, Options, Quota, ServerMessage, Session, Stop, Tools,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
-use proactive::tools::Directory;
+use proactive::tools::Router;
 use proactive::world::World;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ async fn session(
         world: world.clone(),
         quota: Quota::new(Limits::default(), world.clone(), house.metrics.clone()),
         log: log::empty_log(&house.metrics),
-        directory: Directory::default(),
+        router: Router::default(),
         metrics: house.metrics.clone(),
     };
     let (to_client, mut from_server) = mpsc::channel(OUTBOUND_QUEUE);
@@ -152,10 +152,10 @@ fn judge(message: &ServerMessage) {
         assert!(!text.contains(hidden), "{text:?}");
     };
     match message {
-        ServerMessage::Search(search) => {
-            visible(&search.query, 512);
-            assert_eq!(search.query.trim(), search.query);
-            assert!(!search.query.is_empty());
+        ServerMessage::ToolCall(search) => {
+            visible(&search.query(), 512);
+            assert_eq!(search.query().trim(), search.query());
+            assert!(!search.query().is_empty());
         }
         ServerMessage::Answer(answer) => match &answer.result {
             Ok(outcome) => {
@@ -179,7 +179,7 @@ fn judge(message: &ServerMessage) {
             }
         },
         ServerMessage::Ready(_)
-        | ServerMessage::CancelSearch { .. }
+        | ServerMessage::CancelToolCall { .. }
         | ServerMessage::Refused(_)
         | ServerMessage::Heartbeat(_)
         | ServerMessage::GoAway(_)

@@ -8,6 +8,7 @@ use proactive::domain::{Frame, FrameId, Hit, MatchType, ScreenText, TaskStatus};
 use proactive::gemini::Turn;
 use proactive::session::{ClientMessage, Hello, Input, ServerMessage, Version};
 use proactive::telemetry::SessionEnd;
+use proactive::tools::Output;
 
 use super::house::play;
 use super::pieces;
@@ -26,13 +27,16 @@ pub(crate) fn run(data: &[u8]) {
         let answers = told.filter_map(|message| async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             match message {
-                ServerMessage::Search(search) => {
-                    let answer = match search.query.len() % 5 {
+                ServerMessage::ToolCall(search) => {
+                    let answer = match search.query().len() % 5 {
                         0 => Err("index ⟦broken⟧".to_owned()),
                         1 => Ok(vec![]),
                         _ => Ok(vec![hit(); 3]),
                     };
-                    Some(Some(ClientMessage::ToolResult(search.id, answer)))
+                    Some(Some(ClientMessage::ToolResult(
+                        search.id,
+                        answer.map(Output::Hits),
+                    )))
                 }
                 ServerMessage::Answer(..) => Some(None),
                 _ => None,
@@ -79,6 +83,7 @@ fn frame() -> ClientMessage {
         ocr: ScreenText("Can you send the lease to Berlin?".to_owned()),
         captured_at: None,
         utc_offset: None,
+        device: None,
         context: None,
     }))
 }

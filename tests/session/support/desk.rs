@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proactive::domain::{Context, Decision, FrameFault, FrameId, Outcome, RequestId, Task};
+use proactive::domain::{Context, Decision, FrameFault, FrameId, Hit, Outcome, RequestId, Task};
 use proactive::gemini::View;
 use proactive::session::{
     ClientMessage, FrameAnswer, Hello, Input, Ready, Resume, ServerMessage, Stop, StreamEnd,
     Version,
 };
 use proactive::telemetry::{Metrics, SessionEnd};
-use proactive::tools::{Answer, Pending, SearchRequest};
+use proactive::tools::{Output, Pending, ToolRequest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -125,11 +125,12 @@ impl Desk {
         self.say(ClientMessage::CancelFrame(FrameId::new(id))).await;
     }
 
-    pub(crate) async fn answer(&self, request: &SearchRequest, answer: Answer) {
-        self.answer_id(&request.id, answer).await;
+    pub(crate) async fn answer(&self, request: &ToolRequest, found: Result<Vec<Hit>, String>) {
+        self.answer_id(&request.id, found).await;
     }
 
-    pub(crate) async fn answer_id(&self, request: &RequestId, answer: Answer) {
+    pub(crate) async fn answer_id(&self, request: &RequestId, found: Result<Vec<Hit>, String>) {
+        let answer = found.map(Output::Hits);
         self.say(ClientMessage::ToolResult(request.clone(), answer))
             .await;
     }
@@ -165,16 +166,16 @@ impl Desk {
         }
     }
 
-    pub(crate) async fn search(&mut self) -> SearchRequest {
+    pub(crate) async fn search(&mut self) -> ToolRequest {
         match self.next().await {
-            ServerMessage::Search(request) => *request,
+            ServerMessage::ToolCall(request) => *request,
             other => panic!("not a search: {other:?}"),
         }
     }
 
     pub(crate) async fn search_called_off(&mut self) -> (RequestId, FrameId) {
         match self.next().await {
-            ServerMessage::CancelSearch { request, frame, .. } => (request, frame),
+            ServerMessage::CancelToolCall { request, frame, .. } => (request, frame),
             other => panic!("not a search called off: {other:?}"),
         }
     }

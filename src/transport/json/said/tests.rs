@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::{MatchType, TaskStatus};
 use crate::session::{Limits, Quota, Version};
+use crate::tools::Output;
 
 fn said(text: &str) -> Input {
     input(text, None)
@@ -57,7 +58,7 @@ fn b01_every_type_of_message_is_understood_under_the_contract_s_names() {
     assert_eq!(&**image.bytes(), b"\xff\xd8\xff\xe0\xff\xd9");
     let time = frame.captured_at.unwrap().to_string();
     assert_eq!(time, "2026-11-20T09:00:00Z");
-    let ClientMessage::ToolResult(id, Ok(hits)) = message(
+    let ClientMessage::ToolResult(id, Ok(Output::Hits(hits))) = message(
         r#"{"type":"tool_result","request_id":"r","frame_id":"f","results":[{"task_id":41,
             "description":"d","status":"deleted","similarity":0.5,"match_type":"both","relevance_score":9}]}"#,
     ) else {
@@ -86,7 +87,7 @@ fn what_is_not_known_or_null_or_no_time_is_as_if_absent() {
     };
     assert_eq!((frame.id.as_str(), frame.captured_at), ("7", None));
     assert!(frame.image.is_none() && frame.context.is_none());
-    let ClientMessage::ToolResult(_, Ok(hits)) = message(
+    let ClientMessage::ToolResult(_, Ok(Output::Hits(hits))) = message(
         r#"{"type":"tool_result","results":[{"status":"paused","match_type":"","similarity":7}]}"#,
     ) else {
         panic!()

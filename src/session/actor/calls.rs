@@ -1,13 +1,14 @@
-//! The searches of a session's frames: asked of its client, answered or called off.
+//! The calls of a session's frames, and of others': asked of its client, answered or
+//! called off.
 
 use super::Session;
-use crate::domain::RequestId;
 use crate::session::{ServerMessage, Version};
-use crate::tools::{Answer, Errand, SearchRequest};
+use crate::tools::{Errand, ToolRequest};
 
 impl Session {
-    pub(super) fn resolve(&mut self, id: &RequestId, answer: Answer) {
-        if !self.pending.resolve(id, answer) {
+    /// Something was said of a call, for which somebody waited or nobody did.
+    pub(super) fn note(&mut self, awaited: bool) {
+        if !awaited {
             self.totals.discarded_results += 1;
             self.tools.metrics.tool_result_discarded();
             // Once: a client that floods its session must not flood the log.
@@ -20,9 +21,9 @@ impl Session {
     pub(super) fn run_errand(&mut self, errand: Errand) {
         match errand {
             // Without a stream it is asked for when there is one.
-            Errand::Search(_) if self.line.is_none() => {}
-            Errand::Search(id) => {
-                // Otherwise its frame ended before the desktop was asked.
+            Errand::Ask(_) if self.line.is_none() => {}
+            Errand::Ask(id) => {
+                // Otherwise its frame ended before the device was asked.
                 if let Some(request) = self.pending.ask(&id) {
                     self.ask(request);
                 }
@@ -33,7 +34,7 @@ impl Session {
                 reason,
             } => {
                 let reason = reason.into();
-                self.say(ServerMessage::CancelSearch {
+                self.say(ServerMessage::CancelToolCall {
                     request,
                     frame,
                     reason,
@@ -42,16 +43,16 @@ impl Session {
         }
     }
 
-    pub(super) fn ask(&mut self, mut request: SearchRequest) {
+    pub(super) fn ask(&mut self, mut request: ToolRequest) {
         // The task of a frame just cancelled may still be running on another
-        // thread. (A job's frame was never here.)
-        if request.job.is_none() && !self.frames.contains(&request.frame) {
+        // thread. (The frame of another session, or a job's, was never here.)
+        if request.is_own() && !self.frames.contains(&request.frame) {
             return;
         }
         self.totals.searches += 1;
         if self.version < Version::V1_1 {
             request.trace = None;
         }
-        self.say(ServerMessage::Search(Box::new(request)));
+        self.say(ServerMessage::ToolCall(Box::new(request)));
     }
 }

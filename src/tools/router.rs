@@ -1,0 +1,361 @@
+//! Who asks, what there is, and so what is offered: the gates of each tool, put
+//! together from the catalogue, the caller, its user's devices and the settings.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::catalogue::{Assistant, Catalogue, Offered, Tool, ToolSet};
+use super::directory::{Device, Directory};
+use super::routing::{self, Chosen, Gates, Modes, Reason, Route};
+use super::{Contact, devices};
+use crate::domain::{DeviceId, Principal, Runtime, SearchKind, SessionId, Uid};
+
+/// What an operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Devices of a user can be reached from the user's other sessions.
+    pub gateway: bool,
+    /// Where tools of devices are wanted.
+    pub modes: Modes,
+    /// Who may use other devices of its user.
+    pub policy: Policy,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            gateway: true,
+            modes: Modes::default(),
+            policy: Policy::claim(),
+        }
+    }
+}
+
+/// Says whether a caller may use devices of its user other than the one it is (D6).
+#[derive(Clone)]
+pub struct Policy(Arc<dyn Fn(&Principal) -> bool + Send + Sync>);
+
+impl Policy {
+    /// A rule of whoever embeds this server. Must not wait for anything.
+    pub fn new(rule: impl Fn(&Principal) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(rule))
+    }
+
+    /// Whoever's token has the claim `devices`.
+    pub fn claim() -> Self {
+        Self::new(|principal| principal.devices)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Policy")
+    }
+}
+
+/// What a client says of itself when it says hello.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// What it is.
+    pub runtime: Option<Runtime>,
+    /// What it calls its device.
+    pub device: Option<DeviceId>,
+    /// The same for people.
+    pub device_name: String,
+    /// The tools it executes; `None` if it did not say: then those of the original
+    /// contract, unless it is a page in a browser.
+    pub executes: Option<Vec<String>>,
+    /// Its user wants no tools to run on devices.
+    pub opted_out: bool,
+    /// Tools that its user does not want.
+    pub disabled: Vec<String>,
+    /// The device that is to execute tools for it, from now on.
+    pub bound: Option<DeviceId>,
+    /// BCP 47; empty if it did not say.
+    pub locale: String,
+    /// IANA; empty if it did not say.
+    pub time_zone: String,
+}
+
+/// Somebody for whom tools are called: a session, or a job.
+#[derive(Debug)]
+pub struct Asker {
+    pub(super) uid: Uid,
+    pub(super) session: SessionId,
+    pub(super) profile: Profile,
+    pub(super) executes: ToolSet,
+    may_use_devices: bool,
+    /// The device that the session is bound to; the model may choose one, too.
+    bound: Mutex<Option<DeviceId>>,
+}
+
+impl Asker {
+    /// Whether both say the same of themselves, and may do the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.profile, self.may_use_devices) == (&other.profile, other.may_use_devices)
+    }
+
+    pub(super) fn bind(&self, device: DeviceId) {
+        *self.bound() = Some(device);
+    }
+
+    fn bound(&self) -> MutexGuard<'_, Option<DeviceId>> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The catalogue, the devices and the settings; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Router(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    catalogue: Catalogue,
+    settings: Settings,
+    directory: Directory,
+    /// The two searches.
+    original: ToolSet,
+}
+
+/// A tool that can be called, and where it runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The tool.
+    pub tool: Arc<Tool>,
+    /// Where it runs.
+    pub route: Route,
+    /// The device that executes it, if it is another one than the caller.
+    pub(super) device: Option<DeviceId>,
+}
+
+/// What the model may call now.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The tools that somebody executes, and where.
+    pub tools: Vec<Place>,
+    /// The tools that end a frame, as far as what they depend on can be called.
+    pub terminal: Vec<Arc<Tool>>,
+    /// Why nobody can be asked for what a terminal tool depends on, if that is so.
+    pub missing: Option<Reason>,
+}
+
+impl Default for Router {
+    /// The built-in tools, and no device yet.
+    fn default() -> Self {
+        Self::new(Catalogue::builtin(), Settings::default())
+    }
+}
+
+impl Router {
+    /// One that knows of no device yet.
+    pub fn new(catalogue: Catalogue, settings: Settings) -> Self {
+        let kinds = SearchKind::ALL.into_iter().map(SearchKind::function_name);
+        Self(Arc::new(Inner {
+            original: catalogue.executable(kinds),
+            catalogue,
+            settings,
+            directory: Directory::default(),
+        }))
+    }
+
+    /// All tools that are declared.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.0.catalogue
+    }
+
+    /// The devices that are connected.
+    pub fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    /// Whether this caller may use devices of its user other than the one it is.
+    pub fn permits(&self, principal: &Principal) -> bool {
+        (self.0.settings.policy.0)(principal)
+    }
+
+    /// A caller that says this of itself.
+    pub fn asker(
+        &self,
+        uid: Uid,
+        session: SessionId,
+        may_use_devices: bool,
+        profile: Profile,
+    ) -> Asker {
+        let executes = match (&profile.executes, profile.runtime) {
+            (Some(names), _) => self
+                .catalogue()
+                .executable(names.iter().map(String::as_str)),
+            (None, Some(Runtime::Web)) => ToolSet::default(),
+            (None, _) => self.0.original,
+        };
+        Asker {
+            uid,
+            session,
+            executes,
+            may_use_devices,
+            bound: Mutex::new(profile.bound.clone()),
+            profile,
+        }
+    }
+
+    /// A session's entry in the directory. A page in a browser executes nothing.
+    pub fn device(&self, asker: &Asker, contact: Contact) -> Device {
+        let profile = &asker.profile;
+        let own = || DeviceId::new(asker.session.as_str());
+        let executes = match profile.runtime {
+            Some(Runtime::Web) => ToolSet::default(),
+            _ => asker.executes,
+        };
+        Device {
+            id: profile.device.clone().unwrap_or_else(own),
+            name: profile.device_name.as_str().into(),
+            runtime: profile.runtime,
+            executes,
+            contact,
+        }
+    }
+
+    /// What the model may call on this caller's behalf now. `named` is the device that
+    /// the request is for, if it names one.
+    pub(super) fn offer(
+        &self,
+        assistant: Assistant,
+        asker: &Asker,
+        named: Option<&DeviceId>,
+        contact: Option<&Contact>,
+    ) -> Offer {
+        let mut offer = Offer {
+            tools: Vec::with_capacity(4),
+            terminal: Vec::with_capacity(4),
+            missing: None,
+        };
+        let mut missing = Vec::new();
+        let mut lines = Vec::new();
+        let tells = tracing::enabled!(tracing::Level::DEBUG);
+        // Looked up once, and only if somebody else than the caller is needed.
+        let mut devices: Option<Vec<Device>> = None;
+        let visible = self.catalogue().tools().iter();
+        for tool in visible.filter(|tool| tool.assistants.contains(&assistant)) {
+            if tool.terminal {
+                offer.terminal.push(tool.clone());
+                continue;
+            }
+            let mut gates = self.gates(tool, asker);
+            let mut device = None;
+            if let Some(contact) = contact
+                && self.needs_devices(&gates)
+            {
+                let devices =
+                    devices.get_or_insert_with(|| self.directory().devices(&asker.uid, contact));
+                (gates.device, device) = choice(tool, asker, named, devices);
+            }
+            let decision = routing::decide(&gates);
+            if tells {
+                let line = routing::Line {
+                    tool: &tool.name,
+                    gates: &gates,
+                    decision,
+                };
+                lines.push(line.to_string());
+            }
+            match decision {
+                Ok(route) => offer.tools.push(Place {
+                    tool: tool.clone(),
+                    route,
+                    device: device.filter(|_| route == Route::Device),
+                }),
+                Err(reason) => missing.push((tool.name.clone(), reason)),
+            }
+        }
+        offer.bar(&missing);
+        if tells {
+            tracing::debug!(decisions = lines.join("; "), "tools were offered");
+        }
+        offer
+    }
+
+    fn gates(&self, tool: &Tool, asker: &Asker) -> Gates {
+        let Settings { gateway, modes, .. } = self.0.settings;
+        let profile = &asker.profile;
+        Gates {
+            executors: tool.executors,
+            offered: tool.offered,
+            may_use_devices: asker.may_use_devices,
+            disabled: profile.disabled.iter().any(|name| **name == *tool.name),
+            opted_out: profile.opted_out,
+            runtime: profile.runtime,
+            gateway,
+            modes,
+            caller_executes: match tool.offered {
+                Offered::Executable => asker.executes.holds(tool),
+                // Any tool of devices.
+                Offered::WithoutDevice => !asker.executes.is_empty(),
+            },
+            device: Chosen::Nobody,
+            served: devices::is_one(tool),
+        }
+    }
+
+    fn needs_devices(&self, gates: &Gates) -> bool {
+        let local = gates.executors.client || gates.offered == Offered::WithoutDevice;
+        local && gates.gateway && gates.may_use_devices && !gates.caller_can()
+    }
+}
+
+/// D9, for this tool.
+fn choice(
+    tool: &Tool,
+    asker: &Asker,
+    named: Option<&DeviceId>,
+    devices: &[Device],
+) -> (Chosen, Option<DeviceId>) {
+    let fits = |device: &&Device| match tool.offered {
+        Offered::Executable => device.executes.holds(tool),
+        Offered::WithoutDevice => true,
+    };
+    let online: Vec<_> = devices
+        .iter()
+        .filter(fits)
+        .map(|it| it.id.clone())
+        .collect();
+    let bound = asker.bound().clone();
+    let (chosen, id) = routing::choose(named, bound.as_ref(), &online);
+    (chosen, id.cloned())
+}
+
+impl Offer {
+    /// Where the tool of this name runs, if it can be called.
+    pub fn place(&self, name: &str) -> Option<&Place> {
+        self.tools.iter().find(|place| *place.tool.name == *name)
+    }
+
+    /// The terminal tool of this name, if it may be called.
+    pub fn terminal(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.terminal.iter().find(|tool| *tool.name == *name)
+    }
+
+    /// Whether a terminal tool depends on what this one finds.
+    pub fn is_needed(&self, tool: &Tool) -> bool {
+        let needs = |terminal: &Arc<Tool>| terminal.after_any.contains(&tool.name);
+        self.terminal.iter().any(needs)
+    }
+
+    /// Takes away the terminal tools that depend on others, none of which can be called.
+    fn bar(&mut self, missing: &[(Arc<str>, Reason)]) {
+        let Self {
+            tools,
+            terminal,
+            missing: why,
+        } = self;
+        terminal.retain(|tool| {
+            let needed = &tool.after_any;
+            let offered = |place: &Place| needed.contains(&place.tool.name);
+            if needed.is_empty() || tools.iter().any(offered) {
+                return true;
+            }
+            let reason = missing.iter().find(|(name, _)| needed.contains(name));
+            *why = reason.map(|(_, reason)| *reason);
+            false
+        });
+    }
+}
