@@ -19,7 +19,7 @@ use crate::gemini;
 use crate::jobs::Jobs;
 use crate::session::{Lobby, Quota, Stop, Tools};
 use crate::telemetry::Metrics;
-use crate::tools::{Catalogue, Router, Settings};
+use crate::tools::Router;
 use crate::transport::admin::{self, Admin};
 use crate::transport::calls::Calls;
 use crate::transport::fire::Post;
@@ -143,7 +143,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         quota: Quota::new(config.limits, world.clone(), metrics.clone()),
         world: world.clone(),
         metrics: metrics.clone(),
-        router: Router::new(Catalogue::builtin(), Settings::default()),
+        router: Router::new(config.catalogue, config.routing),
         log: log.clone(),
     };
     let jobs = Jobs::new(config.jobs, tools.clone(), stop.clone(), sessions.clone());

@@ -62,8 +62,11 @@ impl Settings {
             ..self.session(w)
         };
         let limits = self.limits(w);
+        let (catalogue, routing) = self.tools.check(w);
         let config = Config {
             limits,
+            catalogue,
+            routing,
             analysis: self.analysis(w, session.resume_grace),
             session,
             grpc: grpc::Options {

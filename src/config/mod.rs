@@ -11,6 +11,7 @@ mod settings;
 mod show;
 mod sources;
 mod tls;
+mod tools;
 mod traces;
 mod work;
 
@@ -26,6 +27,7 @@ use crate::{analysis, auth, gemini, jobs, session};
 pub use events::EventSettings;
 pub use settings::Settings;
 pub use tls::TlsSettings;
+pub use tools::ToolSettings;
 pub use traces::TraceSettings;
 pub use work::WorkSettings;
 
@@ -57,6 +59,10 @@ pub struct Config {
     pub events: crate::events::Options,
     /// What outlives its call.
     pub jobs: jobs::Options,
+    /// The tools that are declared.
+    pub catalogue: crate::tools::Catalogue,
+    /// Who executes them where.
+    pub routing: crate::tools::Settings,
     /// Who may send messages to users.
     pub service_tokens: auth::ServiceTokens,
     /// How long accepted frames may take to finish after the order to stop.

@@ -4,7 +4,7 @@
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{EventSettings, TlsSettings, WorkSettings};
+use super::{EventSettings, TlsSettings, ToolSettings, WorkSettings};
 
 /// The settings of `proactive serve`, not yet checked. All of them may come
 /// from the environment alone.
@@ -490,4 +490,7 @@ pub struct Settings {
     /// Jobs, logs and messages.
     #[command(flatten)]
     pub work: WorkSettings,
+    /// Tools.
+    #[command(flatten)]
+    pub tools: ToolSettings,
 }

@@ -28,6 +28,8 @@ impl Config {
             analysis,
             events,
             jobs,
+            catalogue,
+            routing,
             service_tokens,
             drain_grace,
         } = self;
@@ -133,6 +135,20 @@ impl Config {
         );
         let file = given(&work.service_tokens_file);
         line("SERVICE_TOKENS_FILE", &file.unwrap_or(NOT_SET));
+        let tools = &settings.tools;
+        let own = given(&tools.tools_file);
+        let count = catalogue.tools().len();
+        line(
+            "TOOLS_FILE",
+            &match own {
+                Some(path) => format!("{path} ({count} tools with the built-in ones)"),
+                None => format!("not set: the {count} built-in tools"),
+            },
+        );
+        line("DEVICE_GATEWAY", &routing.gateway);
+        line("DEVICE_PERMISSION", &tools.device_permission.trim());
+        line("TOOLS_ON_DESKTOP", &routing.modes.desktop);
+        line("TOOLS_ON_WEB", &routing.modes.web);
         line("DRAIN_GRACE", &span(*drain_grace));
         line("DRAIN_SPREAD", &span(session.drain_spread));
         match &events.folder {

@@ -72,15 +72,8 @@ impl Settings {
     }
 
     pub(super) fn log_no_task(&self, wrong: &mut Vec<String>) -> bool {
-        let Some(said) = given(&self.work.log_no_task_found) else {
-            return false;
-        };
-        let value = match said.to_ascii_lowercase().as_str() {
-            "true" | "1" => Ok(true),
-            "false" | "0" => Ok(false),
-            _ => Err(format!("\"{said}\" is neither true nor false")),
-        };
-        take(wrong, "LOG_NO_TASK_FOUND", value).unwrap_or_default()
+        let said = &self.work.log_no_task_found;
+        truth(wrong, "LOG_NO_TASK_FOUND", said, false)
     }
 
     pub(super) fn service_tokens(&self, wrong: &mut Vec<String>) -> ServiceTokens {
@@ -127,6 +120,24 @@ fn read<'a>(
     });
     let taken = judged.filter_map(|token| take(wrong, name, token));
     taken.collect()
+}
+
+/// What is true or false, and what it is if nothing is said.
+pub(super) fn truth(
+    wrong: &mut Vec<String>,
+    name: &str,
+    said: &Option<String>,
+    usual: bool,
+) -> bool {
+    let Some(said) = given(said) else {
+        return usual;
+    };
+    let value = match said.to_ascii_lowercase().as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("\"{said}\" is neither true nor false")),
+    };
+    take(wrong, name, value).unwrap_or(usual)
 }
 
 #[cfg(test)]

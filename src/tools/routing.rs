@@ -60,6 +60,15 @@ pub enum Mode {
     None,
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::None => "none",
+        })
+    }
+}
+
 /// Which device was chosen (D9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Chosen {
@@ -288,7 +297,7 @@ impl fmt::Display for Line<'_> {
             f,
             "{}={decision} client={} server={} offered={offered:?} may_use_devices={may_use_devices} \
              disabled={disabled} opted_out={opted_out} runtime={runtime:?} platform={:?} \
-             gateway={gateway} desktop_mode={:?} web_mode={:?} caller_executes={caller_executes} \
+             gateway={gateway} desktop_mode={} web_mode={} caller_executes={caller_executes} \
              device={device:?} served={served}",
             self.tool,
             executors.client,
