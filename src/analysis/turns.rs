@@ -155,9 +155,12 @@ impl<'a> Deliberation<'a> {
     /// A device may have come, gone, or been chosen since.
     fn offer_anew(&mut self) {
         let mut offer = self.calls.offer();
-        if self.calls.have_succeeded() {
+        for tool in &self.offer.terminal {
             // What was found stays found, though nobody may be left to search.
-            offer.terminal.clone_from(&self.offer.terminal);
+            if self.calls.has_succeeded_any(&tool.after_any) && offer.terminal(&tool.name).is_none()
+            {
+                offer.terminal.push(tool.clone());
+            }
         }
         self.conversation.set_brief(&self.briefs.of(&offer));
         self.offer = offer;

@@ -309,17 +309,15 @@ fn choice(
     named: Option<&DeviceId>,
     devices: &[Device],
 ) -> (Chosen, Option<DeviceId>) {
-    let fits = |device: &&Device| match tool.offered {
-        Offered::Executable => device.executes.holds(tool),
-        Offered::WithoutDevice => true,
-    };
-    let online: Vec<_> = devices
-        .iter()
-        .filter(fits)
-        .map(|it| it.id.clone())
-        .collect();
+    let online: Vec<_> = devices.iter().map(|it| it.id.clone()).collect();
     let bound = asker.bound().clone();
     let (chosen, id) = routing::choose(named, bound.as_ref(), &online);
+    let device = devices.iter().find(|device| Some(&device.id) == id);
+    let executes = device.is_some_and(|device| device.executes.holds(tool));
+    let chosen = match (chosen, tool.offered) {
+        (Chosen::Online, Offered::Executable) if !executes => Chosen::Missing,
+        (chosen, _) => chosen,
+    };
     (chosen, id.cloned())
 }
 

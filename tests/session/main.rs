@@ -4,6 +4,7 @@
 mod context;
 mod deadlines;
 mod decisions;
+mod devices;
 mod drain;
 mod ending;
 mod fallback;

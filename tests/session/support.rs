@@ -18,7 +18,7 @@ use proactive::events::Log;
 use proactive::gemini::{Call, Error, Scripted, Turn, View};
 use proactive::jobs::{self, Jobs};
 use proactive::session::{
-    self, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
+    self, Caller, Input, Limits, Lobby, OUTBOUND_QUEUE, Quota, Session, Stop, Tools, Version,
 };
 use proactive::telemetry::Metrics;
 use proactive::tools::{Pending, Router};
@@ -50,6 +50,8 @@ pub(crate) struct Core {
     pub(crate) analysis: analysis::Options,
     /// Shared with others, if there is one.
     pub(crate) quota: Option<Quota>,
+    /// Instead of one that knows the built-in tools.
+    pub(crate) router: Option<Router>,
     /// Instead of an empty one in memory.
     pub(crate) log: Option<Log>,
     pub(crate) uid: &'static str,
@@ -64,6 +66,7 @@ impl Core {
             options: session::Options::default(),
             analysis: analysis::Options::default(),
             quota: None,
+            router: None,
             log: None,
             uid: "somebody",
         }
@@ -141,7 +144,7 @@ impl Core {
         Tools {
             quota: self.quota.unwrap_or_else(all),
             log: self.log.unwrap_or_else(|| log::empty_log(metrics)),
-            router: Router::default(),
+            router: self.router.unwrap_or_default(),
             analyst: Analyst::new(self.analysis, model, world.clone(), metrics.clone()),
             world,
             metrics: metrics.clone(),
@@ -207,13 +210,22 @@ pub(crate) struct House {
 impl House {
     /// A user's desktop opens a stream.
     pub(crate) fn connect(&self, uid: &str) -> Desk {
+        self.connect_as(caller(uid, &self.lobby))
+    }
+
+    /// A client opens a stream that may use its user's devices.
+    pub(crate) fn connect_with_devices(&self, uid: &str) -> Desk {
+        let mut caller = caller(uid, &self.lobby);
+        caller.principal.devices = true;
+        self.connect_as(caller)
+    }
+
+    fn connect_as(&self, caller: Caller) -> Desk {
         let (to_server, inputs) = mpsc::channel(8);
         let (to_client, from_server) = mpsc::channel(OUTBOUND_QUEUE);
         let (ended, end) = oneshot::channel();
-        let (caller, inputs) = (caller(uid, &self.lobby), ReceiverStream::new(inputs));
-        let connection = self
-            .lobby
-            .connection(caller, Box::pin(inputs), to_client, ended);
+        let inputs = Box::pin(ReceiverStream::new(inputs));
+        let connection = self.lobby.connection(caller, inputs, to_client, ended);
         self.lobby.open(connection);
         Desk {
             to_server: Some(to_server),

@@ -99,11 +99,6 @@ impl<'a> Calls<'a> {
         self.made.clear();
     }
 
-    /// Whether one was answered.
-    pub(super) fn have_succeeded(&self) -> bool {
-        !self.made.is_empty()
-    }
-
     /// Whether one of these tools has answered.
     pub(super) fn has_succeeded_any(&self, tools: &[Arc<str>]) -> bool {
         self.made.iter().any(|made| tools.contains(&made.tool))
