@@ -3,7 +3,7 @@
 mod client;
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::events::{self, Log};
 use crate::gemini;
 use crate::jobs::Jobs;
+use crate::local_workers::{self, LocalWorkers};
 use crate::session::{Lobby, Quota, Stop, Tools};
 use crate::telemetry::Metrics;
 use crate::tools::Directory;
@@ -83,6 +84,7 @@ pub struct Running {
     sessions: TaskTracker,
     log: Log,
     drain_grace: Duration,
+    local_workers: LocalWorkers,
     parts: JoinSet<Result<(), Error>>,
 }
 
@@ -115,6 +117,17 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             return Err(Error::Bind(unbound.into_iter().flatten().collect()));
         }
     };
+    // A certificate is for the name by which others come, so workers that are started
+    // here come past it, by a way that leads nowhere else.
+    let has_workers = !config.local_workers.commands.is_empty();
+    let their_listener = match config.grpc.tls.is_some() && has_workers {
+        true => {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let listener = bind("LOCAL_WORKERS", address).await;
+            Some(listener.map_err(|unbound| Error::Bind(vec![unbound]))?)
+        }
+        false => None,
+    };
     let bound = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
     let grpc = bound(&grpc_listener, config.grpc.address);
     let http = bound(&http_listener, config.http.address);
@@ -126,6 +139,11 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             config.auth.project_id
         );
     }
+    let their_token = has_workers.then(|| local_workers::token(&world));
+    let service_tokens = match &their_token {
+        Some(token) => config.service_tokens.with_local_workers(token.clone()),
+        None => config.service_tokens,
+    };
     let folder = config.events.folder.clone();
     let log = Log::open(config.events, world.clone(), metrics.clone()).await?;
     let verifier = Verifier::new(config.auth, keys, world.clone());
@@ -159,7 +177,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             },
         },
         post: Post {
-            tokens: config.service_tokens,
+            tokens: service_tokens,
             log: log.clone(),
             world: world.clone(),
         },
@@ -191,6 +209,23 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
         ),
     }
+    let mut at = grpc;
+    if let Some(listener) = their_listener {
+        at = bound(&listener, grpc);
+        let (tls, door) = (None, door.clone());
+        let options = grpc::Options {
+            tls,
+            ..options.clone()
+        };
+        parts.spawn(async move {
+            let served = grpc::serve(listener, options, door).await;
+            served.map_err(|_| Error::Listener("local workers'"))
+        });
+    }
+    let local_workers = match their_token {
+        Some(token) => LocalWorkers::start(config.local_workers, at, &token, &world, &metrics),
+        None => LocalWorkers::none(),
+    };
     let other_door = door.clone();
     parts.spawn(async move {
         grpc::serve(grpc_listener, options, other_door)
@@ -231,6 +266,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         sessions,
         log,
         drain_grace: config.drain_grace,
+        local_workers,
         parts,
     })
 }
@@ -263,9 +299,12 @@ impl Running {
 
     /// Ends only if a part fails: all of them run until they are stopped.
     pub async fn failed(&mut self) -> Error {
-        match self.parts.join_next().await {
-            Some(Ok(Err(error))) => error,
-            Some(Ok(Ok(())) | Err(_)) | None => Error::Ended,
+        tokio::select! {
+            ended = self.parts.join_next() => match ended {
+                Some(Ok(Err(error))) => error,
+                Some(Ok(Ok(())) | Err(_)) | None => Error::Ended,
+            },
+            () = self.local_workers.failed() => Error::Ended,
         }
     }
 
@@ -293,7 +332,9 @@ impl Running {
             self.sessions.wait().await;
             while self.parts.join_next().await.is_some() {}
         };
-        if timeout(FLUSH, flushed).await.is_err() {
+        // Frames that were being finished may have needed the workers until now.
+        let (flushed, ()) = tokio::join!(timeout(FLUSH, flushed), self.local_workers.end());
+        if flushed.is_err() {
             tracing::info!("some connections were closed before they said goodbye");
         }
         if timeout(CLOSE, self.log.close()).await.is_err() {

@@ -29,6 +29,7 @@ impl Config {
             events,
             jobs,
             service_tokens,
+            local_workers,
             drain_grace,
         } = self;
         let mut page = String::new();
@@ -133,6 +134,10 @@ impl Config {
         );
         let file = given(&work.service_tokens_file);
         line("SERVICE_TOKENS_FILE", &file.unwrap_or(NOT_SET));
+        let commands = local_workers.commands.iter().map(ToString::to_string);
+        let commands = commands.collect::<Vec<_>>().join("; ");
+        let commands = Some(commands).filter(|commands| !commands.is_empty());
+        line("LOCAL_WORKERS", &commands.as_deref().unwrap_or(NOT_SET));
         line("DRAIN_GRACE", &span(*drain_grace));
         line("DRAIN_SPREAD", &span(session.drain_spread));
         match &events.folder {
