@@ -1,7 +1,9 @@
 //! The house put together: everything built, bound, run and stopped.
 
+mod client;
+
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use crate::config::Config;
 use crate::events::{self, Log};
 use crate::gemini;
 use crate::jobs::Jobs;
+use crate::local_workers::{self, LocalWorkers};
 use crate::session::{Lobby, Quota, Stop, Tools};
 use crate::telemetry::Metrics;
 use crate::tools::Router;
@@ -27,18 +30,13 @@ use crate::transport::followers::Followers;
 use crate::transport::{Behind, Door, Turns, grpc, http};
 use crate::world::World;
 
+pub use client::{http_builder, http_client};
+
 /// How long connections may take to say goodbye after their streams are over.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long the users' logs may take to close: what is under way then is on its way to
 /// the disk, which takes longer only if it hangs.
 const CLOSE: Duration = Duration::from_secs(3);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const POOL_IDLE: Duration = Duration::from_secs(90);
-/// A dead connection is known after 15 s, before a call of 30 s times out: its
-/// calls fail as broken connections, which are asked again. Idle ones are not
-/// pinged, which servers may take for abuse; the next call does it at once.
-const HTTP2_PING: Duration = Duration::from_secs(10);
-const HTTP2_PONG: Duration = Duration::from_secs(5);
 
 /// Why the server could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +84,7 @@ pub struct Running {
     sessions: TaskTracker,
     log: Log,
     drain_grace: Duration,
+    local_workers: LocalWorkers,
     parts: JoinSet<Result<(), Error>>,
 }
 
@@ -118,6 +117,17 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             return Err(Error::Bind(unbound.into_iter().flatten().collect()));
         }
     };
+    // A certificate is for the name by which others come, so workers that are started
+    // here come past it, by a way that leads nowhere else.
+    let has_workers = !config.local_workers.commands.is_empty();
+    let their_listener = match config.grpc.tls.is_some() && has_workers {
+        true => {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let listener = bind("LOCAL_WORKERS", address).await;
+            Some(listener.map_err(|unbound| Error::Bind(vec![unbound]))?)
+        }
+        false => None,
+    };
     let bound = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
     let grpc = bound(&grpc_listener, config.grpc.address);
     let http = bound(&http_listener, config.http.address);
@@ -129,6 +139,11 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             config.auth.project_id
         );
     }
+    let their_token = has_workers.then(|| local_workers::token(&world));
+    let service_tokens = match &their_token {
+        Some(token) => config.service_tokens.with_local_workers(token.clone()),
+        None => config.service_tokens,
+    };
     let folder = config.events.folder.clone();
     let log = Log::open(config.events, world.clone(), metrics.clone()).await?;
     let verifier = Verifier::new(config.auth, keys, world.clone());
@@ -162,7 +177,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             },
         },
         post: Post {
-            tokens: config.service_tokens,
+            tokens: service_tokens,
             log: log.clone(),
             world: world.clone(),
         },
@@ -194,6 +209,23 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
             "DATA_DIR is not set: users' logs and jobs are in memory, and go with this process"
         ),
     }
+    let mut at = grpc;
+    if let Some(listener) = their_listener {
+        at = bound(&listener, grpc);
+        let (tls, door) = (None, door.clone());
+        let options = grpc::Options {
+            tls,
+            ..options.clone()
+        };
+        parts.spawn(async move {
+            let served = grpc::serve(listener, options, door).await;
+            served.map_err(|_| Error::Listener("local workers'"))
+        });
+    }
+    let local_workers = match their_token {
+        Some(token) => LocalWorkers::start(config.local_workers, at, &token, &world, &metrics),
+        None => LocalWorkers::none(),
+    };
     let other_door = door.clone();
     parts.spawn(async move {
         grpc::serve(grpc_listener, options, other_door)
@@ -234,6 +266,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         sessions,
         log,
         drain_grace: config.drain_grace,
+        local_workers,
         parts,
     })
 }
@@ -266,9 +299,12 @@ impl Running {
 
     /// Ends only if a part fails: all of them run until they are stopped.
     pub async fn failed(&mut self) -> Error {
-        match self.parts.join_next().await {
-            Some(Ok(Err(error))) => error,
-            Some(Ok(Ok(())) | Err(_)) | None => Error::Ended,
+        tokio::select! {
+            ended = self.parts.join_next() => match ended {
+                Some(Ok(Err(error))) => error,
+                Some(Ok(Ok(())) | Err(_)) | None => Error::Ended,
+            },
+            () = self.local_workers.failed() => Error::Ended,
         }
     }
 
@@ -296,7 +332,9 @@ impl Running {
             self.sessions.wait().await;
             while self.parts.join_next().await.is_some() {}
         };
-        if timeout(FLUSH, flushed).await.is_err() {
+        // Frames that were being finished may have needed the workers until now.
+        let (flushed, ()) = tokio::join!(timeout(FLUSH, flushed), self.local_workers.end());
+        if flushed.is_err() {
             tracing::info!("some connections were closed before they said goodbye");
         }
         if timeout(CLOSE, self.log.close()).await.is_err() {
@@ -337,42 +375,6 @@ fn advice(cause: &std::io::Error) -> &'static str {
         }
         _ => "",
     }
-}
-
-/// A client for the server of this URL: HTTP/2 where it offers it, on one
-/// connection then.
-///
-/// # Errors
-/// The system's TLS set-up is broken.
-pub fn http_client(url: &str) -> reqwest::Result<reqwest::Client> {
-    http_builder(url).build()
-}
-
-/// What [`http_client`] is built with.
-pub fn http_builder(url: &str) -> reqwest::ClientBuilder {
-    let mut builder = reqwest::Client::builder();
-    if on_loopback(url) {
-        // A proxy that the environment names has a loopback of its own.
-        builder = builder.no_proxy();
-    }
-    builder
-        .user_agent(concat!("proactive/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE)
-        .http2_keep_alive_interval(HTTP2_PING)
-        .http2_keep_alive_timeout(HTTP2_PONG)
-        .http2_keep_alive_while_idle(false)
-        // A redirect would carry the key to a host nobody configured.
-        .redirect(reqwest::redirect::Policy::none())
-}
-
-fn on_loopback(url: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(url) else {
-        return false;
-    };
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -439,25 +441,5 @@ mod tests {
         let running = start(config, World::real()).await.unwrap();
         assert!(rustls::crypto::CryptoProvider::get_default().is_some());
         running.stop().await;
-    }
-
-    #[test]
-    fn loopback_is_known_in_each_way_to_write_it() {
-        for url in [
-            "http://127.0.0.1:1/keys",
-            "http://127.9.9.9",
-            "http://[::1]:1/",
-            "http://LOCALHOST:1/",
-        ] {
-            assert!(on_loopback(url), "{url}");
-        }
-        for url in [
-            "https://generativelanguage.googleapis.com",
-            "http://localhost.example.com",
-            "http://10.0.0.1",
-            "none",
-        ] {
-            assert!(!on_loopback(url), "{url}");
-        }
     }
 }

@@ -16,6 +16,7 @@ pub mod events;
 pub mod gemini;
 pub mod jobs;
 pub mod lifecycle;
+pub mod local_workers;
 pub mod session;
 pub mod stand_in;
 pub mod telemetry;

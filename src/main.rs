@@ -1,5 +1,6 @@
 //! The `proactive` command.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
 use proactive::telemetry::Traces;
 use proactive::world::World;
-use proactive::{app, demo, desk, telemetry};
+use proactive::{app, demo, desk, local_workers, telemetry};
 use tokio_util::sync::CancellationToken;
 
 /// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
@@ -68,6 +69,10 @@ enum Verb {
     ///
     /// Point GOOGLE_GEMINI_BASE_URL at it.
     StandIn(StandInArgs),
+    /// Runs a local worker's program, and ends it when the server is gone. The server does
+    /// that by itself.
+    #[command(hide = true)]
+    Guard(GuardArgs),
 }
 
 #[derive(Args)]
@@ -121,6 +126,14 @@ struct StandInArgs {
     log: LogSettings,
 }
 
+#[derive(Args)]
+struct GuardArgs {
+    #[arg(long, value_name = "PROCESS")]
+    child_of: Option<i32>,
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
 /// Why the process ends before its work is done.
 struct Failure {
     code: u8,
@@ -154,28 +167,30 @@ fn main() -> ExitCode {
             return ExitCode::from(if told.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    let done = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::new)
-        .and_then(|runtime| {
-            let done = match verb {
-                Verb::Serve(args) => runtime.block_on(serve(args)),
-                Verb::Demo(args) => runtime.block_on(play(args)),
-                Verb::Desk(args) => runtime.block_on(show_to_a_server(args)),
-                Verb::StandIn(args) => runtime.block_on(stand_in_for_gemini(args)),
-            };
-            // Dropping it would wait for a look-up of a host's name, which
-            // nothing can interrupt and a dead resolver holds for many seconds.
-            runtime.shutdown_background();
-            done
-        });
+    let done = match verb {
+        Verb::Serve(args) => run(serve(args)),
+        Verb::Demo(args) => run(play(args)),
+        Verb::Desk(args) => run(show_to_a_server(args)),
+        Verb::StandIn(args) => run(stand_in_for_gemini(args)),
+        // Must be alone in its process, without other threads.
+        Verb::Guard(args) => Ok(local_workers::guard(&args.command, args.child_of)),
+    };
     done.unwrap_or_else(|Failure { code, sentences }| {
         for sentence in sentences {
             eprintln!("proactive: {sentence}");
         }
         ExitCode::from(code)
     })
+}
+
+fn run(verb: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().build().map_err(Failure::new)?;
+    let done = runtime.block_on(verb);
+    // Dropping it would wait for a look-up of a host's name, which
+    // nothing can interrupt and a dead resolver holds for many seconds.
+    runtime.shutdown_background();
+    done
 }
 
 fn log(settings: &LogSettings, usual: &str) -> Result<(), Mistakes> {

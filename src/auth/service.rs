@@ -1,5 +1,5 @@
-//! Tokens of the operator's own programs, which may send messages to users. Several
-//! are valid at once, so that they can be exchanged one by one.
+//! Tokens of the operator's own programs, which may send messages to users and work for
+//! the server. Several are valid at once, so that they can be exchanged one by one.
 
 use std::fmt;
 
@@ -13,7 +13,11 @@ pub const SHORTEST_TOKEN: usize = 32;
 
 /// The tokens that are valid.
 #[derive(Clone, Default)]
-pub struct ServiceTokens(Vec<SecretString>);
+pub struct ServiceTokens {
+    all: Vec<SecretString>,
+    /// Of the workers that the server starts itself: good for their door alone.
+    local_workers: Option<SecretString>,
+}
 
 /// Why a program is not let in. What it says is for its author.
 #[derive(Debug, thiserror::Error)]
@@ -36,17 +40,29 @@ pub enum NotAdmitted {
 impl ServiceTokens {
     /// Takes tokens that have been checked.
     pub fn new(tokens: Vec<SecretString>) -> Self {
-        Self(tokens)
+        Self {
+            all: tokens,
+            local_workers: None,
+        }
     }
 
-    /// How many there are.
+    /// The same, and one more that lets in workers and nobody else.
+    #[must_use]
+    pub fn with_local_workers(self, token: SecretString) -> Self {
+        Self {
+            local_workers: Some(token),
+            ..self
+        }
+    }
+
+    /// How many the operator has set.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
-    /// Whether there is none, so that nobody is let in.
+    /// Whether there is none of those.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Judges an `authorization` header or metadata entry, in a time that tells
@@ -55,26 +71,46 @@ impl ServiceTokens {
     /// # Errors
     /// Why its sender is not let in.
     pub fn admit(&self, authorization: Option<&str>) -> Result<(), NotAdmitted> {
-        if self.is_empty() {
-            return Err(NotAdmitted::Closed);
-        }
-        let said = bearer(authorization)
-            .map_err(|_| NotAdmitted::NoToken)?
-            .as_bytes();
-        let mut found = Choice::from(0);
-        for token in &self.0 {
-            found |= token.expose_secret().as_bytes().ct_eq(said);
-        }
-        match bool::from(found) {
-            true => Ok(()),
-            false => Err(NotAdmitted::Unknown),
-        }
+        judge(&mut self.all.iter(), authorization)
+    }
+
+    /// The same at the workers' door, which is also open to those that the server starts
+    /// itself.
+    ///
+    /// # Errors
+    /// Why its sender is not let in.
+    pub fn admit_worker(&self, authorization: Option<&str>) -> Result<(), NotAdmitted> {
+        judge(
+            &mut self.all.iter().chain(&self.local_workers),
+            authorization,
+        )
+    }
+}
+
+fn judge(
+    tokens: &mut dyn Iterator<Item = &SecretString>,
+    authorization: Option<&str>,
+) -> Result<(), NotAdmitted> {
+    let mut tokens = tokens.peekable();
+    if tokens.peek().is_none() {
+        return Err(NotAdmitted::Closed);
+    }
+    let said = bearer(authorization)
+        .map_err(|_| NotAdmitted::NoToken)?
+        .as_bytes();
+    let mut found = Choice::from(0);
+    for token in tokens {
+        found |= token.expose_secret().as_bytes().ct_eq(said);
+    }
+    match bool::from(found) {
+        true => Ok(()),
+        false => Err(NotAdmitted::Unknown),
     }
 }
 
 impl fmt::Debug for ServiceTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServiceTokens({})", self.0.len())
+        write!(f, "ServiceTokens({})", self.all.len())
     }
 }
 
@@ -99,5 +135,25 @@ mod tests {
         let refused = none.admit(Some("Bearer ")).unwrap_err();
         assert!(matches!(refused, NotAdmitted::Closed), "{refused}");
         assert_eq!(format!("{tokens:?}"), "ServiceTokens(2)");
+    }
+
+    #[test]
+    fn c09_the_token_of_local_workers_is_good_for_workers_alone() {
+        let [set, local] = ["s", "l"].map(|letter| letter.repeat(SHORTEST_TOKEN));
+        let [by_set, by_local] = [&set, &local].map(|token| format!("Bearer {token}"));
+        let none = ServiceTokens::default();
+        let refused = none.admit_worker(Some(&by_local)).unwrap_err();
+        assert!(matches!(refused, NotAdmitted::Closed), "{refused}");
+        let alone = none.with_local_workers(local.clone().into());
+        alone.admit_worker(Some(&by_local)).unwrap();
+        let refused = alone.admit(Some(&by_local)).unwrap_err();
+        assert!(matches!(refused, NotAdmitted::Closed), "{refused}");
+        let both = ServiceTokens::new(vec![set.into()]).with_local_workers(local.into());
+        both.admit_worker(Some(&by_local)).unwrap();
+        both.admit_worker(Some(&by_set)).unwrap();
+        both.admit(Some(&by_set)).unwrap();
+        let refused = both.admit(Some(&by_local)).unwrap_err();
+        assert!(matches!(refused, NotAdmitted::Unknown), "{refused}");
+        assert_eq!(both.len(), 1, "of those that the operator set");
     }
 }

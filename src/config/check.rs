@@ -85,6 +85,7 @@ impl Settings {
             admin: SocketAddr::new(bind, admin_port),
             jobs: self.jobs(w, session.frames_at_once),
             service_tokens: self.service_tokens(w),
+            local_workers: self.local_workers(w),
             gemini: self.gemini(w),
             events: self.events.check(w),
             auth: self.auth(w),

@@ -4,6 +4,7 @@
 mod check;
 mod events;
 mod limits;
+mod local_workers;
 mod machine;
 mod model;
 mod project;
@@ -25,6 +26,7 @@ use crate::transport::{grpc, http};
 use crate::{analysis, auth, gemini, jobs, session};
 
 pub use events::EventSettings;
+pub use local_workers::LocalWorkerSettings;
 pub use settings::Settings;
 pub use tls::TlsSettings;
 pub use tools::ToolSettings;
@@ -65,6 +67,8 @@ pub struct Config {
     pub routing: crate::tools::Settings,
     /// Who may send messages to users.
     pub service_tokens: auth::ServiceTokens,
+    /// Programs that are started with the server.
+    pub local_workers: crate::local_workers::Options,
     /// How long accepted frames may take to finish after the order to stop.
     pub drain_grace: Duration,
 }

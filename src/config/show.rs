@@ -31,6 +31,7 @@ impl Config {
             catalogue,
             routing,
             service_tokens,
+            local_workers,
             drain_grace,
         } = self;
         let mut page = String::new();
@@ -149,6 +150,10 @@ impl Config {
         line("DEVICE_PERMISSION", &tools.device_permission.trim());
         line("TOOLS_ON_DESKTOP", &routing.modes.desktop);
         line("TOOLS_ON_WEB", &routing.modes.web);
+        let commands = local_workers.commands.iter().map(ToString::to_string);
+        let commands = commands.collect::<Vec<_>>().join("; ");
+        let commands = Some(commands).filter(|commands| !commands.is_empty());
+        line("LOCAL_WORKERS", &commands.as_deref().unwrap_or(NOT_SET));
         line("DRAIN_GRACE", &span(*drain_grace));
         line("DRAIN_SPREAD", &span(session.drain_spread));
         match &events.folder {

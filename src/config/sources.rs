@@ -4,7 +4,7 @@
 use clap::{Command, CommandFactory, FromArgMatches, Parser};
 
 use super::check::{given, secret};
-use super::{Mistakes, Settings, TlsSettings};
+use super::{LocalWorkerSettings, Mistakes, Settings, TlsSettings, WorkSettings};
 
 /// Wrapped, because settings alone are not a command.
 #[derive(Debug, Parser)]
@@ -42,6 +42,7 @@ impl Settings {
         self.firebase_auth_emulator_host = None;
         // It leaves nothing behind, and others like it may run beside it.
         self.events.data_dir = None;
+        self.work.local = LocalWorkerSettings::default();
         // There is nobody to spread.
         self.drain_spread = "0s".to_owned();
         if !self.has_model() {
@@ -52,7 +53,7 @@ impl Settings {
 
     /// For `serve --dev`: embedded, but on the ports that are asked for, and on
     /// another address than loopback if that is given. Its logs are kept where they are
-    /// to be.
+    /// to be, and local workers are started.
     #[must_use]
     pub fn dev(self) -> Self {
         let address = given(&self.bind_address).map(str::to_owned);
@@ -61,6 +62,7 @@ impl Settings {
             http_port,
             admin_port,
             events,
+            work: WorkSettings { local, .. },
             ..
         } = self.clone();
         let embedded = self.embedded();
@@ -70,6 +72,10 @@ impl Settings {
             http_port,
             admin_port,
             events,
+            work: WorkSettings {
+                local,
+                ..embedded.work
+            },
             ..embedded
         }
     }

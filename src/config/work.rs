@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Settings;
 use super::check::{MINUTE, duration, given, number, take};
+use super::{LocalWorkerSettings, Settings};
 use crate::auth::{SHORTEST_TOKEN, ServiceTokens};
 use crate::jobs;
 
@@ -56,6 +56,9 @@ pub struct WorkSettings {
     /// File with more such tokens, one a line. Read at the start.
     #[arg(long, env = "SERVICE_TOKENS_FILE", value_name = "FILE")]
     pub service_tokens_file: Option<String>,
+    /// Programs that are started with the server.
+    #[command(flatten)]
+    pub local: LocalWorkerSettings,
 }
 
 impl Settings {

@@ -253,6 +253,7 @@ impl Play {
             device: "demo desktop".to_owned(),
             utc_offset_minutes: None,
             tells_tasks: true,
+            ..About::default()
         };
         let mut desktop = Desktop::open(door, about, &mut self.store, world, observe).await?;
         for screen in self.screens {

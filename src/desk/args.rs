@@ -16,7 +16,8 @@ use super::output::Output;
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};
 use super::{
-    Address, Backoff, Error as SessionError, Patience, Roots, Store, Sum, TokenSource, files, store,
+    About, Address, Backoff, Error as SessionError, Executes, Patience, Roots, Store, Sum,
+    TokenSource, Unknown, files, store,
 };
 use crate::world::World;
 
@@ -127,6 +128,23 @@ pub struct Args {
     /// completed, 50 deleted, 20 goals), and again when they change.
     #[arg(long)]
     context_from_store: bool,
+    /// The tools that this desk executes: search_similar and search_keywords (both,
+    /// without this), with commas between them; none; or NAME=COMMAND, for any other
+    /// tool of the server. May be given again. The command is run by sh, with the
+    /// arguments on its input as JSON; what it prints, JSON or text, is the result.
+    #[arg(long, value_name = "TOOLS", conflicts_with = "web")]
+    executes: Vec<String>,
+    /// What tells this desk from its user's other ones, the same for all of its
+    /// sessions.
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    device_id: String,
+    /// What people call it.
+    #[arg(long, value_name = "NAME", default_value = "proactive desk")]
+    device_name: String,
+    /// Says that it is a page in a browser: it executes nothing itself, and another desk
+    /// of the user does, if the token lets it.
+    #[arg(long)]
+    web: bool,
 }
 
 /// The desk cannot do what it should.
@@ -138,6 +156,9 @@ pub enum Error {
     /// The certificates cannot be used.
     #[error(transparent)]
     Roots(#[from] UnfitRoots),
+    /// The tools cannot be meant.
+    #[error("--executes: {0}")]
+    Executes(#[from] Unknown),
     /// There is nothing to show who the user is.
     #[error("no token: set PROACTIVE_TOKEN, or give --token-command")]
     NoToken,
@@ -163,6 +184,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Address(_)
+            | Self::Executes(_)
             | Self::Roots(_)
             | Self::NoToken
             | Self::NoFolder(_)
@@ -181,7 +203,7 @@ pub struct Plan {
     store: Store,
     what: What,
     place: Place,
-    tells_tasks: bool,
+    about: About,
 }
 
 enum What {
@@ -243,7 +265,14 @@ impl Args {
                 app: self.app,
                 window: self.window,
             },
-            tells_tasks: self.context_from_store,
+            about: About {
+                device: self.device_name,
+                utc_offset_minutes: None,
+                tells_tasks: self.context_from_store,
+                device_id: self.device_id,
+                web: self.web,
+                executes: Executes::read(&self.executes)?,
+            },
         })
     }
 }
@@ -280,7 +309,7 @@ impl Plan {
             }),
             store: self.store,
             frames: Frames::new(shots, self.place, world.clone()),
-            tells_tasks: self.tells_tasks,
+            about: self.about,
             world,
             backoff: Backoff::default(),
             refusals: 0,

@@ -14,7 +14,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::desktop::{Door, Resumable};
-use super::{Backoff, Error, Step, Store, store};
+use super::{About, Backoff, Error, Step, Store, store};
 use crate::world::World;
 pub(super) use frames::Frames;
 use session::Left;
@@ -36,8 +36,8 @@ pub(super) struct Client<D> {
     pub(super) door: Rc<Door<D>>,
     pub(super) store: Store,
     pub(super) frames: Frames,
-    /// Whether the server is told the tasks beforehand.
-    pub(super) tells_tasks: bool,
+    /// What the server is told of this desk; the rest, as it is when it is told.
+    pub(super) about: About,
     pub(super) world: World,
     /// Of connections.
     pub(super) backoff: Backoff,

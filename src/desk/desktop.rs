@@ -4,6 +4,7 @@
 //! What happens is told to an observer as [`Step`]s, in order; this module
 //! prints nothing. Every wait is bounded, see [`Patience`].
 
+mod commands;
 mod door;
 mod line;
 mod link;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::transport::Channel;
 
 use super::store::{self, Store};
-use super::{Error, Step, Verdict};
+use super::{Error, Executes, Step, Verdict};
 use crate::transport::proto::Resume;
 use crate::transport::proto::server_event::Event;
 use crate::world::World;
@@ -69,7 +70,7 @@ impl Patience {
 }
 
 /// What the desktop says of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct About {
     /// Its name in the server's eyes.
     pub device: String,
@@ -78,6 +79,13 @@ pub struct About {
     /// Whether the server is told the tasks beforehand; otherwise it hears of them
     /// only as answers to its searches.
     pub tells_tasks: bool,
+    /// How its user tells it from others, the same for all of its sessions; may be
+    /// empty.
+    pub device_id: String,
+    /// It is a page in a browser, and so executes no tool.
+    pub web: bool,
+    /// The tools that it executes.
+    pub executes: Executes,
 }
 
 /// One look at the screen, as this desktop captured it.

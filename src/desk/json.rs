@@ -41,8 +41,17 @@ enum Line<'a> {
     ToolCallRequest {
         frame_id: &'a str,
         request_id: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
         tool_kind: &'static str,
+        #[serde(skip_serializing_if = "str::is_empty")]
         query: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        tool_name: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        arguments_json: &'a str,
+        /// Of another session, which has nobody else to execute it.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        session_id: &'a str,
         deadline_ms: i64,
     },
     ToolResult {
@@ -205,7 +214,13 @@ pub(crate) fn line(step: &Step) -> String {
         Step::SearchAsked(call) => Line::ToolCallRequest {
             frame_id: &call.frame_id,
             request_id: &call.request_id,
-            tool_kind: ToolKind::as_str_name(&call.tool_kind()),
+            tool_kind: match call.tool_kind() {
+                ToolKind::Unspecified => "",
+                kind => kind.as_str_name(),
+            },
+            tool_name: &call.tool_name,
+            arguments_json: &call.arguments_json,
+            session_id: &call.session_id,
             query: call
                 .arguments
                 .as_ref()

@@ -8,6 +8,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::group::Group;
+
 /// A command that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Far more bytes than a token has.
@@ -62,23 +64,6 @@ impl TokenSource {
     }
 }
 
-/// All processes of a command. They are ended when it is no longer waited for.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let Self(Some(leader)) = self else { return };
-        // A shell does it without unsafe code of ours, in a moment. It is waited for:
-        // afterwards the number may be another's.
-        let _ = std::process::Command::new("sh")
-            .args(["-c", &format!("kill -s KILL -- -{leader}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-    }
-}
-
 async fn printed_by(command: &str) -> Result<SecretString, Error> {
     let mut shell = Command::new("sh")
         .args(["-c", command])
@@ -88,7 +73,7 @@ async fn printed_by(command: &str) -> Result<SecretString, Error> {
         .kill_on_drop(true)
         .spawn()?;
     // The shell leads it. It is dropped before the shell is, and reaped.
-    let mut group = Group(shell.id());
+    let mut group = Group::led_by(shell.id());
     let output = shell.stdout.take().expect("it was asked for");
     let mut printed = Vec::new();
     output.take(MOST_BYTES).read_to_end(&mut printed).await?;
@@ -98,7 +83,7 @@ async fn printed_by(command: &str) -> Result<SecretString, Error> {
     }
     let status = shell.wait().await?;
     // What it has left behind on purpose, such as an agent, may stay.
-    group.0 = None;
+    group.dissolve();
     if !status.success() {
         return Err(Error::Failed(status));
     }

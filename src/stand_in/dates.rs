@@ -36,15 +36,41 @@ const MONTHS: [&[&str]; 12] = [
 /// The first day that the text names, counted from today. A weekday is the
 /// next one after today; a day of a month without a year is the next one.
 pub(super) fn deadline(text: &str, today: Date) -> Option<Date> {
-    let words: Vec<String> = text
-        .split_whitespace()
-        .map(|word| {
-            let outer = |c: char| !c.is_alphanumeric() && c != '.';
-            word.trim_matches(outer).to_lowercase()
-        })
-        .collect();
+    let words = words(text);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     (0..words.len()).find_map(|at| day(&words, at, today))
+}
+
+/// The words that name that day, unless they spell it out as a date.
+pub(super) fn phrase(text: &str, today: Date) -> Option<String> {
+    let words = words(text);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let at = (0..words.len()).find(|at| day(&words, *at, today).is_some())?;
+    if iso(words[at]).is_some() {
+        return None;
+    }
+    let before = at.checked_sub(1).map_or("", |at| plain(&words, at));
+    let belongs = is_next(before)
+        || matches!(before, "after" | "the" | "this")
+        || day_number(before).is_some();
+    let from = if belongs { at - 1 } else { at };
+    let to = match plain(&words, at) {
+        "in" | "within" | "innerhalb" | "day" => at + 3,
+        "end" | "ende" => at + 4,
+        _ if !belongs && of_month(&words, at, today).is_some() => at + 2,
+        _ => at + 1,
+    };
+    let words = words[from..to.min(words.len())].iter();
+    let words: Vec<_> = words.map(|word| word.trim_matches('.')).collect();
+    Some(words.join(" "))
+}
+
+fn words(text: &str) -> Vec<String> {
+    let outer = |c: char| !c.is_alphanumeric() && c != '.';
+    let words = text.split_whitespace();
+    words
+        .map(|word| word.trim_matches(outer).to_lowercase())
+        .collect()
 }
 
 fn day(words: &[&str], at: usize, today: Date) -> Option<Date> {
@@ -227,6 +253,24 @@ mod tests {
         ] {
             let found = deadline(text, today).map(|date| date.to_string());
             assert_eq!(found.as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_day_are_told_from_those_around_them() {
+        let today: Date = "2026-11-21".parse().unwrap();
+        for (text, expected) in [
+            ("send the lease before Tuesday?", Some("tuesday")),
+            ("the lease by next Friday, please", Some("next friday")),
+            ("we need it in two weeks.", Some("in two weeks")),
+            ("the day after tomorrow", Some("the day after tomorrow")),
+            ("by the end of the month", Some("the end of the month")),
+            ("by November 25th", Some("november 25th")),
+            ("on 3 March at noon", Some("3 march")),
+            ("due 2026-12-01", None),
+            ("whenever you like", None),
+        ] {
+            assert_eq!(phrase(text, today).as_deref(), expected, "{text}");
         }
     }
 

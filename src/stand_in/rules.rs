@@ -19,6 +19,7 @@ const QUERY_WORDS: usize = 8;
 
 const SIMILAR: &str = "search_similar";
 const KEYWORDS: &str = "search_keywords";
+const RESOLVE: &str = "resolve_date";
 const EXTRACT: &str = "extract_task";
 const REJECT: &str = "reject_task";
 const NO_TASK: &str = "no_task_found";
@@ -80,6 +81,16 @@ fn steps(prompt: &Prompt<'_>) -> Vec<Step> {
     if !tried(KEYWORDS) && found.is_empty() {
         steps.push(search(KEYWORDS, &request));
     }
+    if let Some(phrase) = dates::phrase(&request.sentence, prompt.today)
+        && prompt.callable.contains(&RESOLVE)
+        && searched
+        && !tried(RESOLVE)
+    {
+        steps.push(Step {
+            name: RESOLVE,
+            args: json!({ "phrase": phrase }),
+        });
+    }
     // One that was refused is worded anew once.
     if searched && refusals < 2 {
         steps.push(extract(prompt, &request, refusals > 0));
@@ -138,7 +149,8 @@ fn reject(prompt: &Prompt<'_>, request: &Request, found: &Found<'_>) -> Step {
 }
 
 fn extract(prompt: &Prompt<'_>, request: &Request, longer: bool) -> Step {
-    let deadline = dates::deadline(&request.sentence, prompt.today);
+    let deadline = resolved(prompt);
+    let deadline = deadline.or_else(|| dates::deadline(&request.sentence, prompt.today));
     let priority = priority(prompt.screen, &request.sentence, deadline, prompt.today);
     let mut description = clip(&request.sentence, 400).into_owned();
     if let Some(sender) = &request.sender {
@@ -162,6 +174,15 @@ fn extract(prompt: &Prompt<'_>, request: &Request, longer: bool) -> Step {
             "current_activity": activity(prompt.app),
         }),
     }
+}
+
+/// The day that was worked out by whoever could.
+fn resolved(prompt: &Prompt<'_>) -> Option<Date> {
+    let mut answers = prompt.answers_of(RESOLVE);
+    answers.find_map(|answer| {
+        let date = answer.response.pointer("/output/result/date")?;
+        date.as_str()?.parse().ok()
+    })
 }
 
 fn priority(screen: &str, sentence: &str, deadline: Option<Date>, today: Date) -> &'static str {

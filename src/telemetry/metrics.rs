@@ -4,6 +4,7 @@
 
 mod before_model;
 mod jobs;
+mod local_workers;
 mod user_logs;
 
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use crate::domain::Usage;
 use before_model::BeforeModel;
 pub use before_model::CircuitState;
 use jobs::Jobs;
+use local_workers::LocalWorkers;
+pub use local_workers::RunningWorker;
 use user_logs::UserLogs;
 
 /// The content type of [`Metrics::render`]: OpenMetrics 1.0 text.
@@ -108,6 +111,7 @@ pub(super) struct Inner {
     before_model: BeforeModel,
     user_logs: UserLogs,
     jobs: Jobs,
+    local_workers: LocalWorkers,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
@@ -178,6 +182,7 @@ impl Metrics {
             before_model: BeforeModel::new(r),
             user_logs: UserLogs::new(r),
             jobs: Jobs::new(r),
+            local_workers: LocalWorkers::new(r),
             tokens: put(
                 r,
                 "model_tokens",

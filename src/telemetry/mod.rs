@@ -12,7 +12,7 @@ pub use labels::{
     SessionReturn, TokenKind, ToolLabel, ToolResult,
 };
 pub use log::{EnvFilter, LogFormat, init};
-pub use metrics::{CircuitState, METRICS_CONTENT_TYPE, Metrics};
+pub use metrics::{CircuitState, METRICS_CONTENT_TYPE, Metrics, RunningWorker};
 pub use seldom::Seldom;
 pub use spans::{
     frame_span, job_span, model_answered, model_turn_span, session_span, span_failed,

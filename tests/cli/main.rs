@@ -12,6 +12,7 @@ mod curl;
 mod demo;
 mod desk;
 mod dev;
+mod local_workers;
 mod log;
 mod outage;
 mod page;

@@ -56,7 +56,7 @@ impl Server {
 }
 
 /// `name=value` of a line of text, or `"name":"value"` of one of JSON.
-fn field(line: &str, name: &str) -> String {
+pub(crate) fn field(line: &str, name: &str) -> String {
     let plain = line
         .replace(['"', ',', '}'], " ")
         .replace(" : ", "=")
@@ -161,14 +161,17 @@ fn an_address_of_another_machine_is_told_by_its_variable() {
 
 /// A server in emulator mode with the stand-in behind it, each a process of its
 /// own; and a frame of a session there that waits for a search.
-async fn in_the_middle_of_a_frame() -> (Running, Server, Desk, ToolCallRequest) {
+pub(crate) async fn in_the_middle_of_a_frame(
+    environment: &[(&str, &str)],
+) -> (Running, Server, Desk, ToolCallRequest) {
     let arguments = ["stand-in", "--port", "0", "--latency", "100ms"];
     let mut model = Running::start(proactive(&arguments, &[]));
     let base = format!("http://{}", field(&model.logged("STAND-IN"), "address"));
-    let server = Server::start(&[
-        ("GOOGLE_GEMINI_BASE_URL", &base),
+    let basis = [
+        ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
         ("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
-    ]);
+    ];
+    let server = Server::start(&[&basis, environment].concat());
     let channel = connect(&format!("http://{}", server.grpc)).await;
     let mut desk = Desk::open(channel, &unsigned_token(PROJECT)).await.unwrap();
     desk.hello("1.1").await;
@@ -179,7 +182,7 @@ async fn in_the_middle_of_a_frame() -> (Running, Server, Desk, ToolCallRequest) 
 }
 
 async fn an_accepted_frame_is_finished(signal: &str) {
-    let (model, server, mut desk, search) = in_the_middle_of_a_frame().await;
+    let (model, server, mut desk, search) = in_the_middle_of_a_frame(&[]).await;
     server.process.signal(signal);
     assert!(matches!(desk.event().await, Event::GoAway(_)));
     desk.answer(&search, vec![]).await;
@@ -217,7 +220,7 @@ async fn a_second_signal_leaves_at_once_with_the_code_of_that_signal() {
         ("INT", "INT", 130),
     ] {
         // The frame would hold the drain until its search's deadline.
-        let (_model, server, mut desk, _search) = in_the_middle_of_a_frame().await;
+        let (_model, server, mut desk, _search) = in_the_middle_of_a_frame(&[]).await;
         server.process.signal(first);
         assert!(matches!(desk.event().await, Event::GoAway(_)));
         server.process.signal(second);

@@ -87,6 +87,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("LOG_NO_TASK_FOUND", ""),
     ("SERVICE_TOKENS", ""),
     ("SERVICE_TOKENS_FILE", ""),
+    ("LOCAL_WORKERS", ""),
+    ("TOOLS_FILE", ""),
+    ("DEVICE_GATEWAY", "true"),
+    ("DEVICE_PERMISSION", "claim"),
+    ("TOOLS_ON_DESKTOP", "local"),
+    ("TOOLS_ON_WEB", "local"),
 ];
 
 /// The lines of `serve --check-config`, which must be content.
@@ -170,6 +176,7 @@ fn every_mistake_is_told_at_once_before_anything_binds() {
         ("MAX_CONNECTIONS", "0"),
         ("DRAIN_GRACE", "-25s"),
         ("DRAIN_SPREAD", "1h"),
+        ("LOCAL_WORKERS", "no-such-program nobody-may-see"),
         ("LOG_RETENTION", "59s"),
         ("LOG_ENTRIES_PER_USER", "0"),
         ("LOG_MEMORY", "1KiB"),

@@ -35,16 +35,20 @@ use support::tools::{checkov, hadolint, helms, kubernetes_validate, passed, pyth
 const EXTENSIONS: [&str; 3] = ["GRPCRoute", "HTTPRoute", "ServiceMonitor"];
 /// What the chart sets by itself, so that config and secrets need not; and a file that
 /// it mounts nowhere, since `secrets.SERVICE_TOKENS` is the same.
-const THE_CHARTS_OWN: [&str; 9] = [
+const THE_CHARTS_OWN: [&str; 11] = [
     "ADMIN_PORT",
     "DATA_DIR",
     "DRAIN_GRACE",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GRPC_PORT",
     "HTTP_PORT",
+    // There a worker is a pod of its own.
+    "LOCAL_WORKERS",
     "SERVICE_TOKENS_FILE",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
+    // A file that it mounts nowhere.
+    "TOOLS_FILE",
 ];
 
 #[test]

@@ -7,6 +7,7 @@
 mod adapter;
 mod dashboard;
 mod drawn;
+mod local_workers;
 mod paper;
 mod prometheus;
 #[path = "../support/mod.rs"]

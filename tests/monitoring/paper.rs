@@ -14,7 +14,7 @@ use proactive::telemetry::{
 
 use crate::dashboard::{dashboard, panels};
 use crate::support::tools::variable;
-use crate::{are_promql, page, read, root, selectors, user_logs};
+use crate::{are_promql, local_workers, page, read, root, selectors, user_logs};
 
 const PAPER: &str = "docs/metrics.md";
 
@@ -279,7 +279,8 @@ fn code_is_listed(code: ModelCode) -> bool {
 }
 
 fn answers() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-    ANSWERS.iter().chain(user_logs::ANSWERS)
+    let beside = user_logs::ANSWERS.iter().chain(local_workers::ANSWERS);
+    ANSWERS.iter().chain(beside)
 }
 
 /// A metric as a server shows it.

@@ -1,121 +1,17 @@
-//! Tools on the devices of one user: offered, routed, answered, and what is left when a
-//! device goes away.
+//! Tools on the devices of one user: offered, routed, and what is left when a device goes
+//! away.
 
 use std::time::Duration;
 
-use proactive::domain::{DeviceId, Runtime};
-use proactive::session::{ClientMessage, Hello, Version};
-use proactive::tools::{Catalogue, Origin, Output, Piece, Profile, Router, Settings, ToolRequest};
-use serde_json::{Value, json};
+use proactive::domain::DeviceId;
+use proactive::session::{ClientMessage, Version};
+use proactive::tools::{Origin, Profile};
+use serde_json::json;
 
-use super::support::{
-    Core, Desk, House, Said, Since, answered, call, context, extract, frame, nothing, similar, turn,
+use super::support::devices::{
+    BOTH, client, desktop, greet, house, note, offers, return_json, slow_house, told, web,
 };
-
-/// Two tools of an operator: one that changes something, one that does not.
-const TOOLS: &str = r#"
-    [[tool]]
-    name = "write_note"
-    description = "Writes a note on the user's device."
-    executors = ["client"]
-    changes_device = true
-    deadline = "5s"
-    longest = "12s"
-    [tool.parameters]
-    type = "object"
-    required = ["text"]
-    [tool.parameters.properties.text]
-    type = "string"
-    maxLength = 20
-    [[tool]]
-    name = "read_clipboard"
-    description = "Reads the user's clipboard."
-    executors = ["client"]
-    [tool.parameters]
-    type = "object"
-"#;
-
-const BOTH: [&str; 2] = ["search_similar", "search_keywords"];
-
-fn web() -> Profile {
-    Profile {
-        runtime: Some(Runtime::Web),
-        ..Profile::default()
-    }
-}
-
-fn desktop(id: &str, tools: &[&str]) -> Profile {
-    Profile {
-        runtime: Some(Runtime::Desktop),
-        device: Some(DeviceId::new(id)),
-        device_name: format!("{id} of Ada ⟦x⟧"),
-        executes: Some(tools.iter().map(|&name| name.to_owned()).collect()),
-        ..Profile::default()
-    }
-}
-
-/// A server whose model says these turns, and which knows the operator's tools.
-fn house<const N: usize>(turns: [Said; N]) -> House {
-    let mut core = Core::new().turns(turns);
-    core.router = Some(router());
-    core.house()
-}
-
-/// The same; each turn takes a second.
-fn slow_house<const N: usize>(turns: [Said; N]) -> House {
-    let mut core = Core::new().model(move |view| {
-        let said = turns.get(view.turns).expect("no further turn was expected");
-        let said = said.clone();
-        async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            said
-        }
-    });
-    core.router = Some(router());
-    core.house()
-}
-
-fn router() -> Router {
-    let own = [("own.toml".to_owned(), TOOLS.to_owned())];
-    let catalogue = Catalogue::with(&own).expect("the tools are right");
-    Router::new(catalogue, Settings::default())
-}
-
-/// A client that says this of itself, and may use the user's devices.
-async fn client(house: &House, profile: Profile) -> Desk {
-    let desk = house.connect_with_devices("ada");
-    greet(desk, profile).await
-}
-
-async fn greet(mut desk: Desk, profile: Profile) -> Desk {
-    desk.say(ClientMessage::Hello(Hello {
-        version: Version::V1_1,
-        context_version: "v1".to_owned(),
-        context: Some(context("v1", "Water the plants")),
-        profile: Some(Box::new(profile)),
-        ..Hello::default()
-    }))
-    .await;
-    desk.ready().await;
-    desk
-}
-
-/// What the model was told of the call it made first.
-fn told(desk: &Desk) -> Value {
-    answered(&desk.views()[1])[0]["functionResponse"]["response"].clone()
-}
-
-/// Whether the model is offered it now; it may have called it before.
-fn offers(text: &str, tool: &str) -> bool {
-    let declared = text.split("\"contents\"").next().unwrap_or_default();
-    declared.contains(&format!("\"name\":\"{tool}\""))
-}
-
-async fn return_json(desk: &Desk, request: &ToolRequest, json: Value) {
-    let answer = Ok(Output::Json(json));
-    desk.say(ClientMessage::ToolResult(request.id.clone(), answer))
-        .await;
-}
+use super::support::{Since, answered, call, context, extract, frame, nothing, similar, turn};
 
 #[tokio::test(start_paused = true)]
 async fn d04_a_page_in_a_browser_has_its_search_executed_on_the_users_only_desktop() {
@@ -277,10 +173,6 @@ async fn d10_a_call_goes_never_away_from_a_caller_that_can_execute_it() {
     studio.silence(Duration::from_secs(1)).await;
 }
 
-fn note() -> Said {
-    turn([call("write_note", &json!({ "text": "Call Bo" }))])
-}
-
 #[tokio::test(start_paused = true)]
 async fn d10_a_device_that_goes_away_after_it_was_asked_may_have_run_the_call() {
     let house = house([note(), turn([nothing()])]);
@@ -328,140 +220,6 @@ async fn d10_a_device_that_goes_away_before_it_was_asked_is_waited_for_and_then_
             let error = told["error"].as_str().expect("an error");
             assert!(error.starts_with("It did not run"), "{error}");
         }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn arguments_that_do_not_fit_never_leave_and_are_told_with_their_place() {
-    let wrong = turn([call("write_note", &json!({ "text": ["a", "b"] }))]);
-    let fits = turn([call(
-        "write_note",
-        &json!({ "text": " A note\u{202e} that is far too long", "other": 1 }),
-    )]);
-    let house = house([wrong, fits, turn([nothing()])]);
-    let mut laptop = client(&house, desktop("laptop", &["write_note"])).await;
-    laptop.frame("f").await;
-    let request = laptop.search().await;
-    // What is too long is cut, what is not declared stays here.
-    assert_eq!(
-        *request.arguments.clone(),
-        *json!({ "text": "A note that is far…" })
-            .as_object()
-            .unwrap()
-    );
-    return_json(&laptop, &request, Value::Null).await;
-    laptop.no_task("f").await;
-    let refused = told(&laptop);
-    let refused = refused["error"].as_str().expect("an error").to_owned();
-    assert!(
-        refused.contains("text") && refused.contains("string"),
-        "{refused}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tool_that_says_that_it_goes_on_has_its_longest_time_and_no_more() {
-    let house = house([note(), turn([nothing()])]);
-    let mut laptop = client(&house, desktop("laptop", &["write_note"])).await;
-    laptop.frame("f").await;
-    let request = laptop.search().await;
-    assert_eq!(request.timeout, Duration::from_secs(5));
-    let since = Since::now();
-    for _ in 0..5 {
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        laptop
-            .say(ClientMessage::ToolProgress(request.id.clone()))
-            .await;
-        if since.millis() > 12_000 {
-            break;
-        }
-    }
-    let (called_off, _) = laptop.search_called_off().await;
-    assert_eq!(called_off, request.id);
-    laptop.no_task("f").await;
-    let told = told(&laptop);
-    let error = told["error"].as_str().expect("an error");
-    assert!(error.starts_with("It may have run"), "{error}");
-    assert!(
-        (12_000..16_100).contains(&since.millis()),
-        "{}",
-        since.millis()
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_long_result_comes_in_pieces_and_in_their_order() {
-    let clipboard = || turn([call("read_clipboard", &json!({}))]);
-    let house = house([clipboard(), turn([nothing()])]);
-    let mut laptop = client(&house, desktop("laptop", &["read_clipboard"])).await;
-    let piece = |request: &ToolRequest, sequence: i64, text: &str, last: bool| {
-        let text = text.to_owned();
-        let piece = Piece {
-            sequence,
-            text,
-            last,
-        };
-        ClientMessage::ToolPiece(request.id.clone(), piece)
-    };
-    laptop.frame("f").await;
-    let request = laptop.search().await;
-    laptop
-        .say(piece(&request, 0, "{\"text\":\"one ", false))
-        .await;
-    laptop.say(piece(&request, 1, "two", false)).await;
-    laptop.say(piece(&request, 2, "\"}", true)).await;
-    laptop.no_task("f").await;
-    assert_eq!(told(&laptop)["output"]["result"]["text"], "one two");
-    // A piece after the last one, or to nobody, is discarded.
-    laptop.say(piece(&request, 3, "x", true)).await;
-    laptop.settle().await;
-    assert_eq!(laptop.count("proactive_discarded_tool_results_total"), 1);
-
-    for (wrong, why) in [
-        (piece(&request, 1, "1", true), "out of order"),
-        (piece(&request, 0, "{", true), "not JSON"),
-        (
-            piece(&request, 0, &"x".repeat(300_000), false),
-            "longer than",
-        ),
-    ] {
-        let house = self::house([clipboard(), turn([nothing()])]);
-        let mut laptop = client(&house, desktop("laptop", &["read_clipboard"])).await;
-        laptop.frame("f").await;
-        let request = laptop.search().await;
-        let ClientMessage::ToolPiece(_, wrong) = wrong else {
-            unreachable!("it is a piece")
-        };
-        laptop
-            .say(ClientMessage::ToolPiece(request.id.clone(), wrong))
-            .await;
-        laptop.no_task("f").await;
-        let told = told(&laptop);
-        let error = told["error"].as_str().expect("an error");
-        assert!(error.contains(why), "{error}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_search_that_is_answered_with_something_else_has_failed_and_so_the_other_way_round() {
-    let house = house([
-        turn([similar("lease"), call("read_clipboard", &json!({}))]),
-        turn([nothing()]),
-    ]);
-    let tools = ["search_similar", "read_clipboard"];
-    let mut laptop = client(&house, desktop("laptop", &tools)).await;
-    laptop.frame("f").await;
-    let search = laptop.search().await;
-    let clipboard = laptop.search().await;
-    return_json(&laptop, &search, json!([])).await;
-    laptop
-        .answer(&clipboard, Ok(vec![super::support::hit()]))
-        .await;
-    laptop.no_task("f").await;
-    for part in answered(&laptop.views()[1]) {
-        let error = &part["functionResponse"]["response"]["error"];
-        let error = error.as_str().expect("an error");
-        assert!(error.contains("another kind of tool"), "{error}");
     }
 }
 

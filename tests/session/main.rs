@@ -21,3 +21,4 @@ mod repeats;
 mod resume;
 mod searches;
 mod support;
+mod tool_results;

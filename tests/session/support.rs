@@ -3,6 +3,7 @@
 #[path = "../support/caller.rs"]
 mod caller;
 mod desk;
+pub(crate) mod devices;
 #[path = "../support/log.rs"]
 mod log;
 

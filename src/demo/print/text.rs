@@ -82,11 +82,18 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
                 .arguments
                 .as_ref()
                 .map_or("", |arguments| &arguments.query);
-            page.line(
-                "<-",
-                search(call.tool_kind()),
-                format_args!("\"{}\"", plain(query, WIDE)),
-            );
+            match call.tool_name.as_str() {
+                "" => page.line(
+                    "<-",
+                    search(call.tool_kind()),
+                    format_args!("\"{}\"", plain(query, WIDE)),
+                ),
+                name => page.line(
+                    "<-",
+                    &plain(name, 24),
+                    format_args!("{}", plain(&call.arguments_json, WIDE)),
+                ),
+            }
         }
         Step::SearchAnswered {
             found: Ok(hits), ..

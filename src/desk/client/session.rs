@@ -220,9 +220,8 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
     /// What is said first on a stream that is to take this session up.
     fn greeting(&mut self, session: &mut Option<Resumable>) -> Result<Greeting, Error> {
         let about = About {
-            device: "proactive desk".to_owned(),
             utc_offset_minutes: Some(utc_offset_minutes(&self.world)),
-            tells_tasks: self.tells_tasks,
+            ..self.about.clone()
         };
         let held = &self.frames.held;
         let ended = |frame_id: &str| held.is_ended(frame_id);

@@ -47,7 +47,7 @@ fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
         }),
         store: Store::load(TaskFile::default()).unwrap(),
         frames: Frames::new(shots, Place::default(), world.clone()),
-        tells_tasks: false,
+        about: About::default(),
         world,
         backoff,
         refusals: 0,

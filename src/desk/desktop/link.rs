@@ -8,12 +8,13 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
+use super::commands::Commands;
 use super::line::Line;
 use super::resumable::Resumable;
 use super::wire::{MOST_HEARTBEAT, context, context_version, event, hello, stamp};
 use super::{About, Ending, MOST_BYTES, Patience, Screen};
 use crate::desk::store::{self, Store};
-use crate::desk::{Error, Step, Verdict};
+use crate::desk::{Error, Executes, Step, Verdict};
 use crate::transport::proto::server_event::Event;
 use crate::transport::proto::{
     Ack, ClientEvent, FrameEvent, Heartbeat, Resume, SearchResults, SessionReady, ToolCallRequest,
@@ -31,6 +32,7 @@ pub(in crate::desk) struct Greeting {
     told: String,
     tells_tasks: bool,
     names_session: bool,
+    executes: Executes,
     world: World,
 }
 
@@ -52,6 +54,7 @@ impl Greeting {
             hello: hello(about, &told, store, &world, resume)?,
             told,
             tells_tasks,
+            executes: about.executes.clone(),
             world,
         })
     }
@@ -71,6 +74,8 @@ pub(in crate::desk) struct Link {
     /// Between two heartbeats of this side.
     heartbeat: Duration,
     next_beat: Instant,
+    /// Tools that are being executed.
+    commands: Commands,
     world: World,
 }
 
@@ -118,6 +123,7 @@ impl Link {
             unanswered: HashSet::new(),
             heartbeat,
             next_beat: Instant::now() + heartbeat,
+            commands: Commands::new(greeting.executes),
             world: greeting.world,
         };
         Ok((link, ready))
@@ -192,7 +198,17 @@ impl Link {
     /// [`Error::Ended`], [`Error::Closed`], or [`Error::TooSlow`] if nothing came for
     /// as long as three heartbeats.
     pub(in crate::desk) async fn hear(&mut self) -> Result<Event, Error> {
-        self.line.hear().await
+        loop {
+            tokio::select! {
+                biased;
+                result = self.commands.next() => {
+                    let result = client_event::Event::ToolResult(result);
+                    self.line.send(event(result)).await?;
+                    self.commands.is_told();
+                }
+                event = self.line.hear() => return event,
+            }
+        }
     }
 
     /// Does what an event asks for, and says which frame it ended, if any.
@@ -211,8 +227,19 @@ impl Link {
             return Ok(None);
         }
         match event {
-            Event::ToolCallRequest(call) => {
+            Event::ToolCallRequest(call) if call.tool_name.is_empty() => {
                 self.search(call, store, observe).await?;
+                Ok(None)
+            }
+            Event::ToolCallRequest(call) => {
+                observe(Step::SearchAsked(call.clone()));
+                let is_known = self.is_known(&call);
+                self.commands.begin(call, is_known);
+                Ok(None)
+            }
+            Event::CancelToolRequest(cancel) => {
+                self.commands.call_off(&cancel.request_id);
+                observe(Step::SearchCancelled(cancel));
                 Ok(None)
             }
             Event::AnalysisOutcome(outcome) if self.unanswered.remove(&outcome.frame_id) => {
@@ -343,10 +370,13 @@ impl Link {
             .as_ref()
             .map_or("", |arguments| &arguments.query);
         let found = match call.tool_kind() {
-            // The tasks are told for a frame that was shown, or for a job that this user
-            // submitted, and for nothing else.
-            _ if call.job_id.is_empty() && !self.unanswered.contains(&call.frame_id) => {
+            // The tasks are told for a frame that was shown here or by another session of
+            // this user, or for a job, and for nothing else.
+            _ if !self.is_known(&call) => {
                 Err(Unfound::from("no frame of that frame_id is being analysed"))
+            }
+            kind if !self.commands.executes.searches(kind) => {
+                Err(Unfound::from("this desktop has no such search"))
             }
             ToolKind::SearchSimilar => store.search_similar(query).map_err(Unfound::from),
             ToolKind::SearchKeywords => store.search_keywords(query).map_err(Unfound::from),
@@ -364,8 +394,7 @@ impl Link {
             result,
             error: error.to_owned(),
             frame_id: call.frame_id.clone(),
-            result_json: String::new(),
-            execution_ms: 0,
+            ..ToolResult::default()
         }));
         self.line.send(result).await?;
         observe(Step::SearchAnswered {
@@ -374,6 +403,14 @@ impl Link {
             found: found.map_err(|unfound| unfound.why),
         });
         Ok(())
+    }
+}
+
+impl Link {
+    /// Whether it is for a frame of this link, or for something else of its user.
+    fn is_known(&self, call: &ToolCallRequest) -> bool {
+        let elsewhere = !call.job_id.is_empty() || !call.session_id.is_empty();
+        elsewhere || self.unanswered.contains(&call.frame_id)
     }
 }
 

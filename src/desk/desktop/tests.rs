@@ -45,6 +45,7 @@ async fn open_over<'a, O: FnMut(Step)>(
         device: "desk".into(),
         utc_offset_minutes: Some(60),
         tells_tasks,
+        ..About::default()
     };
     Desktop::open(door, about, store, world, observe).await
 }

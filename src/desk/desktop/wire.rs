@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 use tonic::metadata::{AsciiMetadataValue, MetadataValue};
 
 use super::About;
 use crate::desk::{Error, Store};
 use crate::transport::proto::{
-    ClientEvent, ClientHello, Resume, SessionContext, SessionReady, client_event,
+    ClientEvent, ClientHello, Resume, Runtime, SessionContext, SessionReady, ToolSupport,
+    client_event,
 };
 use crate::world::World;
 
@@ -52,8 +54,42 @@ pub(super) fn hello(
         resume: Some(resume),
         heartbeat_interval_ms: MOST_HEARTBEAT.as_millis() as i64,
         follow: None,
-        ..ClientHello::default()
+        runtime: match about.web {
+            true => Runtime::Web.into(),
+            false => Runtime::Desktop.into(),
+        },
+        device_id: about.device_id.clone(),
+        executes: (!about.web).then(|| ToolSupport {
+            tools: about.executes.names(),
+        }),
+        tool_preferences: None,
+        locale: locale(),
+        time_zone: zone(),
     })))
+}
+
+/// The user's language, as POSIX has it in the environment: "de_DE.UTF-8" is "de-DE".
+fn locale() -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is the user's, not a setting of the desk"
+    )]
+    let said = ["LC_ALL", "LC_TIME", "LANG"].iter().find_map(|name| {
+        let said = std::env::var(name).ok()?;
+        (!said.is_empty()).then_some(said)
+    });
+    let said = said.unwrap_or_default();
+    let language = said.split(['.', '@']).next().unwrap_or_default();
+    match language {
+        "C" | "POSIX" => String::new(),
+        language => language.replace('_', "-"),
+    }
+}
+
+/// The user's time zone by its IANA name, if this machine knows it.
+fn zone() -> String {
+    let zone = TimeZone::system();
+    zone.iana_name().unwrap_or_default().to_owned()
 }
 
 /// The name of what the server is told beforehand.

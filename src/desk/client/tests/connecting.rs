@@ -222,7 +222,7 @@ async fn tasks_are_told_beforehand_only_if_the_user_wants() {
         let mut client = client(async || Ok(server.dial().await), &["x"], fixed());
         let tasks = TaskFile::read(r#"[{"description": "Call Bo"}]"#).unwrap();
         client.store = Store::load(tasks).unwrap();
-        client.tells_tasks = tells;
+        client.about.tells_tasks = tells;
         client.run(|_| ()).await.unwrap();
         drop(client);
         server.finish().await;

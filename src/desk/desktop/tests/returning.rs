@@ -21,6 +21,7 @@ async fn shown_all(server: &InMemory, ids: &[&str]) -> (Result<Verdict, Error>, 
         device: "desk".into(),
         utc_offset_minutes: None,
         tells_tasks: true,
+        ..About::default()
     };
     let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
     let desktop = Desktop::open(door, about, &mut store, world, |step| steps.push(step)).await;

@@ -1,0 +1,129 @@
+//! One worker: started, watched, started again.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::{Command, guard, output};
+use crate::telemetry::Metrics;
+use crate::world::World;
+
+/// How long a guard may take to end its program and itself.
+const GUARDS_PATIENCE: Duration = guard::PATIENCE
+    .saturating_add(guard::LAST)
+    .saturating_add(Duration::from_secs(1));
+
+/// A worker that is to run for as long as the server does.
+pub(super) struct Worker {
+    /// For the log.
+    pub(super) name: String,
+    pub(super) command: Command,
+    /// The guard's program.
+    pub(super) guard: PathBuf,
+    /// All of its variables.
+    pub(super) environment: Arc<[(OsString, OsString)]>,
+    pub(super) world: World,
+    pub(super) metrics: Metrics,
+    /// The order to end.
+    pub(super) closing: CancellationToken,
+}
+
+impl Worker {
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::new();
+        loop {
+            let began = Instant::now();
+            let ended = self.once().await;
+            if self.closing.is_cancelled() {
+                tracing::info!(
+                    worker.name = %self.name,
+                    "a local worker ended, as it was told"
+                );
+                return;
+            }
+            let ran = began.elapsed();
+            let wait = backoff.wait(ran, &self.world);
+            tracing::warn!(
+                worker.name = %self.name,
+                ended = %ended.map_or_else(|error| error.to_string(), |ended| ended.to_string()),
+                ran_s = ran.as_secs(),
+                again_in_ms = wait.as_millis() as u64,
+                "a local worker ended by itself, and is started again"
+            );
+            if self
+                .closing
+                .run_until_cancelled(sleep(wait))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Runs it until it ends, or is told to and does.
+    async fn once(&self) -> io::Result<ExitStatus> {
+        let mut child = self.start()?;
+        let _counted = self.metrics.local_worker();
+        tracing::info!(
+            worker.name = %self.name,
+            guard = child.id(),
+            "a local worker was started"
+        );
+        let outputs = (child.stdout.take(), child.stderr.take());
+        let gone = CancellationToken::new();
+        let ended = async {
+            let ended = self.wait(child).await;
+            gone.cancel();
+            ended
+        };
+        let said = async {
+            if let (Some(out), Some(err)) = outputs {
+                output::log(&self.name, out, err, &gone).await;
+            }
+        };
+        tokio::join!(ended, said).0
+    }
+
+    /// Its guard, that is, which starts it.
+    fn start(&self) -> io::Result<Child> {
+        let Command { program, arguments } = &self.command;
+        let mut command = tokio::process::Command::new(&self.guard);
+        command
+            .arg0("worker-guard")
+            .args(["guard", "--", program])
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Control-C at a terminal is for the server, which then drains.
+            .process_group(0);
+        command.spawn()
+    }
+
+    async fn wait(&self, mut child: Child) -> io::Result<ExitStatus> {
+        // As long as this is open, the guard knows that there is a server.
+        let pipe = child.stdin.take();
+        let ended = self.closing.run_until_cancelled(child.wait()).await;
+        if let Some(ended) = ended {
+            return ended;
+        }
+        drop(pipe);
+        if let Ok(ended) = timeout(GUARDS_PATIENCE, child.wait()).await {
+            return ended;
+        }
+        // The kernel ends its program with it.
+        child.start_kill()?;
+        timeout(guard::LAST, child.wait()).await?
+    }
+}
