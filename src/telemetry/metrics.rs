@@ -5,6 +5,7 @@
 mod before_model;
 mod jobs;
 mod user_logs;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -26,6 +27,8 @@ use before_model::BeforeModel;
 pub use before_model::CircuitState;
 use jobs::Jobs;
 use user_logs::UserLogs;
+pub use workers::WorkerTool;
+use workers::Workers;
 
 /// The content type of [`Metrics::render`]: OpenMetrics 1.0 text.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -108,6 +111,7 @@ pub(super) struct Inner {
     before_model: BeforeModel,
     user_logs: UserLogs,
     jobs: Jobs,
+    workers: Workers,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
@@ -178,6 +182,7 @@ impl Metrics {
             before_model: BeforeModel::new(r),
             user_logs: UserLogs::new(r),
             jobs: Jobs::new(r),
+            workers: Workers::new(r),
             tokens: put(
                 r,
                 "model_tokens",
