@@ -20,7 +20,7 @@ pub use context::{ActiveTask, Context, Goal, PastTask, Shelf};
 pub use event::{Decided, Event, Job, JobState, Message};
 pub use fault::{FrameFault, FrameFaultCode};
 pub use frame::{Frame, Image, NotAJpeg, ScreenText};
-pub use id::{FrameId, JobId, MessageId, RequestId, ResumeSecret, SessionId};
+pub use id::{CallId, FrameId, JobId, MessageId, RequestId, ResumeSecret, SessionId};
 pub use outcome::{Category, Decision, Outcome, Priority, Subcategory, Task};
 pub use principal::{Principal, Uid};
 pub use search::{Hit, MatchType, SearchKind, TaskStatus};
