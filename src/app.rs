@@ -20,6 +20,7 @@ use crate::jobs::Jobs;
 use crate::session::{Lobby, Quota, Stop, Tools};
 use crate::telemetry::Metrics;
 use crate::tools::Directory;
+use crate::tools::workers::Workers;
 use crate::transport::admin::{self, Admin};
 use crate::transport::calls::Calls;
 use crate::transport::fire::Post;
@@ -84,6 +85,10 @@ pub struct Running {
     /// Ends what must outlive the sessions.
     closing: CancellationToken,
     sessions: TaskTracker,
+    workers: Workers,
+    /// Workers' streams end after the sessions that call their tools.
+    workers_leave: CancellationToken,
+    workers_running: TaskTracker,
     log: Log,
     drain_grace: Duration,
     parts: JoinSet<Result<(), Error>>,
@@ -148,6 +153,16 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     };
     let jobs = Jobs::new(config.jobs, tools.clone(), stop.clone(), sessions.clone());
     let lobby = Lobby::new(config.session, tools, stop.clone(), sessions.clone());
+    let workers = Workers::new(config.workers, world.clone(), metrics.clone());
+    let (workers_leave, workers_running) = <(CancellationToken, TaskTracker)>::default();
+    let behind_workers = grpc::BehindWorkers {
+        tokens: config.service_tokens.clone(),
+        workers: workers.clone(),
+        world: world.clone(),
+        stopping: stop.soft.clone(),
+        leaving: workers_leave.clone(),
+        running: workers_running.clone(),
+    };
     let behind = Behind {
         calls: Calls {
             jobs,
@@ -196,7 +211,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     }
     let other_door = door.clone();
     parts.spawn(async move {
-        grpc::serve(grpc_listener, options, other_door)
+        grpc::serve(grpc_listener, options, other_door, behind_workers)
             .await
             .map_err(|_| Error::Listener("gRPC"))
     });
@@ -216,6 +231,11 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         closed.run_until_cancelled(keeper.keep_fresh()).await;
         Ok(())
     });
+    let (closed, kept) = (closing.clone(), workers.clone());
+    parts.spawn(async move {
+        closed.run_until_cancelled(kept.keep_clean()).await;
+        Ok(())
+    });
     let (closed, watched) = (closing.clone(), log.clone());
     parts.spawn(async move {
         match closed.run_until_cancelled(watched.crashed()).await {
@@ -232,6 +252,9 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         stop,
         closing,
         sessions,
+        workers,
+        workers_leave,
+        workers_running,
         log,
         drain_grace: config.drain_grace,
         parts,
@@ -257,6 +280,11 @@ impl Running {
     /// The server's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The workers that are connected, and what they can be asked.
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
     }
 
     /// Ends when tokens can be judged, so that streams can be opened.
@@ -291,9 +319,12 @@ impl Running {
             tracing::warn!(open = self.sessions.len(), "the grace period is over");
         }
         self.stop.hard.cancel();
+        self.workers_leave.cancel();
         self.closing.cancel();
+        self.workers_running.close();
         let flushed = async {
             self.sessions.wait().await;
+            self.workers_running.wait().await;
             while self.parts.join_next().await.is_some() {}
         };
         if timeout(FLUSH, flushed).await.is_err() {

@@ -1,5 +1,5 @@
-//! Tokens of the operator's own programs, which may send messages to users. Several
-//! are valid at once, so that they can be exchanged one by one.
+//! Tokens of the operator's own programs, which may send messages to users and execute
+//! tools. Several are valid at once, so that they can be exchanged one by one.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub enum NotAdmitted {
     Unknown,
     /// The operator must set one.
     #[error(
-        "This server takes no messages: neither SERVICE_TOKENS nor SERVICE_TOKENS_FILE is set."
+        "This server lets no programs in: neither SERVICE_TOKENS nor SERVICE_TOKENS_FILE is set."
     )]
     Closed,
 }

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::telemetry::{EnvFilter, LogFormat};
+use crate::tools::workers;
 use crate::transport::{grpc, http};
 use crate::{analysis, auth, gemini, jobs, session};
 
@@ -57,7 +58,9 @@ pub struct Config {
     pub events: crate::events::Options,
     /// What outlives its call.
     pub jobs: jobs::Options,
-    /// Who may send messages to users.
+    /// Workers that execute tools.
+    pub workers: workers::Options,
+    /// Who may send messages to users, and execute tools.
     pub service_tokens: auth::ServiceTokens,
     /// How long accepted frames may take to finish after the order to stop.
     pub drain_grace: Duration,

@@ -28,6 +28,8 @@ impl Config {
             analysis,
             events,
             jobs,
+            // No setting reaches them.
+            workers: _,
             service_tokens,
             drain_grace,
         } = self;
