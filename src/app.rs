@@ -158,6 +158,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let behind_workers = grpc::BehindWorkers {
         tokens: config.service_tokens.clone(),
         workers: workers.clone(),
+        accepts: Arc::new(|_| Ok(())),
         world: world.clone(),
         stopping: stop.soft.clone(),
         leaving: workers_leave.clone(),

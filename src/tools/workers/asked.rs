@@ -12,6 +12,8 @@ use crate::domain::{CallFault, CallFaultCode, CallId, Value};
 /// Chunks are paid back in such parts of what may lie unread: so that a worker is told
 /// seldom, and long before it has to stop.
 const PARTS: u32 = 4;
+/// Of an argument, itself included: what a worker may return as well.
+const MOST_LEVELS: usize = 32;
 
 /// What a call returns, piece by piece. Dropping it gives the call up: its worker is
 /// told at once.
@@ -42,6 +44,7 @@ impl Chunks {
     ) -> Result<Self, CallFault> {
         let now = Instant::now();
         let mut locked = table.lock();
+        fits(&call, locked.options.result_bytes)?;
         let tool = locked.tools.get(&call.tool);
         let streaming = tool.is_some_and(|tool| tool.declared.streaming);
         let credit = if streaming { locked.options.credit } else { 1 };
@@ -98,7 +101,7 @@ impl Chunks {
                         self.pay_back();
                         Some(Ok(value))
                     }
-                    None => self.last().await,
+                    None => self.last(),
                 },
                 () = sleep_until(self.deadline), if self.deadline > Instant::now() => {}
             }
@@ -133,12 +136,13 @@ impl Chunks {
         self.chunks.len()
     }
 
-    async fn last(&mut self) -> Option<Result<Value, CallFault>> {
+    /// Without a wait, in which it could be dropped: the end is told before the chunks
+    /// are over.
+    fn last(&mut self) -> Option<Result<Value, CallFault>> {
         self.over = true;
-        let end = (&mut self.end).await;
-        // The table tells every call's end; were it lost, the call may have run.
+        // Were it lost, the call may have run.
         let lost = || CallFault::may_have_run(CallFaultCode::Broken, "The call was lost.");
-        match end.unwrap_or_else(|_| Err(lost())) {
+        match self.end.try_recv().unwrap_or_else(|_| Err(lost())) {
             Ok(()) => None,
             Err(fault) => Some(Err(fault)),
         }
@@ -153,6 +157,37 @@ impl Chunks {
             let taken = std::mem::take(&mut self.taken);
             self.table.lock().credit(&self.id, taken);
         }
+    }
+}
+
+/// Whether the contract with workers has room for the arguments.
+fn fits(call: &Call, most_bytes: usize) -> Result<(), CallFault> {
+    let bytes: usize = call.arguments.values().map(Value::bytes).sum();
+    let what = if bytes > most_bytes {
+        "The arguments are too large."
+    } else if !call.arguments.values().all(|it| nests(it, MOST_LEVELS)) {
+        "The arguments are nested too deeply."
+    } else {
+        return Ok(());
+    };
+    let code = CallFaultCode::InvalidArguments;
+    Err(CallFault::never_ran(code, what))
+}
+
+/// Whether a value has at most so many levels, itself included.
+fn nests(value: &Value, levels: usize) -> bool {
+    let Some(inside) = levels.checked_sub(1) else {
+        return false;
+    };
+    match value {
+        Value::List(items) => items.iter().all(|it| nests(it, inside)),
+        Value::Object(fields) => fields.values().all(|it| nests(it, inside)),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Integer(_)
+        | Value::Number(_)
+        | Value::Text(_)
+        | Value::Binary(_) => true,
     }
 }
 

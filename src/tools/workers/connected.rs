@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::hello::ToolRefused;
 use super::outbox::Order;
 use super::table::{Key, Shared, Table};
-use super::variables::{VariableFault, Variables};
+use super::variables::{Told, VariableFault, Variables};
 use super::words::{Command, Said, SentAway};
 use crate::domain::{CallFault, CallId, Ran, Value, clip};
 use crate::telemetry::Discarded;
@@ -34,12 +34,8 @@ pub struct Connected {
 impl Connected {
     /// Waits until there is something to tell the worker.
     pub async fn pending(&self) {
-        loop {
-            if !self.is_told() {
-                self.wake.notified().await;
-            } else {
-                return;
-            }
+        while !self.has_news() {
+            self.wake.notified().await;
         }
     }
 
@@ -115,7 +111,8 @@ impl Connected {
         self.table.lock().part(self.key, why);
     }
 
-    fn is_told(&self) -> bool {
+    /// Whether there is something to tell.
+    fn has_news(&self) -> bool {
         let table = self.table.lock();
         let worker = table.workers.get(&self.key);
         worker.is_some_and(|worker| !worker.outbox.is_empty())
@@ -142,7 +139,7 @@ impl Table {
         self.sift_all(key);
     }
 
-    fn answer(&mut self, key: Key, request: String, told: super::variables::Told) {
+    fn answer(&mut self, key: Key, request: String, told: Told) {
         if let Some(worker) = self.workers.get_mut(&key) {
             worker.outbox.variable(request, told);
             worker.wake.notify_one();

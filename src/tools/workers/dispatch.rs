@@ -21,8 +21,8 @@ enum Choice {
 }
 
 impl Table {
-    /// Whether somebody can be asked for this tool now.
-    pub(super) fn can_ask(&self, tool: &Tool, now: Instant) -> usize {
+    /// How many can be asked for this tool now, be they busy.
+    pub(super) fn askable(&self, tool: &Tool, now: Instant) -> usize {
         let workers = tool.workers.iter().filter_map(|key| self.workers.get(key));
         workers.filter(|worker| worker.can_be_asked(now)).count()
     }

@@ -55,6 +55,10 @@ pub struct Offered {
     pub workers: usize,
 }
 
+/// Says why a tool that is in order by itself cannot be used, in a sentence for its
+/// worker's author.
+pub type Accepts = dyn Fn(&Declared) -> Result<(), String> + Send + Sync;
+
 /// A stream's place among those that may be open, until it is dropped.
 pub struct Place(Shared);
 
@@ -80,7 +84,7 @@ impl Workers {
         let table = self.table.lock();
         let tools = table.tools.values().map(|tool| Offered {
             tool: tool.declared.clone(),
-            workers: table.can_ask(tool, now),
+            workers: table.askable(tool, now),
         });
         let mut tools: Vec<_> = tools.collect();
         drop(table);
@@ -92,7 +96,7 @@ impl Workers {
     pub fn has(&self, name: &str) -> bool {
         let table = self.table.lock();
         let tool = table.tools.get(name);
-        tool.is_some_and(|tool| table.can_ask(tool, Instant::now()) > 0)
+        tool.is_some_and(|tool| table.askable(tool, Instant::now()) > 0)
     }
 
     /// How many workers are connected.
@@ -150,11 +154,7 @@ impl Workers {
     ///
     /// # Errors
     /// Why it is not let in.
-    pub fn connect(
-        &self,
-        hello: Hello,
-        accepts: &dyn Fn(&Declared) -> Result<(), String>,
-    ) -> Result<Connected, Refused> {
+    pub fn connect(&self, hello: Hello, accepts: &Accepts) -> Result<Connected, Refused> {
         let mut checked = hello.check()?;
         let mut refused = Vec::new();
         let mut tools = Vec::new();

@@ -66,6 +66,29 @@ async fn a_tool_that_nobody_has_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c04_arguments_that_are_too_large_or_too_deep_are_given_to_nobody() {
+    let workers = workers();
+    let worker = join(&workers, &["add"], 1);
+    let deep = |levels| (1..levels).fold(Value::Null, |inside, _| Value::List(vec![inside]));
+    for (n, why) in [
+        (Value::Text("x".repeat(1 << 20)), "large"),
+        (deep(33), "deeply"),
+    ] {
+        let mut call = call("add");
+        call.arguments.insert("n".to_owned(), n);
+        let now = Instant::now();
+        let fault = workers.call(call, now + SECOND, now + SECOND).await;
+        let fault = fault.unwrap_err();
+        assert_eq!(
+            (fault.code, fault.ran),
+            (CallFaultCode::InvalidArguments, Ran::Never)
+        );
+        assert!(fault.message.contains(why), "{}", fault.message);
+    }
+    assert!(worker.next().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_workers_share_the_load_by_the_room_that_they_have_and_equals_take_turns() {
     let workers = workers();
     let (small, large) = (join(&workers, &["add"], 2), join(&workers, &["add"], 6));

@@ -131,8 +131,7 @@ async fn workers_of_one_tool_declare_it_alike_and_one_hello_names_it_once() {
     let joined = workers.connect(other, &|_| Ok(())).unwrap();
     assert_eq!(joined.refused.len(), 1);
     assert!(workers.has("div"));
-    let never: &dyn Fn(&Declared) -> Result<(), String> =
-        &|tool| Err(format!("{} is not in the catalogue.", tool.name));
+    let never: &Accepts = &|tool| Err(format!("{} is not in the catalogue.", tool.name));
     let told = workers.connect(hello(&["mul"], 1), never).map(|_| ());
     let told = told.unwrap_err().to_string();
     assert!(told.contains("mul is not in the catalogue."), "{told}");

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::methods::bearer;
 use crate::auth::ServiceTokens;
 use crate::telemetry::Seldom;
-use crate::tools::workers::{Refused, Workers};
+use crate::tools::workers::{Accepts, Refused, Workers};
 use crate::transport::proto::workers::tool_workers_server::{ToolWorkers, ToolWorkersServer};
 use crate::transport::proto::workers::{WorkerCommand, WorkerEvent};
 use crate::world::World;
@@ -39,6 +39,8 @@ pub struct Behind {
     pub tokens: ServiceTokens,
     /// Where workers are given calls.
     pub workers: Workers,
+    /// What is to be said against tools that are in order by themselves.
+    pub accepts: Arc<Accepts>,
     /// Time and chance.
     pub world: World,
     /// No more streams are taken.
@@ -62,6 +64,14 @@ pub(super) fn service(behind: Behind) -> ToolWorkersServer<WorkersDoor> {
     ToolWorkersServer::new(door).max_decoding_message_size(inbound::MAX_EVENT)
 }
 
+impl WorkersDoor {
+    fn log_refusal(&self, why: &str) {
+        if let Some(others) = self.refused.line() {
+            tracing::warn!(why, others, "a tool worker was refused");
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl ToolWorkers for WorkersDoor {
     type ServeStream = BoxStream<'static, Result<WorkerCommand, Status>>;
@@ -72,9 +82,7 @@ impl ToolWorkers for WorkersDoor {
     ) -> Result<Response<Self::ServeStream>, Status> {
         let behind = &self.behind;
         if let Err(refused) = behind.tokens.admit(bearer(request.metadata())) {
-            if let Some(others) = self.refused.line() {
-                tracing::info!(error = %refused, others, "a tool worker was refused");
-            }
+            self.log_refusal(&refused.to_string());
             return Err(Status::unauthenticated(refused.to_string()));
         }
         if behind.stopping.is_cancelled() {
@@ -85,14 +93,18 @@ impl ToolWorkers for WorkersDoor {
         let serving = Serving {
             workers: behind.workers.clone(),
             world: behind.world.clone(),
+            accepts: behind.accepts.clone(),
             leaving: behind.leaving.clone(),
         };
         let (tell, told) = mpsc::channel(UNREAD);
         let (ended, end) = oneshot::channel();
-        let events = request.into_inner();
+        let (events, door) = (request.into_inner(), self.clone());
         behind.running.spawn(async move {
             let end = serving.serve(events, tell).await;
             drop(place);
+            if let End::NotIn(refused) = &end {
+                door.log_refusal(&refused.to_string());
+            }
             // Nobody listens if the worker has gone.
             let _ = ended.send(end);
         });

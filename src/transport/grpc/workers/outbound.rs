@@ -92,7 +92,7 @@ fn tool_call(call_id: String, call: &Call, deadline: Duration) -> wire::ToolCall
         call_id,
         tool: tool.clone(),
         arguments: Some(values::object(arguments)),
-        deadline_ms: millis(deadline),
+        deadline_ms: millis(deadline).max(1),
         context: Some(context),
         traceparent: trace.map(|it| it.traceparent.clone()).unwrap_or_default(),
         tracestate: trace.map(|it| it.tracestate.clone()).unwrap_or_default(),

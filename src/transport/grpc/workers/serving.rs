@@ -1,6 +1,7 @@
 //! One worker's stream, from its hello to its end: a reader and a writer that know of
 //! each other only what the table of calls has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -12,7 +13,7 @@ use tonic::Status;
 
 use super::inbound::{self, Heard};
 use super::outbound;
-use crate::tools::workers::{Connected, Declared, Refused, SentAway, Workers};
+use crate::tools::workers::{Accepts, Connected, Refused, SentAway, Workers};
 use crate::transport::proto::workers::{WorkerCommand, WorkerEvent};
 use crate::world::World;
 
@@ -26,6 +27,8 @@ const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 pub(super) struct Serving {
     pub(super) workers: Workers,
     pub(super) world: World,
+    /// What else is to be said of tools.
+    pub(super) accepts: Arc<Accepts>,
     /// Streams are to end, and calls under way have a little time.
     pub(super) leaving: CancellationToken,
 }
@@ -85,7 +88,7 @@ impl Serving {
                 Err(told) => return End::NotIn(Refused::Invalid(told.to_owned())),
             },
         };
-        let worker = match self.workers.connect(hello, &accepts) {
+        let worker = match self.workers.connect(hello, &*self.accepts) {
             Ok(worker) => worker,
             Err(refused) => return End::NotIn(refused),
         };
@@ -185,11 +188,6 @@ async fn read(
             }
         }
     }
-}
-
-/// What to say against a tool that is in order by itself.
-fn accepts(_tool: &Declared) -> Result<(), String> {
-    Ok(())
 }
 
 /// What has become of a stream that cannot be read on.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use prost::Message;
 
 use crate::domain::Value;
@@ -42,7 +43,8 @@ fn inner(sent: wire::Value, level: usize, left: &mut usize) -> Result<Value, Str
         Some(Kind::Integer(it)) => Value::Integer(it),
         Some(Kind::Number(it)) => Value::Number(it),
         Some(Kind::Text(it)) => Value::Text(it),
-        Some(Kind::Binary(it)) => Value::Binary(it),
+        // A copy: what came is a part of the stream's buffer, and would keep all of it.
+        Some(Kind::Binary(it)) => Value::Binary(Bytes::copy_from_slice(&it)),
         Some(Kind::List(wire::ListValue { items })) => {
             let items = items.into_iter().map(|it| inner(it, level + 1, left));
             Value::List(items.collect::<Result<_, _>>()?)
@@ -85,8 +87,6 @@ pub(super) fn object<'a>(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use bytes::Bytes;
 
     use super::*;
 

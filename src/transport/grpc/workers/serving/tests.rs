@@ -34,6 +34,7 @@ impl Stage {
         let serving = Serving {
             workers: workers.clone(),
             world,
+            accepts: Arc::new(|_| Ok(())),
             leaving: leaving.clone(),
         };
         let (say, said) = mpsc::channel(32);
