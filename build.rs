@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("proactive.v1.bin"), encoded)?;
     tonic_prost_build::configure()
         .bytes(".proactive.v1.FrameEvent.jpeg_bytes")
-        .bytes(".proactive.workers.v1.Value.kind.binary")
+        .bytes(".proactive.workers.v1.Value.binary")
         .compile_fds(descriptors)?;
     Ok(())
 }

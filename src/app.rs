@@ -22,7 +22,8 @@ use crate::jobs::Jobs;
 use crate::local_workers::{self, LocalWorkers};
 use crate::session::{Lobby, Quota, Stop, Tools};
 use crate::telemetry::Metrics;
-use crate::tools::Router;
+use crate::tools::workers::Workers;
+use crate::tools::{Router, Served};
 use crate::transport::admin::{self, Admin};
 use crate::transport::calls::Calls;
 use crate::transport::fire::Post;
@@ -82,6 +83,10 @@ pub struct Running {
     /// Ends what must outlive the sessions.
     closing: CancellationToken,
     sessions: TaskTracker,
+    workers: Workers,
+    /// Workers' streams end after the sessions that call their tools.
+    workers_leave: CancellationToken,
+    workers_running: TaskTracker,
     log: Log,
     drain_grace: Duration,
     local_workers: LocalWorkers,
@@ -148,6 +153,9 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let log = Log::open(config.events, world.clone(), metrics.clone()).await?;
     let verifier = Verifier::new(config.auth, keys, world.clone());
     let (stop, closing, sessions) = <(Stop, CancellationToken, TaskTracker)>::default();
+    let workers = Workers::new(config.workers, world.clone(), metrics.clone());
+    let served = Served::new(config.catalogue.clone(), workers.clone());
+    let router = Router::new(config.catalogue, config.routing, Some(served.clone()));
     let tools = Tools {
         analyst: Analyst::new(
             config.analysis,
@@ -158,11 +166,21 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         quota: Quota::new(config.limits, world.clone(), metrics.clone()),
         world: world.clone(),
         metrics: metrics.clone(),
-        router: Router::new(config.catalogue, config.routing),
+        router,
         log: log.clone(),
     };
     let jobs = Jobs::new(config.jobs, tools.clone(), stop.clone(), sessions.clone());
     let lobby = Lobby::new(config.session, tools, stop.clone(), sessions.clone());
+    let (workers_leave, workers_running) = <(CancellationToken, TaskTracker)>::default();
+    let behind_workers = grpc::BehindWorkers {
+        tokens: service_tokens.clone(),
+        workers: workers.clone(),
+        accepts: Arc::new(move |declared| served.accepts(declared)),
+        world: world.clone(),
+        stopping: stop.soft.clone(),
+        leaving: workers_leave.clone(),
+        running: workers_running.clone(),
+    };
     let behind = Behind {
         calls: Calls {
             jobs,
@@ -212,13 +230,13 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let mut at = grpc;
     if let Some(listener) = their_listener {
         at = bound(&listener, grpc);
-        let (tls, door) = (None, door.clone());
+        let (tls, door, behind_workers) = (None, door.clone(), behind_workers.clone());
         let options = grpc::Options {
             tls,
             ..options.clone()
         };
         parts.spawn(async move {
-            let served = grpc::serve(listener, options, door).await;
+            let served = grpc::serve(listener, options, door, behind_workers).await;
             served.map_err(|_| Error::Listener("local workers'"))
         });
     }
@@ -228,7 +246,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     };
     let other_door = door.clone();
     parts.spawn(async move {
-        grpc::serve(grpc_listener, options, other_door)
+        grpc::serve(grpc_listener, options, other_door, behind_workers)
             .await
             .map_err(|_| Error::Listener("gRPC"))
     });
@@ -248,6 +266,11 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         closed.run_until_cancelled(keeper.keep_fresh()).await;
         Ok(())
     });
+    let (closed, kept) = (closing.clone(), workers.clone());
+    parts.spawn(async move {
+        closed.run_until_cancelled(kept.keep_clean()).await;
+        Ok(())
+    });
     let (closed, watched) = (closing.clone(), log.clone());
     parts.spawn(async move {
         match closed.run_until_cancelled(watched.crashed()).await {
@@ -264,6 +287,9 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         stop,
         closing,
         sessions,
+        workers,
+        workers_leave,
+        workers_running,
         log,
         drain_grace: config.drain_grace,
         local_workers,
@@ -290,6 +316,11 @@ impl Running {
     /// The server's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The workers that are connected, and what they can be asked.
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
     }
 
     /// Ends when tokens can be judged, so that streams can be opened.
@@ -327,9 +358,12 @@ impl Running {
             tracing::warn!(open = self.sessions.len(), "the grace period is over");
         }
         self.stop.hard.cancel();
+        self.workers_leave.cancel();
         self.closing.cancel();
+        self.workers_running.close();
         let flushed = async {
             self.sessions.wait().await;
+            self.workers_running.wait().await;
             while self.parts.join_next().await.is_some() {}
         };
         // Frames that were being finished may have needed the workers until now.

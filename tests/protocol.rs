@@ -158,6 +158,10 @@ fn the_reference_says_what_the_contract_says() {
 
 /// The product's code in this file or folder, without unit tests.
 fn code(path: &Path) -> String {
+    // What workers speak has a page of its own.
+    if path.is_dir() && path.ends_with("grpc/workers") {
+        return String::new();
+    }
     if path.is_dir() {
         let entries = fs::read_dir(path).unwrap();
         return entries.map(|entry| code(&entry.unwrap().path())).collect();
@@ -205,14 +209,37 @@ fn every_code_of_server_error_stands_in_the_page_and_in_the_contract() {
     assert_eq!(sent, told);
 }
 
-#[test]
-fn every_status_that_a_stream_ends_with_stands_in_the_page() {
-    let code = code(&root().join("src/transport"));
+/// The statuses that are made here.
+fn statuses(code: &str) -> BTreeSet<String> {
     let statuses = code.split("Status::").skip(1);
     let calls = statuses.filter_map(|rest| Some(rest.split_once('(')?.0));
     let word =
         |name: &&str| *name != "from" && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    let used: BTreeSet<_> = calls.filter(word).map(str::to_uppercase).collect();
+    calls.filter(word).map(str::to_uppercase).collect()
+}
+
+#[test]
+fn c07_every_status_that_a_worker_s_stream_ends_with_stands_in_its_page() {
+    let folder = root().join("src/transport/grpc/workers");
+    let code: String = ["mod.rs", "serving.rs"]
+        .map(|file| code(&folder.join(file)))
+        .concat();
+    let used = statuses(&code);
+    assert!(used.contains("FAILED_PRECONDITION"));
+    let page = fs::read_to_string(root().join("docs/workers.md")).unwrap();
+    let (_, section) = page.split_once("\n## How a stream ends\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let listed: BTreeSet<_> = rows
+        .map(|row| row.split('`').nth(1).unwrap().to_owned())
+        .collect();
+    let missing: Vec<_> = used.difference(&listed).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in {listed:?}");
+}
+
+#[test]
+fn every_status_that_a_stream_ends_with_stands_in_the_page() {
+    let used = statuses(&code(&root().join("src/transport")));
     assert!(used.contains("UNAUTHENTICATED") && used.contains("RESOURCE_EXHAUSTED"));
     let mut listed = listed("How a stream ends");
     listed.extend(self::listed("Beside the session"));

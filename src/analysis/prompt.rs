@@ -11,9 +11,6 @@ use super::neutral::{Lines, for_model};
 use crate::domain::{Context, Frame, PastTask, Shelf};
 use crate::tools::routing::Reason;
 
-/// A capture time further than this from our clock is not believed.
-const BELIEVABLE_HOURS: i64 = 26;
-
 /// What stays the same from frame to frame: the tasks, the goals.
 pub(super) fn about_user(context: &Context) -> String {
     let mut text = String::from("What the user's device knows of them.\n");
@@ -104,9 +101,7 @@ fn why_nothing_is_searched(reason: Reason) -> Option<&'static str> {
 
 /// The day on the user's own clock when the screen looked like this.
 fn today(text: &mut String, now: Timestamp, frame: &Frame) {
-    let believable =
-        |stamp: &Timestamp| now.duration_since(*stamp).as_hours().abs() <= BELIEVABLE_HOURS;
-    let then = frame.captured_at.filter(believable).unwrap_or(now);
+    let then = frame.moment(now);
     let offset = frame.utc_offset.unwrap_or(Offset::UTC);
     let day = offset.to_datetime(then).date();
     let _ = write!(text, "Today is {}, {day}", day.strftime("%A"));

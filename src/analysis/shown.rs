@@ -63,13 +63,16 @@ impl Shown {
                 count: hits.len(),
                 results: hits.iter().take(HITS).map(hit).collect(),
             },
-            Output::Json(result) => {
-                let mut room = CHARS;
-                let result = neutral(result, &mut room).unwrap_or_default();
-                let cut = room == 0;
-                Self::Other { result, cut }
-            }
+            Output::Json(result) => Self::other(result, false),
+            Output::Beginning(result) => Self::other(result, true),
         }
+    }
+
+    fn other(result: Value, is_cut: bool) -> Self {
+        let mut room = CHARS;
+        let result = neutral(result, &mut room).unwrap_or_default();
+        let cut = is_cut || room == 0;
+        Self::Other { result, cut }
     }
 
     /// A text of others within a sentence of ours.

@@ -32,7 +32,7 @@ pub enum NotAdmitted {
     Unknown,
     /// The operator must set one.
     #[error(
-        "This server takes no messages: neither SERVICE_TOKENS nor SERVICE_TOKENS_FILE is set."
+        "This server lets no programs in: neither SERVICE_TOKENS nor SERVICE_TOKENS_FILE is set."
     )]
     Closed,
 }

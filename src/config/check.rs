@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, Mistakes, Settings};
+use crate::tools::workers;
 use crate::transport::{Keepalive, Origins, grpc, http};
 use crate::{analysis, auth, session};
 
@@ -84,6 +85,7 @@ impl Settings {
             max_connections: self.max_connections(w, limits.sessions),
             admin: SocketAddr::new(bind, admin_port),
             jobs: self.jobs(w, session.frames_at_once),
+            workers: workers::Options::default(),
             service_tokens: self.service_tokens(w),
             local_workers: self.local_workers(w),
             gemini: self.gemini(w),

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::telemetry::{EnvFilter, LogFormat};
+use crate::tools::workers;
 use crate::transport::{grpc, http};
 use crate::{analysis, auth, gemini, jobs, session};
 
@@ -65,7 +66,9 @@ pub struct Config {
     pub catalogue: crate::tools::Catalogue,
     /// Who executes them where.
     pub routing: crate::tools::Settings,
-    /// Who may send messages to users.
+    /// Workers that execute tools.
+    pub workers: workers::Options,
+    /// Who may send messages to users, and execute tools.
     pub service_tokens: auth::ServiceTokens,
     /// Programs that are started with the server.
     pub local_workers: crate::local_workers::Options,

@@ -30,6 +30,8 @@ impl Config {
             jobs,
             catalogue,
             routing,
+            // No setting reaches them.
+            workers: _,
             service_tokens,
             local_workers,
             drain_grace,

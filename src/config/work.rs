@@ -43,9 +43,9 @@ pub struct WorkSettings {
     /// true or 1: a session's frames without a task stand in the user's log, too.
     #[arg(long, env = "LOG_NO_TASK_FOUND", value_name = "BOOL")]
     pub log_no_task_found: Option<String>,
-    /// Tokens of the programs that may send messages to users, with commas between
-    /// them: at least 32 characters each, at most 16 tokens. Without any, no messages
-    /// are taken.
+    /// Tokens of the programs that may send messages to users and execute tools, with
+    /// commas between them: at least 32 characters each, at most 16 tokens. Without any,
+    /// no program is let in.
     #[arg(
         long,
         env = "SERVICE_TOKENS",

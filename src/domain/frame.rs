@@ -34,6 +34,18 @@ pub struct Frame {
     pub context: Option<Box<Context>>,
 }
 
+/// A capture time further than this from our clock is not believed.
+const BELIEVABLE_HOURS: i64 = 26;
+
+impl Frame {
+    /// When the screen looked like this, as far as that can be believed.
+    pub fn moment(&self, now: Timestamp) -> Timestamp {
+        let believable =
+            |stamp: &Timestamp| now.duration_since(*stamp).as_hours().abs() <= BELIEVABLE_HOURS;
+        self.captured_at.filter(believable).unwrap_or(now)
+    }
+}
+
 /// Text recognised on a screen. Private: its `Debug` shows only the length.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ScreenText(pub String);

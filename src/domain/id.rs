@@ -59,6 +59,11 @@ id! {
     MessageId
 }
 
+id! {
+    /// Names one call of a tool that a worker executes: a UUID, made by the server.
+    CallId
+}
+
 /// What a client proves with that a session is its own: made by the server, told
 /// to nobody else, and not shown by `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]

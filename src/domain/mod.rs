@@ -22,7 +22,7 @@ pub use device::Runtime;
 pub use event::{Decided, Event, Job, JobState, Message};
 pub use fault::{FrameFault, FrameFaultCode};
 pub use frame::{Frame, Image, NotAJpeg, ScreenText};
-pub use id::{DeviceId, FrameId, JobId, MessageId, RequestId, ResumeSecret, SessionId};
+pub use id::{CallId, DeviceId, FrameId, JobId, MessageId, RequestId, ResumeSecret, SessionId};
 pub use outcome::{Category, Decision, Outcome, Priority, Subcategory, Task};
 pub use principal::{Principal, Uid};
 pub use search::{Hit, MatchType, SearchKind, TaskStatus};

@@ -14,7 +14,7 @@ use super::{Held, Options, Tools, following};
 use crate::analysis::Background;
 use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::telemetry::{Metrics, frame_span, span_failed};
-use crate::tools::{Asker, Contact, Desk};
+use crate::tools::{Asker, Contact, Desk, Moment};
 
 type Analysis = Result<Outcome, FrameFault>;
 
@@ -242,7 +242,11 @@ impl Frames {
         } = self.tools.clone();
         let (contact, asker) = (self.contact.clone(), self.asker.clone());
         let log_no_task = self.log_no_task;
-        let request = (id.clone(), frame.device.clone());
+        let moment = Moment {
+            now: frame.moment(world.now()),
+            utc_offset: frame.utc_offset,
+        };
+        let request = (id.clone(), frame.device.clone(), moment);
         let desk = Desk::of_session(request, asker, contact, router, world, metrics.clone());
         let span = frame_span(&id);
         let (user, session, frame_id) = (self.user.clone(), self.session.clone(), id.clone());

@@ -4,6 +4,8 @@ use std::fmt::{self, Write};
 
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
+use crate::domain::CallFaultCode;
+
 macro_rules! label {
     ($(#[$doc:meta])* $name:ident { $(#[doc = $meaning:literal] $variant:ident = $value:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -134,13 +136,7 @@ label! {
         SearchSimilar = "search_similar",
         /// Search by words.
         SearchKeywords = "search_keywords",
-        /// Work out a day.
-        ResolveDate = "resolve_date",
-        /// See which devices are online.
-        ListDevices = "list_devices",
-        /// Choose one of them.
-        ActivateDevice = "activate_device",
-        /// A tool that the operator or a worker declares.
+        /// A tool that the operator declares.
         Other = "other",
     }
 }
@@ -222,6 +218,75 @@ label! {
         Count = "count",
         /// All logs together were too large: `LOG_MEMORY`.
         Memory = "memory",
+    }
+}
+
+label! {
+    /// How a call of a worker's tool ended.
+    WorkerCall {
+        /// It has a result.
+        Answered = "answered",
+        /// The arguments did not fit.
+        InvalidArguments = "invalid_arguments",
+        /// The tool found no such thing.
+        NotFound = "not_found",
+        /// The tool did not allow it.
+        NotAllowed = "not_allowed",
+        /// No worker could be asked, or the one that was asked went away.
+        Unavailable = "unavailable",
+        /// There was no answer in time, or no room with a worker.
+        Timeout = "timeout",
+        /// Whoever wanted it gave it up, or the worker did.
+        Cancelled = "cancelled",
+        /// Too many calls wait, or the result was too large.
+        Exhausted = "exhausted",
+        /// The worker says that it has no such tool.
+        Unimplemented = "unimplemented",
+        /// The tool itself failed.
+        Failed = "failed",
+        /// The worker said what cannot be.
+        Broken = "broken",
+    }
+}
+
+impl WorkerCall {
+    /// How a call ended that failed like this.
+    pub fn of(code: CallFaultCode) -> Self {
+        match code {
+            CallFaultCode::InvalidArguments => Self::InvalidArguments,
+            CallFaultCode::NotFound => Self::NotFound,
+            CallFaultCode::NotAllowed => Self::NotAllowed,
+            CallFaultCode::Unavailable => Self::Unavailable,
+            CallFaultCode::Timeout => Self::Timeout,
+            CallFaultCode::Cancelled => Self::Cancelled,
+            CallFaultCode::Exhausted => Self::Exhausted,
+            CallFaultCode::Unimplemented => Self::Unimplemented,
+            CallFaultCode::Failed => Self::Failed,
+            CallFaultCode::Broken => Self::Broken,
+            CallFaultCode::GoingAway => Self::Unavailable,
+        }
+    }
+}
+
+label! {
+    /// Which way a call's values go.
+    PayloadWay {
+        /// To a worker.
+        Arguments = "arguments",
+        /// From one.
+        Results = "results",
+    }
+}
+
+label! {
+    /// Why something that a worker said was not used.
+    Discarded {
+        /// Its call had been ended by the server, which the worker did not know yet.
+        Late = "late",
+        /// It was of a call that the worker did not have.
+        Stranger = "stranger",
+        /// It broke the contract: out of order, too much, not to be understood.
+        Broken = "broken",
     }
 }
 

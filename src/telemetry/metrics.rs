@@ -6,6 +6,7 @@ mod before_model;
 mod jobs;
 mod local_workers;
 mod user_logs;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +30,8 @@ use jobs::Jobs;
 use local_workers::LocalWorkers;
 pub use local_workers::RunningWorker;
 use user_logs::UserLogs;
+pub use workers::WorkerTool;
+use workers::Workers;
 
 /// The content type of [`Metrics::render`]: OpenMetrics 1.0 text.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -112,6 +115,7 @@ pub(super) struct Inner {
     user_logs: UserLogs,
     jobs: Jobs,
     local_workers: LocalWorkers,
+    workers: Workers,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<ModelLabel, Counter<f64, AtomicU64>>,
     tools: Family<ToolLabels, Counter>,
@@ -183,6 +187,7 @@ impl Metrics {
             user_logs: UserLogs::new(r),
             jobs: Jobs::new(r),
             local_workers: LocalWorkers::new(r),
+            workers: Workers::new(r),
             tokens: put(
                 r,
                 "model_tokens",

@@ -8,11 +8,11 @@ mod spans;
 mod traces;
 
 pub use labels::{
-    AuthResult, EntryKind, EntryLoss, FrameResult, JobEnd, Limit, ModelCode, SessionEnd,
-    SessionReturn, TokenKind, ToolLabel, ToolResult,
+    AuthResult, Discarded, EntryKind, EntryLoss, FrameResult, JobEnd, Limit, ModelCode, PayloadWay,
+    SessionEnd, SessionReturn, TokenKind, ToolLabel, ToolResult, WorkerCall,
 };
 pub use log::{EnvFilter, LogFormat, init};
-pub use metrics::{CircuitState, METRICS_CONTENT_TYPE, Metrics, RunningWorker};
+pub use metrics::{CircuitState, METRICS_CONTENT_TYPE, Metrics, RunningWorker, WorkerTool};
 pub use seldom::Seldom;
 pub use spans::{
     frame_span, job_span, model_answered, model_turn_span, session_span, span_failed,

@@ -114,6 +114,29 @@ struct File {
     tool: Vec<Entry>,
 }
 
+impl Tool {
+    /// One that only workers declare, and execute.
+    pub(super) fn of_worker(name: &str, description: String, schema: Schema) -> Self {
+        Self {
+            name: name.into(),
+            description,
+            schema,
+            executors: Executors {
+                client: false,
+                server: true,
+            },
+            terminal: false,
+            after_any: Vec::new(),
+            deadline: None,
+            longest: None,
+            changes_device: false,
+            assistants: every_assistant(),
+            offered: Offered::default(),
+            bit: ToolSet::default(),
+        }
+    }
+}
+
 /// All tools that are declared; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalogue(Arc<Inner>);

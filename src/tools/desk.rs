@@ -11,8 +11,8 @@ use tracing::Instrument;
 use super::catalogue::Assistant;
 use super::routing::Route;
 use super::{
-    Anybody, Asker, Contact, Offer, Origin, Output, Place, Router, Tool, ToolRequest, devices,
-    pending,
+    Anybody, Asker, Contact, Moment, Offer, Origin, Output, Place, Router, Tool, ToolRequest,
+    devices, pending,
 };
 use crate::domain::{CallFault, CallFaultCode, DeviceId, FrameId, RequestId};
 use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
@@ -24,6 +24,7 @@ pub struct Desk {
     frame: FrameId,
     /// The device that the frame names.
     named: Option<DeviceId>,
+    moment: Moment,
     asker: Arc<Asker>,
     way: Way,
     router: Router,
@@ -43,7 +44,7 @@ enum Way {
 impl Desk {
     /// For a frame of this session.
     pub fn of_session(
-        (frame, named): (FrameId, Option<DeviceId>),
+        (frame, named, moment): (FrameId, Option<DeviceId>, Moment),
         asker: Arc<Asker>,
         contact: Contact,
         router: Router,
@@ -53,6 +54,7 @@ impl Desk {
         Self {
             frame,
             named,
+            moment,
             asker,
             way: Way::Session(contact),
             router,
@@ -63,7 +65,7 @@ impl Desk {
 
     /// For a job: its user's devices are asked as if one of them were the caller.
     pub fn of_user(
-        frame: FrameId,
+        (frame, moment): (FrameId, Moment),
         asker: Arc<Asker>,
         anybody: Anybody,
         router: Router,
@@ -73,6 +75,7 @@ impl Desk {
         Self {
             frame,
             named: None,
+            moment,
             asker,
             way: Way::User(Arc::new(anybody)),
             router,
@@ -111,7 +114,9 @@ impl Desk {
         } = place;
         let id = RequestId::new(self.world.uuid());
         let span = tool_call_span(&id, &tool.name);
-        let mut record = CallRecord::new(&self.metrics, tool);
+        // Calls of workers are counted where workers are.
+        let asks_a_device = *route != Route::Server;
+        let mut record = CallRecord::new(&self.metrics, tool, asks_a_device);
         let request = ToolRequest {
             id,
             frame: self.frame.clone(),
@@ -135,7 +140,16 @@ impl Desk {
                 (Route::Server, Way::Session(contact)) if devices::is_one(tool) => {
                     devices::execute(&self.router, &self.asker, contact, tool, arguments)
                 }
-                (Route::Server, _) => Err(no_worker(tool)),
+                (Route::Server, _) => match self.router.served() {
+                    Some(served) => {
+                        let whom = (&*self.asker, self.moment);
+                        let until = (deadline, latest);
+                        served
+                            .call(tool, arguments, whom, request.trace, until)
+                            .await
+                    }
+                    None => Err(no_worker(tool)),
+                },
             }
         };
         let result = asking.instrument(span.clone()).await;
@@ -220,16 +234,16 @@ fn outcome(code: CallFaultCode) -> ToolResult {
 
 /// Counts a call when it ends, also when its frame is dropped in the middle.
 struct CallRecord<'a> {
-    metrics: &'a Metrics,
+    metrics: Option<&'a Metrics>,
     tool: ToolLabel,
     started: Instant,
     result: ToolResult,
 }
 
 impl<'a> CallRecord<'a> {
-    fn new(metrics: &'a Metrics, tool: &Tool) -> Self {
+    fn new(metrics: &'a Metrics, tool: &Tool, counts: bool) -> Self {
         Self {
-            metrics,
+            metrics: counts.then_some(metrics),
             tool: ToolLabel::named(&tool.name),
             started: Instant::now(),
             result: ToolResult::Cancelled,
@@ -239,7 +253,8 @@ impl<'a> CallRecord<'a> {
 
 impl Drop for CallRecord<'_> {
     fn drop(&mut self) {
-        self.metrics
-            .tool_call(self.tool, self.result, self.started.elapsed());
+        if let Some(metrics) = self.metrics {
+            metrics.tool_call(self.tool, self.result, self.started.elapsed());
+        }
     }
 }

@@ -14,6 +14,8 @@ mod request;
 mod router;
 pub mod routing;
 mod schema;
+mod served;
+pub mod workers;
 
 pub use anybody::Anybody;
 pub use catalogue::{Catalogue, Tool};
@@ -24,3 +26,4 @@ pub use pending::{Pending, Piece, Wait};
 pub use request::{Answer, Errand, Origin, Output, ToolRequest};
 pub use router::{Asker, Offer, Place, Policy, Profile, Router, Settings};
 pub use schema::Schema;
+pub use served::{Moment, Served};

@@ -354,7 +354,7 @@ fn fitting(request: &ToolRequest, output: Output) -> Result<Output, CallFault> {
         (Some(_), Output::Hits(hits)) => Ok(Output::Hits(hits)),
         (None, Output::Json(json)) => Ok(Output::Json(json)),
         (None, Output::Hits(hits)) if hits.is_empty() => Ok(Output::Json(Value::Null)),
-        (Some(_), Output::Json(_)) | (None, Output::Hits(_)) => {
+        (Some(_), Output::Json(_)) | (None, Output::Hits(_)) | (_, Output::Beginning(_)) => {
             let message = "Its result is one of another kind of tool.";
             Err(CallFault::may_have_run(CallFaultCode::Broken, message))
         }

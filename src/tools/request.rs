@@ -48,6 +48,8 @@ pub enum Output {
     Hits(Vec<Hit>),
     /// What any other tool returned.
     Json(Value),
+    /// The beginning of what it returned, which is all that a model is shown.
+    Beginning(Value),
 }
 
 /// What a device answers: what the tool returned, or why it failed.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::catalogue::{Assistant, Catalogue, Offered, Tool, ToolSet};
 use super::directory::{Device, Directory};
 use super::routing::{self, Chosen, Gates, Modes, Reason, Route};
-use super::{Contact, devices};
+use super::{Contact, Served, devices};
 use crate::domain::{DeviceId, Principal, Runtime, SearchKind, SessionId, Uid};
 
 /// What an operator decides.
@@ -113,6 +113,8 @@ struct Inner {
     catalogue: Catalogue,
     settings: Settings,
     directory: Directory,
+    /// Nobody, in a server without workers.
+    served: Option<Served>,
     /// The two searches.
     original: ToolSet,
 }
@@ -142,19 +144,20 @@ pub struct Offer {
 impl Default for Router {
     /// The built-in tools, and no device yet.
     fn default() -> Self {
-        Self::new(Catalogue::builtin(), Settings::default())
+        Self::new(Catalogue::builtin(), Settings::default(), None)
     }
 }
 
 impl Router {
     /// One that knows of no device yet.
-    pub fn new(catalogue: Catalogue, settings: Settings) -> Self {
+    pub fn new(catalogue: Catalogue, settings: Settings, served: Option<Served>) -> Self {
         let kinds = SearchKind::ALL.into_iter().map(SearchKind::function_name);
         Self(Arc::new(Inner {
             original: catalogue.executable(kinds),
             catalogue,
             settings,
             directory: Directory::default(),
+            served,
         }))
     }
 
@@ -166,6 +169,11 @@ impl Router {
     /// The devices that are connected.
     pub fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// Who executes tools on the server's side.
+    pub(super) fn served(&self) -> Option<&Served> {
+        self.0.served.as_ref()
     }
 
     /// Whether this caller may use devices of its user other than the one it is.
@@ -234,7 +242,8 @@ impl Router {
         let tells = tracing::enabled!(tracing::Level::DEBUG);
         // Looked up once, and only if somebody else than the caller is needed.
         let mut devices: Option<Vec<Device>> = None;
-        let visible = self.catalogue().tools().iter();
+        let own = self.served().map(Served::own).unwrap_or_default();
+        let visible = self.catalogue().tools().iter().chain(&own);
         for tool in visible.filter(|tool| tool.assistants.contains(&assistant)) {
             if tool.terminal {
                 offer.terminal.push(tool.clone());
@@ -292,7 +301,10 @@ impl Router {
                 Offered::WithoutDevice => !asker.executes.is_empty(),
             },
             device: Chosen::Nobody,
-            served: devices::is_one(tool),
+            served: match self.served() {
+                Some(served) => served.has(tool),
+                None => devices::is_one(tool),
+            },
         }
     }
 

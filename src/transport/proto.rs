@@ -1,4 +1,5 @@
-//! The wire contract as generated from `proto/proactive/v1/proactive.proto`.
+//! The wire contract as generated from `proto/proactive/v1/proactive.proto`, and what
+//! workers speak, from `proto/proactive/workers/v1/workers.proto`.
 
 #![expect(
     unused_qualifications,
@@ -10,5 +11,10 @@
 
 tonic::include_proto!("proactive.v1");
 
-/// The contract as descriptors, for reflection.
+/// What workers speak.
+pub mod workers {
+    tonic::include_proto!("proactive.workers.v1");
+}
+
+/// Both as descriptors, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/proactive.v1.bin"));

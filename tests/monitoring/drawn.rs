@@ -80,6 +80,7 @@ async fn every_panel_has_something_to_show_of_a_server_that_is_well() {
     }
     let nothing_happened = [
         "Calls not made, the model being out of order",
+        "Calls of workers' tools",
         "Calls refused for quota",
         "Calls that wait",
         "Frames in flight",
@@ -87,6 +88,8 @@ async fn every_panel_has_something_to_show_of_a_server_that_is_well() {
         "Frames that failed, last hour",
         "Model out of order",
         "Refused, by limit",
+        "Tool workers by pod",
+        "Tool workers out of order, calls that wait for one",
     ];
     assert_eq!(at_zero, BTreeSet::from(nothing_happened));
 }

@@ -13,6 +13,7 @@ mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
 mod user_logs;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,6 +46,7 @@ fn page() -> String {
     }
     metrics.model_billed(&model, Usage::default(), 1.0);
     metrics.circuit_made(&model);
+    workers::name_tool(&metrics);
     metrics.render()
 }
 

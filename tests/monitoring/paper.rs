@@ -14,7 +14,7 @@ use proactive::telemetry::{
 
 use crate::dashboard::{dashboard, panels};
 use crate::support::tools::variable;
-use crate::{are_promql, local_workers, page, read, root, selectors, user_logs};
+use crate::{are_promql, local_workers, page, read, root, selectors, user_logs, workers};
 
 const PAPER: &str = "docs/metrics.md";
 
@@ -279,8 +279,8 @@ fn code_is_listed(code: ModelCode) -> bool {
 }
 
 fn answers() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-    let beside = user_logs::ANSWERS.iter().chain(local_workers::ANSWERS);
-    ANSWERS.iter().chain(beside)
+    let beside = [user_logs::ANSWERS, local_workers::ANSWERS, workers::ANSWERS];
+    ANSWERS.iter().chain(beside.into_iter().flatten())
 }
 
 /// A metric as a server shows it.
@@ -384,7 +384,7 @@ fn values(metric: &str, label: &str) -> Vec<(String, String)> {
             .iter()
             .map(|(code, meaning)| (written(*code), (*meaning).to_owned()))
             .collect(),
-        other => panic!("whose label is {other:?}?"),
+        (metric, label) => workers::values(metric, label),
     }
 }
 
@@ -393,7 +393,7 @@ fn paper() -> String {
         "| metric | type, unit | labels | what it is, what it answers | watched by |\n|---|---|---|---|---|\n",
     );
     let mut labels = String::from(
-        "\n## The labels\n\n`model` is a model's name as `GEMINI_MODEL` or `GEMINI_FALLBACK_MODEL` has it, the same for the life of a server; `le` is a bucket's upper bound.\n",
+        "\n## The labels\n\n`model` is a model's name as `GEMINI_MODEL` or `GEMINI_FALLBACK_MODEL` has it, the same for the life of a server; a worker's `tool` is called as the worker declares it, and `other` beyond the first 64 of a server; `le` is a bucket's upper bound.\n",
     );
     for metric in shown() {
         let Shown {
@@ -409,6 +409,7 @@ fn paper() -> String {
         for (label, values_seen) in own {
             cells.push(match label.as_str() {
                 "model" => "`model`".to_owned(),
+                "tool" if name.contains("worker") => "`tool`, a worker's".to_owned(),
                 "le" => {
                     let bounds: Vec<_> = values_seen
                         .iter()

@@ -206,6 +206,7 @@ impl Messages for MessagesDoor {
     }
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
+/// The token, as programs send it.
+pub(super) fn bearer(metadata: &MetadataMap) -> Option<&str> {
     metadata.get("authorization")?.to_str().ok()
 }

@@ -1,9 +1,10 @@
-//! The gRPC door: the services of `proactive.v1`, health and reflection.
+//! The gRPC door: the services of `proactive.v1`, that of workers, health and reflection.
 
 mod guarded;
 mod messages;
 mod methods;
 mod skim;
+mod workers;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,18 +33,21 @@ use crate::transport::proto::events_server::EventsServer;
 use crate::transport::proto::jobs_server::JobsServer;
 use crate::transport::proto::messages_server::MessagesServer;
 use crate::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
+use crate::transport::proto::workers::tool_workers_server::ToolWorkersServer;
 use crate::transport::proto::{ClientEvent, DESCRIPTORS, ServerEvent};
 use crate::transport::silence::{Attentive, Keepalive};
 use crate::transport::tls::Tls;
 use crate::transport::wire::outbound;
 use messages::RawBody;
 use methods::{CallsDoor, MessagesDoor};
+use workers::WorkersDoor;
 
 // Bytes of any client become inputs of a session there: tests/fuzz feeds it.
 #[doc(hidden)]
 pub use messages::inputs;
 
 pub use crate::transport::arriving::MAX_MESSAGE;
+pub use workers::Behind as BehindWorkers;
 
 /// A name in the health service that is SERVING from the first to the last
 /// moment, whatever tokens and drains do: for liveness probes, which must not
@@ -83,7 +87,7 @@ pub struct Options {
 }
 
 /// Serves on the listener until `door.stopping`, and then until the streams
-/// that are open are over. Health says SERVING while tokens can be judged, until
+/// that are open are over, those of workers being the last. Health says SERVING while tokens can be judged, until
 /// the stop; of [`ALIVE`], always.
 ///
 /// # Errors
@@ -92,6 +96,7 @@ pub async fn serve(
     listener: TcpListener,
     options: Options,
     door: Door,
+    behind_workers: BehindWorkers,
 ) -> Result<(), tonic::transport::Error> {
     let stopped = door.stopping.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -126,6 +131,7 @@ pub async fn serve(
         .add_service(jobs)
         .add_service(events)
         .add_service(messages)
+        .add_service(workers::service(behind_workers))
         .add_service(health)
         .add_service(
             reflection()
@@ -167,6 +173,7 @@ async fn announce(
             JobsServer::<CallsDoor>::NAME,
             EventsServer::<CallsDoor>::NAME,
             MessagesServer::<MessagesDoor>::NAME,
+            ToolWorkersServer::<WorkersDoor>::NAME,
             EVERYTHING,
         ] {
             reporter.set_service_status(service, status).await;

@@ -75,7 +75,7 @@ pub(crate) fn slow_house<const N: usize>(turns: [Said; N]) -> House {
 pub(crate) fn router() -> Router {
     let own = [("own.toml".to_owned(), TOOLS.to_owned())];
     let catalogue = Catalogue::with(&own).expect("the tools are right");
-    Router::new(catalogue, Settings::default())
+    Router::new(catalogue, Settings::default(), None)
 }
 
 /// A client that says this of itself, and may use the user's devices.
