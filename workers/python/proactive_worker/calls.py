@@ -35,8 +35,9 @@ class Calls:
         self._open: dict[str, Call] = {}
         # Ended for the server, and still at their cleaning up.
         self._stopping: set[Call] = set()
-        self._none_open = asyncio.Event()
-        self._none_open.set()
+        self.none_open = asyncio.Event()
+        self.none_open.set()
+        """Set while no call is under way."""
         self.closed = False
         """Whether new calls are refused."""
 
@@ -60,7 +61,7 @@ class Calls:
             return
         begun = Call(call, tool, arguments, credit or 0, received, self, self._outbox)
         self._open[call.call_id] = begun
-        self._none_open.clear()
+        self.none_open.clear()
         begun.start()
 
     def cancel(self, call_id: str) -> None:
@@ -78,10 +79,6 @@ class Calls:
         call_id, _, _ = response.request_id.rpartition("/")
         if call := self._open.get(call_id):
             call.answered(response)
-
-    async def none_left(self) -> None:
-        """Waits until no call is under way."""
-        await self._none_open.wait()
 
     def abandon(self, failure: Code | None, why: str) -> None:
         """Ends all of them; with a code, the server is told."""
@@ -103,7 +100,7 @@ class Calls:
             self._stopping.add(call)
             call.task.add_done_callback(lambda _: self._stopping.discard(call))
         if not self._open:
-            self._none_open.set()
+            self.none_open.set()
 
     def _taken(self, name: str, in_chunks: bool) -> Tool:
         if self.closed:

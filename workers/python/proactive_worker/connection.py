@@ -150,9 +150,7 @@ class Connection:
 
     async def _watch(self) -> None:
         """Says something as often as it must, and hears whether the server does."""
-        try:
-            await asyncio.wait_for(self._ready.wait(), _READY_S)
-        except asyncio.TimeoutError:
+        if not await within(_READY_S, self._ready):
             self._give_up(f"no answer to the hello within {_READY_S:.0f} s")
             return
         while True:
@@ -174,15 +172,13 @@ class Connection:
         self._calls.closed = True
         self._outbox.say(pb.WorkerEvent(leaving=pb.WorkerLeaving()))
         log.info("leaving, calls=%d", len(self._calls))
-        try:
-            await asyncio.wait_for(self._calls.none_left(), grace)
-        except asyncio.TimeoutError:
+        if not await within(grace, self._calls.none_open):
             self._calls.abandon(Code.UNAVAILABLE, "the worker has left")
         await self._close()
 
     async def _go(self) -> None:
         await self._going.wait()
-        await self._calls.none_left()
+        await self._calls.none_open.wait()
         await self._close()
 
     async def _close(self) -> None:
@@ -193,6 +189,17 @@ class Connection:
     def _give_up(self, why: str) -> None:
         self._gave_up = why
         self._stream.cancel()
+
+
+async def within(seconds: float, event: asyncio.Event) -> bool:
+    """Whether it comes within that time."""
+    # wait_for, before Python 3.12, forgets that it was cancelled if the event comes as well.
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        done, _ = await asyncio.wait({waiting}, timeout=seconds)
+        return bool(done)
+    finally:
+        waiting.cancel()
 
 
 def _code(status: grpc.StatusCode) -> Code | None:

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from typing_extensions import get_type_hints, is_typeddict
+from typing_extensions import NotRequired, Required, get_type_hints, is_typeddict
 
 from .errors import DeclarationError, ValueProblem
 
@@ -276,10 +276,14 @@ def _dict(args: Sequence[Any], place: str, depth: int) -> Shape:
 
 
 def _typed_dict(hint: Any, place: str, depth: int) -> Shape:
-    members = {
-        name: (shape_of(inner, f"{place}.{name}", depth + 1), name in hint.__required_keys__)
-        for name, inner in _hints(hint, place).items()
-    }
+    members = {}
+    for name, inner in _hints(hint, place).items():
+        required = name in hint.__required_keys__
+        # Where annotations are texts, the class itself did not see these.
+        while (origin := get_origin(inner)) in (Required, NotRequired):
+            required = origin is Required
+            inner = get_args(inner)[0]
+        members[name] = (shape_of(inner, f"{place}.{name}", depth + 1), required)
     return _object(members, dict, _doc(hint))
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 
 from ._generated import workers_pb2 as pb
 from .backoff import Backoff
-from .connection import Connection
+from .connection import Connection, within
 from .errors import Code, DeclarationError, Refused, SettingsError
 from .settings import Settings, settings_from
 from .tool import Tool, tool_of
@@ -125,8 +125,7 @@ class Worker:
             how = f"{ended.code.name}: {ended.message:.300}" if ended.code else "OK"
             delay_ms = round(delay * 1000)
             log.warning("the stream ended with %s; connecting again, delay_ms=%d", how, delay_ms)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(stop.wait(), delay)
+            await within(delay, stop)
 
     def run(
         self, address: str | None = None, token: str | None = None, *, exit_with_parent: bool = False

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 from fake_server import Conversation, FakeServer, Running
 
 from proactive_worker import Worker
+
+# Nothing is left in the source tree, and a slow machine is no failure.
+hypothesis.settings.register_profile("here", database=None, deadline=None, max_examples=60)
+hypothesis.settings.load_profile("here")
 
 Connect = Callable[..., Awaitable[Conversation]]
 
