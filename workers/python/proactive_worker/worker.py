@@ -24,6 +24,8 @@ from .tool import Tool, tool_of
 MOST_TOOLS = 64
 GRACE_S = 10.0
 """For calls that are under way when the worker is told to leave."""
+_INSIST_S = 2.0
+"""For what goes on after that, such as threads."""
 
 EXIT_SETTINGS = 64
 EXIT_REFUSED = 65
@@ -128,9 +130,15 @@ class Worker:
             await within(delay, stop)
 
     def run(
-        self, address: str | None = None, token: str | None = None, *, exit_with_parent: bool = False
+        self,
+        address: str | None = None,
+        token: str | None = None,
+        *,
+        grace: float = GRACE_S,
+        exit_with_parent: bool = False,
     ) -> None:
         """Serves until SIGTERM or SIGINT, as a whole program does; a second one leaves at once.
+        Calls under way have `grace` seconds to end.
 
         The server and the token are those of PROACTIVE_ADDR (HOST:PORT) and PROACTIVE_SERVICE_TOKEN
         unless given. It ends the program with 64 if a setting makes no sense, 77 if the token is not
@@ -138,17 +146,22 @@ class Worker:
         PROACTIVE_EXIT_WITH_PARENT=1, the end of standard input is as a SIGTERM.
         """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        # At the end of a loop, asyncio waits for tasks and threads, however long they go on.
+        self._insisting = threading.Timer(_INSIST_S, os._exit, (0,))
+        self._insisting.daemon = True
         exit_with_parent |= os.environ.get("PROACTIVE_EXIT_WITH_PARENT") == "1"
         try:
             settings = settings_from(address, token)
-            asyncio.run(self._until_told(settings, exit_with_parent))
+            asyncio.run(self._until_told(settings, grace, exit_with_parent))
         except SettingsError as error:
             _leave(EXIT_SETTINGS, str(error))
         except Refused as refused:
             unauthenticated = refused.code is Code.UNAUTHENTICATED
             _leave(EXIT_UNAUTHENTICATED if unauthenticated else EXIT_REFUSED, str(refused))
+        finally:
+            self._insisting.cancel()
 
-    async def _until_told(self, settings: Settings, exit_with_parent: bool) -> None:
+    async def _until_told(self, settings: Settings, grace: float, exit_with_parent: bool) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -171,7 +184,8 @@ class Worker:
         if exit_with_parent:
             threading.Thread(target=_at_end_of_input, args=(tell,), daemon=True).start()
         try:
-            await self.serve(settings, stop)
+            await self.serve(settings, stop, grace=grace)
+            self._insisting.start()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

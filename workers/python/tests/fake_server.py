@@ -111,10 +111,16 @@ class FakeServer(workers_pb2_grpc.ToolWorkersServicer):
         self.arrivals: asyncio.Queue[Conversation] = asyncio.Queue()
         self.attempts: asyncio.Queue[str] = asyncio.Queue()
 
-    async def start(self) -> None:
+    async def start(self, certificate: Any = None) -> None:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         workers_pb2_grpc.add_ToolWorkersServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if certificate:
+            chain = b"".join(one.bytes() for one in certificate.cert_chain_pems)
+            pair = (certificate.private_key_pem.bytes(), chain)
+            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        else:
+            self.port = self._server.add_insecure_port(address)
         await self._server.start()
 
     async def stop(self) -> None:

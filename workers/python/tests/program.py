@@ -1,6 +1,7 @@
 """A worker that tests run as a program."""
 
 import asyncio
+import time
 
 from proactive_worker import Context, Worker
 
@@ -13,3 +14,14 @@ async def slow(seconds: float, context: Context) -> str:
     await context.progress("begun")
     await asyncio.sleep(seconds)
     return "done"
+
+
+@worker.tool
+async def block(context: Context) -> None:
+    """Has a thread that nothing stops."""
+    await context.progress("begun")
+    await asyncio.to_thread(time.sleep, 60)
+
+
+if __name__ == "__main__":
+    worker.run(grace=0.1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import trustme
 from fake_server import PATIENCE, TOKEN, FakeServer, Running, call
 
 from proactive_worker import Code, Refused, SettingsError, Worker, settings_from
@@ -236,14 +237,62 @@ async def test_settings_are_judged_at_once_and_the_token_is_not_told(tmp_path):
         assert settings_from(address, TOKEN, {}).address == address
 
 
+async def test_all_but_loopback_is_tls_and_a_private_authority_is_trusted(worker, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda address, _: made.append(("plain", address)))
+    monkeypatch.setattr(grpc.aio, "secure_channel", lambda address, *_: made.append(("tls", address)))
+    for address in ("127.0.0.1:1", "[::1]:1", "localhost:1"):
+        settings_from(address, TOKEN, {}).channel()
+        assert made.pop() == ("plain", address)
+    for address in ("example.com:443", "10.0.0.1:1", "localhost.example.com:1", "[::2]:1"):
+        settings_from(address, TOKEN, {}).channel()
+        assert made.pop() == ("tls", address)
+    monkeypatch.undo()
+
+    @worker.tool
+    async def hello() -> str:
+        """Greets."""
+        return "hello"
+
+    authority = trustme.CA()
+    server = FakeServer()
+    await server.start(authority.issue_cert("127.0.0.1"))
+    addr = {"PROACTIVE_ADDR": f"127.0.0.1:{server.port}", "PROACTIVE_SERVICE_TOKEN": TOKEN}
+    stop = asyncio.Event()
+    for trusted in (trustme.CA(), authority):
+        pem = tmp_path / "ca.pem"
+        trusted.cert_pem.write_to_path(pem)
+        settings = settings_from(environment={**addr, "PROACTIVE_CA": str(pem)})
+        serving = asyncio.ensure_future(worker.serve(settings, stop, backoff=Backoff(0.01, 0.05)))
+        if trusted is authority:
+            talk = await server.arrival()
+            assert await talk.result(call("hello")) == "hello"
+            stop.set()
+            await asyncio.wait_for(serving, PATIENCE)
+        else:
+            await asyncio.sleep(0.3)
+            assert server.attempts.empty(), "no token for a server that is not trusted"
+            serving.cancel()
+    await server.stop()
+
+
 class Program:
     """A worker in a process of its own."""
 
-    def __init__(self, server: FakeServer, *arguments: str, token: str = TOKEN, **environment: str) -> None:
+    def __init__(self, server: FakeServer, *run: str, token: str = TOKEN, **environment: str) -> None:
+        run = run or ("-m", "proactive_worker", "program:worker")
         addr = f"127.0.0.1:{server.port}"
-        environment = {**os.environ, "PROACTIVE_ADDR": addr, "PROACTIVE_SERVICE_TOKEN": token, **environment}
+        # The package that is tested, which need not be the one that is installed.
+        path = {"PYTHONPATH": str(HERE.parent)}
+        environment = {
+            **os.environ,
+            **path,
+            "PROACTIVE_ADDR": addr,
+            "PROACTIVE_SERVICE_TOKEN": token,
+            **environment,
+        }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proactive_worker", "program:worker", *arguments],
+            [sys.executable, *run],
             cwd=HERE,
             env=environment,
             stdin=subprocess.PIPE,
@@ -290,6 +339,19 @@ async def test_a_program_that_is_told_twice_leaves_at_once(server):
         program.process.send_signal(signal.SIGINT)
         code, _ = await program.ended()
         assert code == 128 + signal.SIGINT
+
+
+async def test_a_program_leaves_although_a_tool_does_not(server):
+    with Program(server, "program.py") as program:
+        talk = await server.arrival()
+        asked = call("block", deadline=60)
+        talk.tell(execute=pb.ExecuteTool(call=asked))
+        await talk.hear("progress")
+        program.process.send_signal(signal.SIGTERM)
+        code, output = await program.ended()
+        assert code == 0, output
+        failure = await talk.end_of(asked)
+        assert (failure.code, failure.never_ran) == (14, False)
 
 
 async def test_a_program_leaves_when_its_parent_has_gone(server):

@@ -53,6 +53,7 @@ def dates():
         ("en-US", "3/4", "2027-03-04"),
         ("en-GB", "3/4", "2027-04-03"),
         ("en-GB", "2026-12-01", "2026-12-01"),
+        ("de-DE", "bis 2026-12-01", "2026-12-01"),
         ("de-DE", "übermorgen", "2026-11-20"),
         ("de-DE", "bis nächsten Freitag", "2026-11-27"),
         ("de-DE", "am Freitag", "2026-11-20"),
@@ -125,6 +126,7 @@ async def test_a_phrase_is_seen_from_the_users_day(dates, now, zone, phrase, day
         ("the 32nd", "no month has a day 32"),
         ("as soon as possible", "no day could be read"),
         ("Feb 30", "no day could be read"),
+        ("2026-02-30", "no such date"),
         (" . ", "the phrase is empty"),
     ],
 )

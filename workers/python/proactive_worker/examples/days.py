@@ -38,7 +38,7 @@ class Day:
 
 _NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WEEKDAYS = {
-    "en": "mon(?:day)?|tue(?:s|sday)?|wed(?:nesday)?|thu(?:rs(?:day)?)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?",
+    "en": "mon(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?",
     "de": "montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag",
     "fr": "lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche",
 }
@@ -133,6 +133,12 @@ def read(phrase: str, now: datetime, locale: str = "") -> Day:
         raise Unreadable("the phrase is empty")
     if _OTHER_SIDE.search(said):
         raise Unreadable("the phrase says when a day is over or has not come, not which day is meant")
+    # A year in front leaves no doubt about the rest, whatever the region.
+    if found := re.fullmatch(r"(?:by |on |bis |am |le )?(\d{4})-(\d\d)-(\d\d)", said):
+        try:
+            return Day(date(*map(int, found.groups())), "a date in figures")
+        except ValueError:
+            raise Unreadable("there is no such date") from None
     language, _, region = locale.replace("_", "-").partition("-")
     language = language.lower()
     languages = list(dict.fromkeys(it for it in (language, "en", "de", "fr") if it))
