@@ -92,7 +92,7 @@ class Connection:
         try:
             while True:
                 # What is refused is answered: not faster than it can be said.
-                await self._outbox.room()
+                await self._outbox.calm()
                 command = await self._stream.read()
                 if command is grpc.aio.EOF:
                     status, details = await self._stream.code(), await self._stream.details()
@@ -161,7 +161,9 @@ class Connection:
                 return
             if now >= self._said_at + self._interval:
                 self._said_at = now
-                self._outbox.say(pb.WorkerEvent(heartbeat=pb.WorkerHeartbeat()))
+                # What waits to be said is a sign of life as well.
+                if not self._outbox:
+                    self._outbox.say(pb.WorkerEvent(heartbeat=pb.WorkerHeartbeat()))
             await asyncio.sleep(min(self._said_at + self._interval, silent_at) - now)
 
     async def _leave(self, stop: asyncio.Event, grace: float) -> None:

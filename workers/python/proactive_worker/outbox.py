@@ -12,6 +12,9 @@ from ._generated import workers_pb2 as pb
 MOST_EVENT = 1024 * 1024
 """Bytes of one encoded event."""
 _MOST_WAITING = 16
+"""Events, before whoever has much to say waits."""
+_MOST_ANSWERS = 1024
+"""Events, before nothing more is read that has to be answered."""
 
 
 def _always() -> bool:
@@ -27,6 +30,11 @@ class Outbox:
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._calm = asyncio.Event()
+        self._calm.set()
+
+    def __len__(self) -> int:
+        return len(self._events)
 
     def say(self, event: pb.WorkerEvent, still: Callable[[], bool] = _always) -> None:
         """To be sent, unless nobody wants it any more when its turn comes."""
@@ -36,6 +44,8 @@ class Outbox:
         self._changed.set()
         if len(self._events) >= _MOST_WAITING:
             self._room.clear()
+        if len(self._events) >= _MOST_ANSWERS:
+            self._calm.clear()
 
     async def room(self) -> None:
         """Waits until there is some."""
@@ -43,11 +53,16 @@ class Outbox:
         while not self._room.is_set():
             await self._room.wait()
 
+    async def calm(self) -> None:
+        """Waits while there is so much to say that nothing more should be asked."""
+        await self._calm.wait()
+
     def close(self) -> None:
         """Nothing comes after what was said."""
         self._closed = True
         self._changed.set()
         self._room.set()
+        self._calm.set()
 
     async def next(self) -> pb.WorkerEvent | None:
         """The next event; None after the last."""
@@ -56,6 +71,8 @@ class Outbox:
                 event, still = self._events.popleft()
                 if len(self._events) < _MOST_WAITING:
                     self._room.set()
+                if len(self._events) < _MOST_ANSWERS:
+                    self._calm.set()
                 if still():
                     return event
             if self._closed:

@@ -355,15 +355,18 @@ async def test_c02_a_producer_stops_when_its_consumer_has_gone(worker, connect):
 
 
 async def test_a_server_that_does_not_read_stops_the_producer(worker, connect):
-    produced = 0
+    produced, closed = 0, asyncio.Event()
 
     @worker.tool
     async def flood() -> AsyncIterator[bytes]:
         """Floods."""
         nonlocal produced
-        for _ in range(1_000):
-            produced += 1
-            yield b"x" * 100_000
+        try:
+            for _ in range(1_000):
+                produced += 1
+                yield b"x" * 100_000
+        finally:
+            closed.set()
 
     talk = await connect(worker)
     talk.reading.clear()
@@ -374,5 +377,12 @@ async def test_a_server_that_does_not_read_stops_the_producer(worker, connect):
         before = produced
         await asyncio.sleep(0.2)
     assert produced < 500, "of 1,000; the rest waits"
+    # What it says is heard all the same.
+    talk.tell(cancel=pb.CancelCall(call_id=asked.call_id))
+    await asyncio.wait_for(closed.wait(), 1)
     talk.reading.set()
+    produced = 0
+    asked = call("flood", deadline=60)
+    talk.tell(execute_streaming=pb.ExecuteStreamingTool(call=asked, credit=1_000_000))
     await talk.hear("result", asked.call_id)
+    assert produced == 1_000
