@@ -85,6 +85,10 @@ class Conversation:
         """What was said, and not asked for."""
         return [event.WhichOneof("event") for event in self._heard]
 
+    def chunks(self, asked: pb.ToolCall) -> int:
+        """How many of its chunks were said, and not asked for."""
+        return sum(event.chunk.call_id == asked.call_id for event in self._heard)
+
     async def result(self, asked: pb.ToolCall) -> Any:
         """Has it executed, and gives the result or the failure."""
         self.tell(execute=pb.ExecuteTool(call=asked))

@@ -323,7 +323,7 @@ async def test_c02_ten_thousand_chunks_go_by_the_consumers_pace(worker, connect)
 
 
 async def test_c02_a_producer_stops_when_its_consumer_has_gone(worker, connect):
-    closed = asyncio.Event()
+    closed, closed_by = asyncio.Event(), list[str]()
     produced = 0
 
     @worker.tool
@@ -335,6 +335,10 @@ async def test_c02_a_producer_stops_when_its_consumer_has_gone(worker, connect):
                 produced += 1
                 yield b"x" * 10_000
         finally:
+            # Not by whoever collects garbage, whenever that is.
+            task = asyncio.current_task()
+            assert task is not None
+            closed_by.append(task.get_name())
             closed.set()
 
     talk = await connect(worker)
@@ -347,6 +351,7 @@ async def test_c02_a_producer_stops_when_its_consumer_has_gone(worker, connect):
             await talk.hear("chunk", asked.call_id)
         talk.tell(cancel=pb.CancelCall(call_id=asked.call_id))
         await asyncio.wait_for(closed.wait(), 1)
+        assert closed_by.pop() == f"call {asked.call_id}"
         at = produced
         await asyncio.sleep(0.05)
         assert produced == at
@@ -378,11 +383,16 @@ async def test_a_server_that_does_not_read_stops_the_producer(worker, connect):
         await asyncio.sleep(0.2)
     assert produced < 500, "of 1,000; the rest waits"
     # What it says is heard all the same.
+    for _ in range(3):
+        talk.tell(heartbeat=pb.ServerHeartbeat())
     talk.tell(cancel=pb.CancelCall(call_id=asked.call_id))
     await asyncio.wait_for(closed.wait(), 1)
     talk.reading.set()
+    cancelled, before = asked, produced
     produced = 0
     asked = call("flood", deadline=60)
     talk.tell(execute_streaming=pb.ExecuteStreamingTool(call=asked, credit=1_000_000))
     await talk.hear("result", asked.call_id)
     assert produced == 1_000
+    assert talk.chunks(asked) == 1_000
+    assert talk.chunks(cancelled) <= before - 10, "what waited to be sent was wanted by nobody"

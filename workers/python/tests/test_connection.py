@@ -59,18 +59,18 @@ async def test_a_server_that_is_silent_is_left(server, echoing, connect):
 
 
 async def test_c08_a_worker_comes_back_when_its_server_does_and_its_calls_are_gone(server, echoing, connect):
-    cancelled = asyncio.Event()
+    cancelled, never = asyncio.Event(), asyncio.Event()
 
     @echoing.tool
     async def hold() -> None:
         """Holds."""
         try:
-            await asyncio.Event().wait()
+            await never.wait()
         finally:
             cancelled.set()
 
     talk = await connect(echoing)
-    talk.tell(execute=pb.ExecuteTool(call=call("hold")))
+    talk.tell(execute=pb.ExecuteTool(call=call("hold", deadline=60)))
     assert await talk.result(call("echo", {"it": "a"})) == "a"
     await server.stop()
     await asyncio.wait_for(cancelled.wait(), PATIENCE)
