@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -13,6 +16,9 @@ from fake_server import Conversation, FakeServer, Running
 from proactive_worker import Worker
 
 # Nothing is left in the source tree, and a slow machine is no failure.
+_home = tempfile.mkdtemp(prefix="hypothesis-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+hypothesis.configuration.set_hypothesis_home_dir(_home)
 hypothesis.settings.register_profile("here", database=None, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("here")
 
