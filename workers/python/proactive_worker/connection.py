@@ -39,8 +39,8 @@ class Ended:
     code: Code | None
     """None: OK."""
     message: str
-    ready_for: float
-    """Seconds; 0 if it never was."""
+    ready_for: float | None
+    """Seconds; None if it never was."""
     reconnect_delay: float | None
     """Seconds, where the server said so."""
 
@@ -85,7 +85,7 @@ class Connection:
                 self._stream.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self._calls.stopped(_STOPPING_S)
-        ready_for = self._loop.time() - self._ready_at if self._ready_at is not None else 0.0
+        ready_for = None if self._ready_at is None else self._loop.time() - self._ready_at
         return Ended(code, message, ready_for, self._reconnect_delay)
 
     async def _read(self) -> tuple[Code | None, str]:

@@ -118,9 +118,10 @@ class Worker:
             ended = await Connection(settings, self.hello(), self._tools).serve(stop, grace)
             if stop.is_set():
                 return
-            if ended.code in _FINAL and ended.code is not None:
+            # A worker that was welcome before is again, whatever ended its stream.
+            if ended.code is not None and ended.code in _FINAL and ended.ready_for is None:
                 raise Refused(ended.code, ended.message)
-            backoff.lasted(ended.ready_for)
+            backoff.lasted(ended.ready_for or 0.0)
             delay = ended.reconnect_delay
             if delay is None:
                 delay = backoff.next()

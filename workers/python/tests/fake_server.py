@@ -43,7 +43,7 @@ class Conversation:
     def __init__(self, metadata: dict[str, str]) -> None:
         self.metadata = metadata
         self.hello = pb.WorkerHello()
-        self.commands: asyncio.Queue[pb.WorkerCommand | None] = asyncio.Queue()
+        self.commands: asyncio.Queue[pb.WorkerCommand | grpc.StatusCode | None] = asyncio.Queue()
         self.closed = asyncio.Event()
         self._heard: list[pb.WorkerEvent] = []
         self._more = asyncio.Condition()
@@ -163,6 +163,8 @@ class FakeServer(workers_pb2_grpc.ToolWorkersServicer):
         listening = asyncio.ensure_future(listen())
         try:
             while (command := await talk.commands.get()) is not None:
+                if isinstance(command, grpc.StatusCode):
+                    await context.abort(command, "because")
                 await context.write(command)
         finally:
             listening.cancel()

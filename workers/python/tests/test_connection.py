@@ -103,6 +103,16 @@ async def test_a_worker_that_is_sent_away_tries_again(server, echoing, connect, 
     await running.end()
 
 
+async def test_a_worker_that_was_welcome_comes_back_even_if_it_said_what_cannot_be_read(
+    server, echoing, connect
+):
+    talk = await connect(echoing)
+    assert await talk.result(call("echo", {"it": "a"})) == "a"
+    talk.commands.put_nowait(grpc.StatusCode.INVALID_ARGUMENT)
+    talk = await server.arrival()
+    assert await talk.result(call("echo", {"it": "b"})) == "b"
+
+
 async def test_a_server_that_goes_says_when_to_come_back_and_calls_are_finished(server, echoing, connect):
     talk = await connect(echoing, first=0.0)
     asked = call("wait", {"seconds": 0.3})
