@@ -15,6 +15,17 @@ pub fn python_with(modules: &str) -> Option<OsString> {
     )
 }
 
+/// A Python that has the package in `workers/python`, and what its tests need:
+/// PROACTIVE_WORKER_PYTHON, else `python3`.
+pub fn python_with_worker() -> Option<OsString> {
+    let modules = "grpc_tools, hypothesis, mypy, proactive_worker.examples.dates, pytest_asyncio";
+    find(
+        "PROACTIVE_WORKER_PYTHON",
+        "python3",
+        &["-c", &format!("import {modules}")],
+    )
+}
+
 /// grpcurl: GRPCURL, else the one on the PATH.
 pub fn grpcurl() -> Option<OsString> {
     find("GRPCURL", "grpcurl", &["-version"])

@@ -1,0 +1,1 @@
+"""Workers that do something real; each is run with python -m."""
