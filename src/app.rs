@@ -156,6 +156,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let workers = Workers::new(config.workers, world.clone(), metrics.clone());
     let served = Served::new(config.catalogue.clone(), workers.clone());
     let router = Router::new(config.catalogue, config.routing, Some(served.clone()));
+    let tools_router = router.clone();
     let tools = Tools {
         analyst: Analyst::new(
             config.analysis,
@@ -211,6 +212,7 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
     let pages = Admin {
         verifier: verifier.clone(),
         metrics: metrics.clone(),
+        router: tools_router,
         draining: stop.soft.clone(),
     };
     let mut parts = JoinSet::new();

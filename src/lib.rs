@@ -14,6 +14,7 @@ pub mod domain;
 pub mod embedded;
 pub mod events;
 pub mod gemini;
+pub mod inventory;
 pub mod jobs;
 pub mod lifecycle;
 pub mod local_workers;

@@ -16,7 +16,8 @@ use proactive::lifecycle::Signals;
 use proactive::stand_in::{self, StandIn};
 use proactive::telemetry::Traces;
 use proactive::world::World;
-use proactive::{app, demo, desk, local_workers, telemetry};
+use proactive::{app, demo, desk, inventory, local_workers, telemetry};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
@@ -29,6 +30,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const SERVER_LOG: &str = "info";
 /// What is logged beside output of its own.
 const CLIENT_LOG: &str = "error";
+
+/// How long the demo waits for its worker, which may have to load libraries first.
+const WORKER_STARTS: Duration = Duration::from_secs(30);
 
 /// As if SIGPIPE had ended it, as it does other programs whose reader leaves.
 const EXIT_UNREAD: u8 = 128 + 13;
@@ -64,6 +68,10 @@ enum Verb {
     /// 32 s, each wait a random part of that. Each frame is kept until it has its one
     /// answer.
     Desk(DeskArgs),
+    /// Lists the tools that a server knows, and who could execute them now.
+    ///
+    /// Asks the operators' port of a server that runs.
+    Tools(inventory::Args),
     /// Serves a stand-in for Gemini, for tests and benchmarks: simple rules
     /// over the screen's text, no model.
     ///
@@ -171,6 +179,7 @@ fn main() -> ExitCode {
         Verb::Serve(args) => run(serve(args)),
         Verb::Demo(args) => run(play(args)),
         Verb::Desk(args) => run(show_to_a_server(args)),
+        Verb::Tools(args) => run(list_tools(args)),
         Verb::StandIn(args) => run(stand_in_for_gemini(args)),
         // Must be alone in its process, without other threads.
         Verb::Guard(args) => Ok(local_workers::guard(&args.command, args.child_of)),
@@ -297,7 +306,9 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let stand_in =
         (!settings.has_model()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
     let by_stand_in = stand_in.is_some();
-    let config = settings.embedded().check()?;
+    let mut settings = settings.embedded();
+    settings.work.local.local_workers = play.worker().map(str::to_owned);
+    let config = settings.check()?;
     let mut service = Embedded::start(config, stand_in, world.clone())
         .await
         .map_err(Failure::new)?;
@@ -305,6 +316,10 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
         true => Some(service.successor().await.map_err(Failure::new)?),
         false => None,
     };
+    if play.worker().is_some() {
+        worker_comes(&service.server).await?;
+    }
+    let metrics = service.server.metrics().clone();
     let endpoints = demo::Endpoints {
         grpc: service.grpc_addr(),
         next: next.as_ref().map(Running::grpc_addr),
@@ -318,11 +333,56 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
         }
     };
     let sum = play
-        .play(&endpoints, world, stdout(), colour, leave)
+        .play(&endpoints, world, stdout(), colour, leave, || {
+            worker_calls(&metrics.render())
+        })
         .await
         .map_err(told)?;
     service.stop().await;
     Ok(ExitCode::from(u8::from(sum.failed > 0)))
+}
+
+/// Waits until the worker that was started has something to offer.
+async fn worker_comes(server: &Running) -> Result<(), Failure> {
+    let comes = async {
+        while server.workers().tools().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(WORKER_STARTS, comes).await.map_err(|_| {
+        Failure::new(format!(
+            "--worker: it has not connected within {} s; run its command by hand, or see the log \
+             with RUST_LOG=info",
+            WORKER_STARTS.as_secs()
+        ))
+    })
+}
+
+/// What the workers did, as the metrics have it.
+fn worker_calls(page: &str) -> Option<String> {
+    let lines = page.lines().filter_map(|line| {
+        let line = line.strip_prefix("proactive_worker_calls_total{")?;
+        let (labels, count) = line.split_once("} ")?;
+        let label = |name: &str| {
+            let (_, rest) = labels.split_once(&format!("{name}=\""))?;
+            Some(rest.split_once('"')?.0)
+        };
+        (count != "0").then_some(())?;
+        Some(format!(
+            "{} ({}: {count})",
+            label("tool")?,
+            label("result")?
+        ))
+    });
+    let calls: Vec<_> = lines.collect();
+    (!calls.is_empty()).then(|| format!("Tools that workers executed: {}.", calls.join(", ")))
+}
+
+async fn list_tools(args: inventory::Args) -> Result<ExitCode, Failure> {
+    let page = args.page().await.map_err(Failure::new)?;
+    // Nobody reads a closed pipe.
+    let _ = write!(stdout(), "{page}");
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn show_to_a_server(args: DeskArgs) -> Result<ExitCode, Failure> {

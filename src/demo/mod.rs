@@ -31,6 +31,7 @@ Examples:
   proactive demo --ocr \"Can you send the Berlin office the signed lease before Tuesday?\"
   proactive demo --cut
   proactive demo --deploy
+  proactive demo --worker 'venv/bin/python -m proactive_worker.examples.dates'
   proactive demo --frame screen.jpg --ocr screen.txt --app Mail --json
 
 Exit status: 0 if every frame got a decision, 1 if one ended in an error, 64 if \
@@ -82,6 +83,10 @@ pub struct Args {
     /// the new one.
     #[arg(long, conflicts_with = "cut")]
     deploy: bool,
+    /// Start a worker beside the server, and let the model have its tools: a command line,
+    /// such as "python3 -m proactive_worker.examples.dates". No shell is run.
+    #[arg(long, value_name = "COMMAND")]
+    worker: Option<String>,
     /// Print a JSON object for each step; the last of each frame is its outcome.
     #[arg(long)]
     json: bool,
@@ -132,6 +137,7 @@ pub struct Play {
     screens: Vec<Screen>,
     store: Store,
     strike: Option<Strike>,
+    worker: Option<String>,
     json: bool,
 }
 
@@ -162,6 +168,7 @@ impl Args {
                 (_, true) => Some(Strike::Deploy),
                 (false, false) => None,
             },
+            worker: self.worker.clone(),
             json: self.json,
         })
     }
@@ -173,9 +180,15 @@ impl Play {
         matches!(self.strike, Some(Strike::Deploy))
     }
 
+    /// The command line of the worker that is to be started beside the server.
+    pub fn worker(&self) -> Option<&str> {
+        self.worker.as_deref()
+    }
+
     /// Plays all frames in one session and prints what happens. Whether each got
     /// a decision is in the sum: then `failed` is 0. If the server is to be replaced,
-    /// `leave` stops the old one; the next one is ready.
+    /// `leave` stops the old one; the next one is ready. `workers` says at the end what
+    /// they did, if there are any.
     ///
     /// # Errors
     /// Any but [`Error::Input`].
@@ -186,6 +199,7 @@ impl Play {
         out: impl Write,
         colour: bool,
         leave: impl Future<Output = ()>,
+        workers: impl Fn() -> Option<String>,
     ) -> Result<Sum, Error> {
         let style = if self.json {
             Style::Json
@@ -222,6 +236,9 @@ impl Play {
         let token = endpoints.token.clone();
         let conversed = self.converse(address, token, world, strike, &mut printer);
         join!(conversed, left).0?;
+        if let Some(told) = workers() {
+            printer.remark(&told);
+        }
         let sum = printer.finish(note(endpoints.stand_in))?;
         Ok(sum)
     }
@@ -420,7 +437,7 @@ mod tests {
         let mut out = Vec::new();
         let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
         let play = args(&[]).unwrap().prepare().unwrap();
-        let sum = play.play(&endpoints, world, &mut out, false, pending());
+        let sum = play.play(&endpoints, world, &mut out, false, pending(), || None);
         let sum = sum.await.unwrap();
         assert_eq!((sum.extracted, sum.rejected, sum.failed), (1, 1, 1));
         let out = String::from_utf8(out).unwrap();

@@ -101,6 +101,15 @@ impl Directory {
         devices
     }
 
+    /// How many devices of all users execute the tool.
+    pub(super) fn count(&self, tool: &Tool) -> usize {
+        let users = self.users();
+        let devices = users.values().flat_map(|user| &user.listed);
+        devices
+            .filter(|(_, device)| device.executes.holds(tool))
+            .count()
+    }
+
     async fn wait_for(&self, uid: &Uid, wanted: impl Fn(&Device) -> bool) -> Contact {
         let waiter = Waiter::new(self, uid);
         loop {

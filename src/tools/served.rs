@@ -102,6 +102,12 @@ impl Served {
         tools
     }
 
+    /// How many workers can be asked for each tool now, by its name.
+    pub(super) fn asked(&self) -> Vec<(String, usize)> {
+        let tools = self.0.workers.tools().into_iter();
+        tools.map(|it| (it.tool.name.clone(), it.workers)).collect()
+    }
+
     /// Has a worker execute a tool. Of a streaming tool, as much as a model is shown;
     /// then the worker is told to stop.
     pub(super) async fn call(

@@ -1,20 +1,21 @@
-//! The operators' door: liveness, readiness and metrics, over plain HTTP.
+//! The operators' door: liveness, readiness, metrics and tools, over plain HTTP.
 
 use std::io;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::silence::{Attentive, Patience, Places};
 use crate::auth::Verifier;
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+use crate::tools;
 
 /// The longer one leaves a collector that asks once a minute its connection.
 const PATIENCE: Patience = Patience {
@@ -32,6 +33,8 @@ pub struct Admin {
     pub verifier: Verifier,
     /// Shown at `/metrics`.
     pub metrics: Metrics,
+    /// Shown at `/tools`.
+    pub router: tools::Router,
     /// Not ready any more once this is cancelled.
     pub draining: CancellationToken,
 }
@@ -45,6 +48,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/tools", get(inventory))
         .with_state(admin.clone());
     let places = Places::new(MAX_CONNECTIONS);
     let listener = Attentive::new(listener, PATIENCE, places, admin.metrics);
@@ -67,6 +71,10 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     } else {
         (StatusCode::OK, "ready\n")
     }
+}
+
+async fn inventory(State(admin): State<Admin>) -> impl IntoResponse {
+    Json(admin.router.inventory())
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {

@@ -54,7 +54,7 @@ class ToolWorkersServicer(object):
         The stream ends with: OK (the worker closed its side, and its calls have
         ended), UNAUTHENTICATED (before any event), INVALID_ARGUMENT (the first event
         was no WorkerHello, or none of its tools can be used; the message names the
-        field or tool), DEADLINE_EXCEEDED (no hello within 10 s), RESOURCE_EXHAUSTED
+        field or tool; or an event could not be read), DEADLINE_EXCEEDED (no hello within 10 s), RESOURCE_EXHAUSTED
         (too many workers, or it does not read what it is told), FAILED_PRECONDITION
         (sent away: it said what cannot be true, again and again), UNAVAILABLE (the
         server is shutting down, or the worker was silent for too long: connect again).
