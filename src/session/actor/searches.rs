@@ -9,7 +9,7 @@ impl Session {
     pub(super) fn resolve(&mut self, id: &RequestId, answer: Answer) {
         if !self.pending.resolve(id, answer) {
             self.totals.discarded_results += 1;
-            self.tools.metrics.tool_result_discarded();
+            self.lobby.tools().metrics.tool_result_discarded();
             // Once: a client that floods its session must not flood the log.
             if self.totals.discarded_results == 1 {
                 tracing::warn!("a tool result came that nobody waits for; it is discarded");

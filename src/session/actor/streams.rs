@@ -23,7 +23,7 @@ impl Session {
     pub(super) fn attend_to(&mut self, due: Due) -> Option<SessionEnd> {
         match due {
             Due::Beat => {
-                self.say(ServerMessage::Heartbeat(self.tools.world.now()));
+                self.say(ServerMessage::Heartbeat(self.lobby.tools().world.now()));
                 None
             }
             Due::GoAway => {
@@ -85,7 +85,7 @@ impl Session {
         self.following.rest();
         let tasks = self.background.as_ref().map_or(0, |known| known.bytes());
         registered.leaves(self.frames.bytes() + self.answers.bytes() + tasks);
-        self.away_until = Some(Instant::now() + self.options.resume_grace);
+        self.away_until = Some(Instant::now() + self.lobby.options().resume_grace);
         self.end_stream(end);
         None
     }
@@ -104,7 +104,11 @@ impl Session {
         if let Some(registered) = &mut self.registered {
             registered.returns();
         }
-        self.line = Some(Line::new(connection, &self.options, &self.tools.world));
+        self.line = Some(Line::new(
+            connection,
+            self.lobby.options(),
+            &self.lobby.tools().world,
+        ));
         self.totals.resumes += 1;
         if let Some(resume) = &hello.resume {
             self.answers.confirm(resume.received);
@@ -128,14 +132,14 @@ impl Session {
         if let Some(line) = &mut self.line {
             line.listed.get_or_insert_with(|| {
                 let contact = self.frames.contact().clone();
-                self.tools.directory.list(&self.uid, contact)
+                self.lobby.tools().directory.list(&self.uid, contact)
             });
         }
     }
 
     pub(super) fn greet(&mut self, hello: Hello, resumed: Option<Resumed>) {
         let since_1_1 = hello.version >= Version::V1_1;
-        let beat = since_1_1.then_some(self.options.heartbeat_interval);
+        let beat = since_1_1.then_some(self.lobby.options().heartbeat_interval);
         if let Some(line) = &mut self.line {
             line.timers.begun();
             line.timers.set_heartbeats(beat, hello.heartbeat_interval);
@@ -158,7 +162,7 @@ impl Session {
         let resume = self.registered.as_ref().map(|registered| {
             Box::new(Resumable {
                 secret: registered.secret.clone(),
-                within: self.options.resume_grace,
+                within: self.lobby.options().resume_grace,
                 resumed,
             })
         });
@@ -166,9 +170,9 @@ impl Session {
             session: self.id.clone(),
             version: hello.version,
             context_version: hello.context_version,
-            max_iterations: self.tools.analyst.options().max_iterations,
+            max_iterations: self.lobby.tools().analyst.options().max_iterations,
             searches: SearchKind::ALL,
-            heartbeat_interval: self.options.heartbeat_interval,
+            heartbeat_interval: self.lobby.options().heartbeat_interval,
             resume,
         })));
         self.follow(hello.follow);
@@ -179,7 +183,7 @@ impl Session {
 
     /// What the client is told of its user's log from now on.
     fn follow(&mut self, wish: Option<Follow>) {
-        let log = &self.tools.log;
+        let log = &self.lobby.tools().log;
         match wish {
             _ if self.version < Version::V1_1 => self.following.nothing(),
             None => self.following.messages(log, &self.uid),
@@ -201,12 +205,17 @@ impl Session {
         self.registered = None;
         let now = Instant::now();
         self.drain = Some(Drain {
-            told_at: now + self.tools.world.up_to(self.options.drain_spread),
+            told_at: now
+                + self
+                    .lobby
+                    .tools()
+                    .world
+                    .up_to(self.lobby.options().drain_spread),
             told: false,
-            ends: now + self.options.drain_grace,
+            ends: now + self.lobby.options().drain_grace,
         });
         // Without a spread there may be no time either for a second look.
-        if self.options.drain_spread.is_zero() {
+        if self.lobby.options().drain_spread.is_zero() {
             self.say_goodbye();
         }
         None
@@ -228,11 +237,11 @@ impl Session {
 
     fn say_go_away(&mut self, reason: &'static str, time_left: Duration, resumable: bool) {
         if self.version >= Version::V1_1 {
-            let spread = self.options.reconnect_spread.min(time_left / 2);
+            let spread = self.lobby.options().reconnect_spread.min(time_left / 2);
             self.say(ServerMessage::GoAway(Box::new(GoAway {
                 reason,
                 time_left,
-                reconnect_delay: self.tools.world.up_to(spread),
+                reconnect_delay: self.lobby.tools().world.up_to(spread),
                 resumable,
             })));
         }
