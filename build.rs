@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("proactive.v1.bin"), encoded)?;
     tonic_prost_build::configure()
         .bytes(".proactive.v1.FrameEvent.jpeg_bytes")
+        .codec_path("crate::transport::codec::SmallProst")
         .compile_fds(descriptors)?;
     Ok(())
 }
