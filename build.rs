@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".proactive.v1.FrameEvent.jpeg_bytes")
         .bytes(".proactive.workers.v1.Value.binary")
+        .codec_path("crate::transport::codec::SmallProst")
         .compile_fds(descriptors)?;
     Ok(())
 }

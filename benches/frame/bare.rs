@@ -6,17 +6,23 @@
 //! Written as tonic's own examples write such a stream: a task that reads, and a
 //! channel for its answers. The lean variant has neither: its answers are the
 //! mapped requests, which no server with anything else to do could be.
+//!
+//! Not with the generated service, which has a codec of ours: with tonic's own.
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use proactive::app;
 use proactive::session::OUTBOUND_QUEUE;
 use proactive::transport::proto::client_event::Event as Said;
-use proactive::transport::proto::proactive_ai_server::{ProactiveAi, ProactiveAiServer};
+use proactive::transport::proto::proactive_ai_server::SERVICE_NAME;
 use proactive::transport::proto::server_event::Event;
 use proactive::transport::proto::{
     AnalysisOutcome, ClientEvent, ExtractedTask, OutcomeKind, ServerEvent, SessionReady,
@@ -28,13 +34,19 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+use tower::{Service, service_fn};
 
 use super::process::{self, LOOPBACK};
 use super::{Result, model};
 
 pub(crate) const ROLE: &str = "bare";
+type Answers = BoxStream<'static, std::result::Result<ServerEvent, Status>>;
+
 pub(crate) const LEAN_ROLE: &str = "lean";
 
 pub(crate) fn run(role: &str, model_url: &str, first: &str, second: &str) -> Result<ExitCode> {
@@ -49,11 +61,10 @@ pub(crate) fn run(role: &str, model_url: &str, first: &str, second: &str) -> Res
     let runtime = process::runtime()?;
     let listener = runtime.block_on(TcpListener::bind(LOOPBACK))?;
     let address = listener.local_addr()?;
-    let service = ProactiveAiServer::new(bare).max_decoding_message_size(grpc::MAX_MESSAGE);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     runtime.spawn(
         grpc::server(Keepalive::USUAL)
-            .add_service(service)
+            .add_service(bare)
             .serve_with_incoming(incoming),
     );
     process::listens_at(address)
@@ -130,29 +141,48 @@ impl Bare {
     }
 }
 
-#[tonic::async_trait]
-impl ProactiveAi for Bare {
-    type SessionStream = BoxStream<'static, std::result::Result<ServerEvent, Status>>;
-
-    async fn session(
-        &self,
-        request: Request<Streaming<ClientEvent>>,
-    ) -> std::result::Result<Response<Self::SessionStream>, Status> {
-        let bare = self.clone();
+impl Bare {
+    fn session(self, request: Request<Streaming<ClientEvent>>) -> Response<Answers> {
         let mut said = request.into_inner();
         if self.lean {
-            let answers = said.and_then(move |said| bare.clone().answer(said));
-            return Ok(Response::new(answers.boxed()));
+            let answers = said.and_then(move |said| self.clone().answer(said));
+            return Response::new(answers.boxed());
         }
         let (to_client, answers) = mpsc::channel(OUTBOUND_QUEUE);
-        self.tasks.spawn(async move {
+        self.tasks.clone().spawn(async move {
             while let Ok(Some(said)) = said.message().await {
-                let answer = bare.clone().answer(said).await;
+                let answer = self.clone().answer(said).await;
                 if to_client.send(answer).await.is_err() {
                     return;
                 }
             }
         });
-        Ok(Response::new(ReceiverStream::new(answers).boxed()))
+        Response::new(ReceiverStream::new(answers).boxed())
+    }
+}
+
+impl NamedService for Bare {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+/// Every method is the session.
+impl Service<http::Request<Body>> for Bare {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, std::result::Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let bare = self.clone();
+        let session = service_fn(move |said| ready(Ok(bare.clone().session(said))));
+        let answering = async move {
+            let server = Grpc::new(ProstCodec::default());
+            let mut server = server.max_decoding_message_size(grpc::MAX_MESSAGE);
+            Ok(server.streaming(session, request).await)
+        };
+        answering.boxed()
     }
 }

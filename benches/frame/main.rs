@@ -11,9 +11,9 @@
 //! Nothing is asserted of wall time: the processes share the machine.
 //!
 //! `cargo bench --bench frame -- only ours tls 20000` (or `bare`, `lean`; `plain`) keeps one server
-//! busy with so many frames and tells its process id, for a profiler; `-- logged`
-//! measures what users' logs cost, and nothing else. (cargo adds a `--bench` of its
-//! own to the arguments.)
+//! busy with so many frames and tells its process id, for a profiler; `-- cpu`, `-- memory`
+//! and `-- logged` (what users' logs cost) measure that, and nothing else. (cargo adds a
+//! `--bench` of its own to the arguments.)
 
 mod bare;
 mod content;
@@ -83,8 +83,11 @@ fn main() -> ExitCode {
         ["only", kind, line, frames] => {
             process::runtime().and_then(|runtime| runtime.block_on(only(kind, line, frames)))
         }
-        ["logged"] => process::runtime().and_then(|runtime| runtime.block_on(measure(true))),
-        _ => process::runtime().and_then(|runtime| runtime.block_on(measure(false))),
+        [part @ ("cpu" | "memory" | "logged")] => {
+            process::runtime().and_then(|runtime| runtime.block_on(measure(&[part])))
+        }
+        _ => process::runtime()
+            .and_then(|runtime| runtime.block_on(measure(&["cpu", "memory", "logged"]))),
     };
     match done {
         Ok(code) => code,
@@ -207,16 +210,20 @@ async fn only(kind: &str, line: &str, frames: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(logged_only: bool) -> Result<ExitCode> {
+async fn measure(parts: &[&str]) -> Result<ExitCode> {
     let lab = Lab::new().await?;
     let (first, second) = lab.bodies;
     println!("One frame: a JPEG of 100 KB and 2 KB of text in, {first} and {second} bytes to the");
     println!("model, one search, one outcome. Medians; in brackets the least and the most.\n");
     let mut report = Report::default();
-    if !logged_only {
+    if parts.contains(&"cpu") {
         cpu::measure(&lab, &mut report).await?;
+    }
+    if parts.contains(&"memory") {
         memory::measure(&lab, &mut report).await?;
     }
-    logged::measure(&lab, &mut report).await?;
+    if parts.contains(&"logged") {
+        logged::measure(&lab, &mut report).await?;
+    }
     Ok(report.verdict())
 }

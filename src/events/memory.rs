@@ -254,13 +254,12 @@ impl State {
 
     /// This user's log, which is made if there is none.
     fn user(&mut self, user: &Uid) -> &mut User {
-        let epoch = self.epoch();
-        let turns = &mut self.turns;
-        let order = &mut self.order;
+        let (name, forgotten) = (&self.name, self.forgotten);
+        let (turns, order) = (&mut self.turns, &mut self.order);
         self.users.entry(user.clone()).or_insert_with(|| {
             *turns += 1;
             order.insert(*turns, user.clone());
-            User::new(epoch, *turns)
+            User::new(super::epoch(name, forgotten), *turns)
         })
     }
 

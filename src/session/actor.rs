@@ -35,8 +35,8 @@ use super::outbox::Flush;
 use super::timers::Due;
 use super::totals::Totals;
 use super::{
-    Caller, ClientMessage, Connection, Input, Options, Refusal, RefusalCode, ServerMessage, Stop,
-    StreamEnd, Tools, Version,
+    Caller, ClientMessage, Connection, Input, Refusal, RefusalCode, ServerMessage, StreamEnd,
+    Version,
 };
 use crate::analysis::Background;
 use crate::domain::{Context, Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
@@ -54,9 +54,7 @@ pub struct Session {
     uid: Uid,
     /// Whether whoever opened the stream may use other devices of the user.
     may_use_devices: bool,
-    options: Options,
-    tools: Tools,
-    stop: Stop,
+    /// With what it shares with all sessions.
     lobby: Lobby,
     /// How its client is talked to; `None` while it has no stream.
     line: Option<Line>,
@@ -107,32 +105,28 @@ enum Wake {
 impl Session {
     /// A session of this caller, in the lobby through which it came.
     pub fn new(caller: &Caller, lobby: &Lobby) -> Self {
-        let (options, tools) = (*lobby.options(), lobby.tools().clone());
         let pending = Pending::default();
         let (errand, errands) = mpsc::channel(ERRANDS);
-        let id = SessionId::new(tools.world.uuid());
+        let id = SessionId::new(lobby.tools().world.uuid());
         let contact = Contact {
             pending: pending.clone(),
             errands: errand,
         };
         let uid = caller.principal.uid.clone();
-        let router = &tools.router;
+        let router = &lobby.tools().router;
         let may_use_devices = router.permits(&caller.principal);
         let asker = router.asker(uid.clone(), id.clone(), false, Profile::default());
         Self {
             id: id.clone(),
             uid: uid.clone(),
             may_use_devices,
-            options,
-            stop: lobby.stop().clone(),
             lobby: lobby.clone(),
             line: None,
             registered: None,
             away_until: None,
             version: Version::default(),
             background: None,
-            frames: Frames::new(options, id, uid, tools.clone(), contact, asker),
-            tools,
+            frames: Frames::new(lobby.clone(), id, uid, contact, asker),
             pending,
             errands,
             answers: Answers::default(),
@@ -153,31 +147,23 @@ impl Session {
     /// comes as `first`.
     ///
     /// (Not an `async fn`: those keep their arguments twice, and this future is
-    /// most of what an idle session costs.)
+    /// most of what an idle session costs. So what comes first is done before it.)
     pub fn run(
         mut self,
-        mut connection: Connection,
+        connection: Connection,
         first: Option<Input>,
     ) -> impl Future<Output = SessionEnd> {
-        let caller = &mut connection.caller;
-        let trace = caller.trace.take();
-        let span = session_span(&self.id, &self.uid, &caller.device, trace.as_deref());
+        let caller = &connection.caller;
+        let span = session_span(&self.id, &self.uid, &caller.device, caller.trace.as_deref());
+        let (open, over) = span.in_scope(|| {
+            let open = Open::new(self.lobby.tools().metrics.clone());
+            (open, self.begin(connection, first))
+        });
         async move {
-            let mut open = Open::new(self.tools.metrics.clone());
-            let Caller {
-                platform,
-                app_version,
-                ..
-            } = &connection.caller;
-            tracing::info!(
-                app.platform = platform,
-                app.version = app_version,
-                "session opened"
-            );
-            self.line = Some(Line::new(connection, &self.options, &self.tools.world));
-            let end = match first.map(|first| self.hear(first)) {
-                Some(Some(end)) => end,
-                Some(None) | None => self.serve().await,
+            let mut open = open;
+            let end = match over {
+                Some(end) => end,
+                None => self.serve().await,
             };
             // Nobody comes back from now on.
             self.registered = None;
@@ -198,6 +184,23 @@ impl Session {
             end
         }
         .instrument(span)
+    }
+
+    /// With its first stream, and what came of its first word.
+    fn begin(&mut self, connection: Connection, first: Option<Input>) -> Option<SessionEnd> {
+        let Caller {
+            platform,
+            app_version,
+            ..
+        } = &connection.caller;
+        tracing::info!(
+            app.platform = platform,
+            app.version = app_version,
+            "session opened"
+        );
+        let (options, world) = (self.lobby.options(), &self.lobby.tools().world);
+        self.line = Some(Line::new(connection, options, world));
+        first.and_then(|first| self.hear(first))
     }
 
     async fn serve(&mut self) -> SessionEnd {
@@ -269,8 +272,8 @@ impl Session {
         // What is not there never happens.
         tokio::select! {
             biased;
-            () = self.stop.hard.cancelled() => Wake::Halt,
-            () = self.stop.soft.cancelled(), if self.drain.is_none() => Wake::Drain,
+            () = self.lobby.stop().hard.cancelled() => Wake::Halt,
+            () = self.lobby.stop().soft.cancelled(), if self.drain.is_none() => Wake::Drain,
             Some(()) = OptionFuture::from(goodbye.map(|drain| sleep_until(drain.told_at))) => Wake::GoodBye,
             Some(call) = OptionFuture::from(call) => Wake::Call(call),
             Some(()) = OptionFuture::from(self.away_until.map(sleep_until)) => Wake::GraceOver,
@@ -348,7 +351,7 @@ impl Session {
         if self.frames.contains(&frame.id) {
             // The answer under way serves both.
             self.totals.duplicates += 1;
-            self.tools.metrics.duplicate_frame();
+            self.lobby.tools().metrics.duplicate_frame();
             return;
         }
         if let Some(line) = &mut self.line {
@@ -357,7 +360,7 @@ impl Session {
         if frame.named
             && let Some(answer) = self.answers.again(&frame.id)
         {
-            self.tools.metrics.duplicate_frame();
+            self.lobby.tools().metrics.duplicate_frame();
             return self.say(ServerMessage::Answer(answer));
         }
         let id = frame.id.clone();
@@ -393,7 +396,10 @@ impl Session {
     /// The one place where a frame gets its terminal event. Whoever calls it
     /// has taken the frame out of `frames`, or never put it in.
     fn answer(&mut self, id: FrameId, result: Result<Outcome, FrameFault>) {
-        self.tools.metrics.frame_ended(self.totals.ended(&result));
+        self.lobby
+            .tools()
+            .metrics
+            .frame_ended(self.totals.ended(&result));
         let answer = self.answers.add(id, self.version, result);
         self.say(ServerMessage::Answer(answer));
     }
@@ -407,7 +413,10 @@ impl Session {
             }
             _ => {
                 self.totals.abandoned += 1;
-                self.tools.metrics.frame_ended(FrameResult::Abandoned);
+                self.lobby
+                    .tools()
+                    .metrics
+                    .frame_ended(FrameResult::Abandoned);
             }
         }
     }
@@ -433,7 +442,7 @@ impl Session {
 
     fn refuse(&mut self, mut refusal: Refusal) {
         self.totals.refused_events += 1;
-        self.tools.metrics.event_refused();
+        self.lobby.tools().metrics.event_refused();
         self.adopt(refusal.context.take());
         if let Some(id) = &refusal.frame {
             if self.frames.contains(id) {
@@ -451,7 +460,7 @@ impl Session {
                 };
             }
             if refusal.code == RefusalCode::InvalidFrame {
-                self.tools.metrics.frame_ended(FrameResult::Invalid);
+                self.lobby.tools().metrics.frame_ended(FrameResult::Invalid);
             }
         }
         self.say(ServerMessage::Refused(Box::new(refusal)));

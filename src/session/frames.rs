@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{Held, Options, Tools, following};
+use super::{Held, Lobby, Tools, following};
 use crate::analysis::Background;
 use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::telemetry::{Metrics, frame_span, span_failed};
@@ -22,15 +22,13 @@ type Analysis = Result<Outcome, FrameFault>;
 pub(super) struct Frames {
     tasks: JoinSet<Analysis>,
     running: BTreeMap<FrameId, Running>,
-    waiting: Option<Waiting>,
-    limit: usize,
+    waiting: Option<Box<Waiting>>,
     user: Uid,
     session: SessionId,
-    tools: Tools,
+    lobby: Lobby,
     contact: Contact,
     /// For whom tools are called.
     asker: Arc<Asker>,
-    log_no_task: bool,
 }
 
 struct Running {
@@ -61,10 +59,9 @@ struct Waiting {
 
 impl Frames {
     pub(super) fn new(
-        options: Options,
+        lobby: Lobby,
         session: SessionId,
         user: Uid,
-        tools: Tools,
         contact: Contact,
         asker: Asker,
     ) -> Self {
@@ -72,13 +69,11 @@ impl Frames {
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
             waiting: None,
-            limit: options.frames_at_once,
             user,
             session,
-            tools,
+            lobby,
             contact,
             asker: Arc::new(asker),
-            log_no_task: options.log_no_task,
         }
     }
 
@@ -136,7 +131,7 @@ impl Frames {
             accepted: Instant::now(),
             held,
         };
-        let pushed_out = self.waiting.replace(frame);
+        let pushed_out = self.waiting.replace(Box::new(frame));
         self.start_waiting();
         pushed_out.map(|old| old.frame.id)
     }
@@ -219,49 +214,52 @@ impl Frames {
     }
 
     fn start_waiting(&mut self) {
-        if self.running.len() >= self.limit {
+        if self.running.len() >= self.lobby.options().frames_at_once {
             return;
         }
-        let Some(Waiting {
+        let Some(waiting) = self.waiting.take() else {
+            return;
+        };
+        let Waiting {
             frame,
             background,
             accepted,
             held,
-        }) = self.waiting.take()
-        else {
-            return;
-        };
+        } = *waiting;
         let (id, bytes) = (frame.id.clone(), held.bytes());
+        let lobby = self.lobby.clone();
         let Tools {
-            analyst,
             world,
             metrics,
-            log,
             router,
             ..
-        } = self.tools.clone();
+        } = lobby.tools();
+        let in_flight = InFlight::new(metrics.clone());
         let (contact, asker) = (self.contact.clone(), self.asker.clone());
-        let log_no_task = self.log_no_task;
         let moment = Moment {
             now: frame.moment(world.now()),
             utc_offset: frame.utc_offset,
         };
         let request = (id.clone(), frame.device.clone(), moment);
+        let (router, world) = (router.clone(), world.clone());
         let desk = Desk::of_session(request, asker, contact, router, world, metrics.clone());
         let span = frame_span(&id);
         let (user, session, frame_id) = (self.user.clone(), self.session.clone(), id.clone());
         let ending = Ending::default();
         let decided = ending.clone();
         let analysis = async move {
-            let _in_flight = (InFlight::new(metrics), held);
-            let analysis = analyst.analyse(&user, frame, &background, &desk, accepted);
+            let _in_flight = (in_flight, held);
+            let (tools, options) = (lobby.tools(), lobby.options());
+            let analysis = tools
+                .analyst
+                .analyse(&user, frame, &background, &desk, accepted);
             let result = analysis.await;
             match &result {
                 Err(fault) => span_failed(&Span::current(), fault.code.as_str()),
-                Ok(outcome) if log_no_task || outcome.decision.is_about_a_task() => {
+                Ok(outcome) if options.log_no_task || outcome.decision.is_about_a_task() => {
                     if decided.settle() {
                         let outcome = outcome.clone();
-                        following::write_down(&log, &user, session, frame_id, outcome).await;
+                        following::write_down(&tools.log, &user, session, frame_id, outcome).await;
                     }
                 }
                 Ok(_) => {}

@@ -89,10 +89,15 @@ impl Lobby {
 
     /// Takes a stream in.
     pub fn open(&self, connection: Connection) {
-        let lobby = self.clone();
-        self.0
-            .running
-            .spawn(lobby.receive(connection).in_current_span());
+        let receiving = self.clone().receive(connection);
+        self.0.running.spawn(receiving.in_current_span());
+    }
+
+    /// Begins a session with a stream and its first word, as a task of its own: what
+    /// receiving the stream took is not kept for as long as that lives.
+    fn begin(&self, connection: Connection, first: Input) {
+        let session = Session::new(&connection.caller, self);
+        self.0.running.spawn(session.run(connection, Some(first)));
     }
 
     /// How many sessions can be taken up, and how many of them wait for that.
@@ -119,12 +124,9 @@ impl Lobby {
             Some(Ok(Some(Input::Lost))) => return connection.end(StreamEnd::Lost),
             Some(Ok(Some(first))) => first,
         };
-        let (connection, first) = match self.take_up(connection, first).await {
-            Some(still_here) => still_here,
-            None => return,
-        };
-        let session = Session::new(&connection.caller, &self);
-        session.run(connection, Some(first)).await;
+        if let Some((connection, first)) = self.take_up(connection, first).await {
+            self.begin(connection, first);
+        }
     }
 
     /// Hands the stream to the session it names. Gives it back if there is none.
@@ -304,8 +306,7 @@ impl Drop for Registered {
         self.lobby.0.running.spawn(async move {
             while let Some(call) = calls.recv().await {
                 if let Some((connection, first)) = call.into_stream() {
-                    let session = Session::new(&connection.caller, &lobby);
-                    session.run(connection, Some(first)).await;
+                    lobby.begin(connection, first);
                 }
             }
         });

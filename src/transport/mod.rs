@@ -4,6 +4,7 @@
 pub mod admin;
 mod arriving;
 pub mod calls;
+mod codec;
 mod door;
 pub mod fire;
 pub mod followers;

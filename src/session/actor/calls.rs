@@ -10,7 +10,7 @@ impl Session {
     pub(super) fn note(&mut self, awaited: bool) {
         if !awaited {
             self.totals.discarded_results += 1;
-            self.tools.metrics.tool_result_discarded();
+            self.lobby.tools().metrics.tool_result_discarded();
             // Once: a client that floods its session must not flood the log.
             if self.totals.discarded_results == 1 {
                 tracing::warn!("a tool result came that nobody waits for; it is discarded");

@@ -24,7 +24,7 @@ impl Session {
     pub(super) fn attend_to(&mut self, due: Due) -> Option<SessionEnd> {
         match due {
             Due::Beat => {
-                self.say(ServerMessage::Heartbeat(self.tools.world.now()));
+                self.say(ServerMessage::Heartbeat(self.lobby.tools().world.now()));
                 None
             }
             Due::GoAway => {
@@ -86,7 +86,7 @@ impl Session {
         self.following.rest();
         let tasks = self.background.as_ref().map_or(0, |known| known.bytes());
         registered.leaves(self.frames.bytes() + self.answers.bytes() + tasks);
-        self.away_until = Some(Instant::now() + self.options.resume_grace);
+        self.away_until = Some(Instant::now() + self.lobby.options().resume_grace);
         self.end_stream(end);
         None
     }
@@ -106,8 +106,12 @@ impl Session {
             registered.returns();
         }
         let principal = &connection.caller.principal;
-        self.may_use_devices = self.tools.router.permits(principal);
-        self.line = Some(Line::new(connection, &self.options, &self.tools.world));
+        self.may_use_devices = self.lobby.tools().router.permits(principal);
+        self.line = Some(Line::new(
+            connection,
+            self.lobby.options(),
+            &self.lobby.tools().world,
+        ));
         self.totals.resumes += 1;
         if let Some(resume) = &hello.resume {
             self.answers.confirm(resume.received);
@@ -130,7 +134,7 @@ impl Session {
     pub(super) fn list(&mut self) {
         if let Some(line) = &mut self.line {
             line.listed.get_or_insert_with(|| {
-                let router = &self.tools.router;
+                let router = &self.lobby.tools().router;
                 let contact = self.frames.contact().clone();
                 let device = router.device(self.frames.asker(), contact);
                 router.directory().list(&self.uid, device)
@@ -141,7 +145,7 @@ impl Session {
     /// What the client says of itself now.
     fn introduce(&mut self, profile: Option<Box<Profile>>) {
         let profile = profile.map(|profile| *profile).unwrap_or_default();
-        let router = &self.tools.router;
+        let router = &self.lobby.tools().router;
         let (uid, id) = (self.uid.clone(), self.id.clone());
         let asker = router.asker(uid, id, self.may_use_devices, profile);
         if asker.is_like(self.frames.asker()) {
@@ -155,7 +159,7 @@ impl Session {
 
     pub(super) fn greet(&mut self, hello: Hello, resumed: Option<Resumed>) {
         let since_1_1 = hello.version >= Version::V1_1;
-        let beat = since_1_1.then_some(self.options.heartbeat_interval);
+        let beat = since_1_1.then_some(self.lobby.options().heartbeat_interval);
         if let Some(line) = &mut self.line {
             line.timers.begun();
             line.timers.set_heartbeats(beat, hello.heartbeat_interval);
@@ -179,7 +183,7 @@ impl Session {
         let resume = self.registered.as_ref().map(|registered| {
             Box::new(Resumable {
                 secret: registered.secret.clone(),
-                within: self.options.resume_grace,
+                within: self.lobby.options().resume_grace,
                 resumed,
             })
         });
@@ -187,10 +191,10 @@ impl Session {
             session: self.id.clone(),
             version: hello.version,
             context_version: hello.context_version,
-            max_iterations: self.tools.analyst.options().max_iterations,
+            max_iterations: self.lobby.tools().analyst.options().max_iterations,
             searches: SearchKind::ALL,
-            tools: self.tools.router.catalogue().of_clients(),
-            heartbeat_interval: self.options.heartbeat_interval,
+            tools: self.lobby.tools().router.catalogue().of_clients(),
+            heartbeat_interval: self.lobby.options().heartbeat_interval,
             resume,
         })));
         self.follow(hello.follow);
@@ -201,7 +205,7 @@ impl Session {
 
     /// What the client is told of its user's log from now on.
     fn follow(&mut self, wish: Option<Follow>) {
-        let log = &self.tools.log;
+        let log = &self.lobby.tools().log;
         match wish {
             _ if self.version < Version::V1_1 => self.following.nothing(),
             None => self.following.messages(log, &self.uid),
@@ -223,12 +227,17 @@ impl Session {
         self.registered = None;
         let now = Instant::now();
         self.drain = Some(Drain {
-            told_at: now + self.tools.world.up_to(self.options.drain_spread),
+            told_at: now
+                + self
+                    .lobby
+                    .tools()
+                    .world
+                    .up_to(self.lobby.options().drain_spread),
             told: false,
-            ends: now + self.options.drain_grace,
+            ends: now + self.lobby.options().drain_grace,
         });
         // Without a spread there may be no time either for a second look.
-        if self.options.drain_spread.is_zero() {
+        if self.lobby.options().drain_spread.is_zero() {
             self.say_goodbye();
         }
         None
@@ -250,11 +259,11 @@ impl Session {
 
     fn say_go_away(&mut self, reason: &'static str, time_left: Duration, resumable: bool) {
         if self.version >= Version::V1_1 {
-            let spread = self.options.reconnect_spread.min(time_left / 2);
+            let spread = self.lobby.options().reconnect_spread.min(time_left / 2);
             self.say(ServerMessage::GoAway(Box::new(GoAway {
                 reason,
                 time_left,
-                reconnect_delay: self.tools.world.up_to(spread),
+                reconnect_delay: self.lobby.tools().world.up_to(spread),
                 resumable,
             })));
         }

@@ -144,6 +144,8 @@ impl Reader {
                 self.told = Instant::now();
                 return Some(read);
             }
+            // Empty by now, but a part of what the connection reads into.
+            self.chunk = Bytes::new();
             let whole_by = self.whole_by();
             let Some(body) = &mut self.body else {
                 return mem::take(&mut self.stalled).then_some(Read::Else(Input::Stalled));

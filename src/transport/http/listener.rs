@@ -146,8 +146,9 @@ impl Welcome {
         };
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(connection), service);
         tokio::select! {
-            // What goes wrong on a connection is its client's to know.
-            _ = watcher.watch(serving.into_owned()) => {}
+            // What goes wrong on a connection is its client's to know. Boxed, for this task
+            // would have room for it several times.
+            _ = Box::pin(watcher.watch(serving.into_owned())) => {}
             () = asks_nothing => {}
         }
     }

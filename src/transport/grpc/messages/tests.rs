@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use prost::Message;
@@ -234,4 +234,16 @@ async fn a_broken_connection_is_told_apart_from_a_closed_side() {
     assert_eq!(read(&frame("a"), 4, true).await, ["a", "lost"]);
     assert_eq!(read(&frame("a")[..9], 4, false).await, ["INVALID_EVENT"]);
     assert!(read(&[], 1, false).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_message_came_in_is_let_go_before_the_next_one_is_waited_for() {
+    let (send, body) = body();
+    let (_, seat) = quota(1 << 20);
+    let mut inputs = Box::pin(inputs(body, 1_000, seat.account().clone()));
+    let room: Arc<[u8]> = frame("a").into();
+    send.send(Bytes::from_owner(room.clone())).await.unwrap();
+    assert!(inputs.next().await.is_some());
+    assert!(inputs.next().now_or_never().is_none(), "no more has come");
+    assert_eq!(Arc::strong_count(&room), 1);
 }
