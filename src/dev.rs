@@ -75,9 +75,11 @@ impl Trial {
         let service = Embedded::start(config, model, world).await?;
         service.ready().await;
         if let Some(path) = &token_file {
-            write_token(path, &service.token(USER)).map_err(|cause| Error::TokenFile {
-                path: path.clone(),
-                cause,
+            write_token(path, &service.token_with_devices(USER)).map_err(|cause| {
+                Error::TokenFile {
+                    path: path.clone(),
+                    cause,
+                }
             })?;
         }
         Ok(Self {
@@ -93,7 +95,7 @@ impl Trial {
             grpc: reachable(self.service.grpc_addr()),
             http: reachable(self.service.server.http_addr()),
             admin: reachable(self.service.server.admin_addr()),
-            token: self.service.token(USER),
+            token: self.service.token_with_devices(USER),
             stand_in: self.stand_in,
         }
     }
@@ -108,7 +110,7 @@ impl Trial {
             let Some(path) = &self.token_file else {
                 continue;
             };
-            if let Err(error) = write_token(path, &self.service.token(USER)) {
+            if let Err(error) = write_token(path, &self.service.token_with_devices(USER)) {
                 tracing::warn!(%error, "the token in --dev-token-file could not be renewed");
             }
         }

@@ -103,6 +103,13 @@ impl Embedded {
         self.issuer.mint(uid, Duration::from_secs(3600), None)
     }
 
+    /// The same, of a user who may use all of their devices from any of them.
+    pub fn token_with_devices(&self, uid: &str) -> String {
+        let mut claims = self.issuer.claims(uid, Duration::from_secs(3600));
+        claims["devices"] = true.into();
+        self.issuer.sign(&self.issuer.header(), &claims)
+    }
+
     /// Makes any token.
     pub fn issuer(&self) -> &LocalIssuer {
         &self.issuer

@@ -56,6 +56,17 @@ impl Dev {
         self.folder.path().join("token")
     }
 
+    /// Where gRPC is.
+    pub(crate) fn address(&self) -> &str {
+        &self.grpc
+    }
+
+    /// Where the operators' pages are.
+    pub(crate) fn admin(&self) -> &str {
+        let (_, rest) = self.page.split_once("state at ").unwrap();
+        rest.split_once("/readyz").unwrap().0
+    }
+
     async fn desk(&self) -> Desk {
         let token = fs::read_to_string(self.token_file()).unwrap();
         let channel = connect(&format!("http://{}", self.grpc)).await;

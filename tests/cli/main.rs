@@ -19,5 +19,6 @@ mod page;
 mod process;
 mod serve;
 mod settings;
+mod tools;
 mod traces;
 mod vertex;

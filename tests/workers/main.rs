@@ -6,6 +6,7 @@
 mod calls;
 mod experiments;
 mod lies;
+mod routed;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
