@@ -182,6 +182,23 @@ fn d01_to_d10_hold_in_every_combination() {
     println!("{counted} combinations");
 }
 
+/// Either is enough, and neither tells of the other.
+#[test]
+fn d02_that_the_caller_executes_and_that_another_device_does_are_two_signals() {
+    let usual = vec![0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0];
+    for (caller, device, expected) in [
+        (true, true, Ok(Route::Caller)),
+        (true, false, Ok(Route::Caller)),
+        (false, true, Ok(Route::Device)),
+        (false, false, Err(Reason::NoDevice)),
+    ] {
+        let mut answers = usual.clone();
+        answers[3] = usize::from(!caller);
+        answers[9] = if device { 0 } else { 3 };
+        assert_eq!(decide(&gates(&answers)), expected, "{caller} {device}");
+    }
+}
+
 /// D1: a client that says nothing new goes on as before, whatever the operator set, but
 /// for the mode that is meant for all.
 #[test]

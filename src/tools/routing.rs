@@ -335,4 +335,37 @@ mod tests {
             assert_eq!(chosen, expected, "{named:?} {bound:?} {online:?}");
         }
     }
+
+    #[test]
+    fn d11_all_gates_of_a_decision_stand_in_one_line() {
+        let gates = Gates {
+            executors: Executors {
+                client: true,
+                server: false,
+            },
+            offered: Offered::Executable,
+            may_use_devices: false,
+            disabled: false,
+            opted_out: false,
+            runtime: Some(Runtime::Web),
+            gateway: true,
+            modes: Modes::default(),
+            caller_executes: true,
+            device: Chosen::Several,
+            served: false,
+        };
+        let decision = decide(&gates);
+        let line = Line {
+            tool: "search_similar",
+            gates: &gates,
+            decision,
+        };
+        assert_eq!(
+            line.to_string(),
+            "search_similar=not_allowed client=true server=false offered=Executable \
+             may_use_devices=false disabled=false opted_out=false runtime=Some(Web) platform=Web \
+             gateway=true desktop_mode=local web_mode=local caller_executes=true device=Several \
+             served=false"
+        );
+    }
 }

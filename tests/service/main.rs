@@ -22,6 +22,7 @@ mod openapi;
 mod outage;
 mod resume;
 mod session;
+mod tools;
 mod upgrade;
 mod websocket;
 mod websocket_page;
