@@ -74,16 +74,17 @@ impl Schema {
     /// Whether these arguments fit.
     ///
     /// # Errors
-    /// The first thing that does not, for the model.
+    /// The first thing that does not, for the model: where and why, not what was there.
     pub fn check(&self, arguments: &Map<String, Value>) -> Result<(), String> {
         let arguments = Value::Object(arguments.clone());
         let Some(error) = self.validator.iter_errors(&arguments).next() else {
             return Ok(());
         };
-        let place = error.instance_path().to_string();
+        // Without the value, which may be anything.
+        let (place, what) = (error.instance_path().to_string(), error.masked());
         let told = match place.is_empty() {
-            true => error.to_string(),
-            false => format!("{}: {error}", place.trim_start_matches('/')),
+            true => what.to_string(),
+            false => format!("{}: {what}", place.trim_start_matches('/')),
         };
         Err(crate::domain::clip(&told, TOLD_CHARS).into_owned())
     }
