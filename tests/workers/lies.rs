@@ -163,7 +163,7 @@ async fn a_hello_that_cannot_be_used_is_refused_by_its_field() {
     assert!(status.message().contains("calls_at_once"), "{status}");
     let _first = Worker::with(&app, &["add"]).await;
     let mut other = hello(&["add"], 8);
-    other.tools[0].parameters_json = "{}".to_owned();
+    other.tools[0].parameters_json = r#"{"type":"object"}"#.to_owned();
     let status = refused(other).await;
     assert!(status.message().contains("alike"), "{status}");
     // The first event is a hello.
