@@ -72,7 +72,8 @@ fn tools_of(offer: &Offer) -> impl Iterator<Item = &Arc<Tool>> {
 fn declaration(tool: &Tool) -> Value {
     let parameters = tool.schema.declared();
     let mut declaration = json!({ "name": &*tool.name, "description": tool.description });
-    if parameters.get("properties").is_some() {
+    let properties = parameters.get("properties").and_then(Value::as_object);
+    if properties.is_some_and(|properties| !properties.is_empty()) {
         declaration["parameters"] = parameters.clone();
     }
     declaration

@@ -1,6 +1,6 @@
 //! The time one frame has, and how inner deadlines fit into it.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ pub(super) struct Budget {
     stood_still: AtomicU64,
     /// While it searches: how long time had stood still when it began to.
     searches_since: AtomicU64,
+    has_changed: AtomicBool,
 }
 
 impl Budget {
@@ -35,6 +36,7 @@ impl Budget {
             started: Instant::now(),
             stood_still: AtomicU64::new(0),
             searches_since: AtomicU64::new(NOT_SEARCHING),
+            has_changed: AtomicBool::new(false),
         }
     }
 
@@ -70,14 +72,32 @@ impl Budget {
     /// When the model must have answered; `None` if too little is left.
     pub(super) fn for_model(&self) -> Option<Instant> {
         let deadline = self.inner();
-        let least = LEAST_FOR_A_CALL.min(self.options.frame_timeout / 4);
-        (Instant::now() + least <= deadline).then_some(deadline)
+        (Instant::now() + self.least() <= deadline).then_some(deadline)
     }
 
-    /// When a tool that is called now must have answered; it may have a time of its own.
+    /// When a tool that is called now must have answered; it may have a time of its own,
+    /// which leaves the model time to hear what came of it.
     pub(super) fn for_tool(&self, own: Option<Duration>) -> Instant {
-        let most = own.unwrap_or(self.options.tool_timeout);
-        self.inner().min(Instant::now() + most)
+        let now = Instant::now();
+        match own {
+            None => self.inner().min(now + self.options.tool_timeout),
+            Some(own) => (self.inner() - self.least()).min(now + own).max(now),
+        }
+    }
+
+    /// The least time that is worth a call to the model.
+    fn least(&self) -> Duration {
+        LEAST_FOR_A_CALL.min(self.options.frame_timeout / 4)
+    }
+
+    /// Whether something was changed for this frame, or may have been: it must not be
+    /// analysed a second time.
+    pub(super) fn changes(&self, any: bool) {
+        self.has_changed.store(any, Relaxed);
+    }
+
+    pub(super) fn has_changed(&self) -> bool {
+        self.has_changed.load(Relaxed)
     }
 
     pub(super) fn max_iterations(&self) -> u32 {

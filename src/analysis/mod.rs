@@ -154,7 +154,10 @@ impl Analyst {
             deadline = later;
         };
         inner.metrics.frame_took(budget.since_accepted());
-        let (outcome, waited) = result.map_err(|_| out_of_time())?;
+        let (outcome, waited) = result.map_err(|_| FrameFault {
+            retryable: !budget.has_changed(),
+            ..out_of_time()
+        })?;
         inner
             .metrics
             .frame_overhead(budget.elapsed().saturating_sub(waited));

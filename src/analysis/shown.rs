@@ -13,6 +13,8 @@ const HITS: usize = 20;
 const HIT_CHARS: usize = 300;
 /// Characters of any other result.
 const CHARS: usize = 16_000;
+/// One value within the other.
+const LEVELS: usize = 24;
 
 const AGAIN: &str = "You have made this search before, and this is what it found then. Do not \
                      make it again: a third time ends the analysis of this screen without a task.";
@@ -70,7 +72,7 @@ impl Shown {
 
     fn other(result: Value, is_cut: bool) -> Self {
         let mut room = CHARS;
-        let result = neutral(result, &mut room).unwrap_or_default();
+        let result = neutral(result, &mut room, 0).unwrap_or_default();
         let cut = is_cut || room == 0;
         Self::Other { result, cut }
     }
@@ -114,23 +116,31 @@ impl Shown {
 }
 
 /// As much of a value as there is room for; `None` if there is none.
-fn neutral(value: Value, room: &mut usize) -> Option<Value> {
-    if *room == 0 {
+fn neutral(value: Value, room: &mut usize, level: usize) -> Option<Value> {
+    // Readers of JSON have their own limits.
+    if *room == 0 || level > LEVELS {
+        *room = 0;
         return None;
     }
     // What is not text costs something, too.
-    *room = room.saturating_sub(4);
+    let cost = match &value {
+        Value::Number(number) => number.to_string().len(),
+        _ => 4,
+    };
+    *room = room.saturating_sub(cost);
     Some(match value {
         Value::String(text) => text_within(&text, room).into(),
         Value::Array(items) => {
-            let shown = items.into_iter().map_while(|it| neutral(it, room));
+            let shown = items
+                .into_iter()
+                .map_while(|it| neutral(it, room, level + 1));
             shown.collect()
         }
         Value::Object(fields) => {
             let mut shown = Map::new();
             for (name, value) in fields {
                 let name = text_within(&name, room);
-                let Some(value) = neutral(value, room) else {
+                let Some(value) = neutral(value, room, level + 1) else {
                     break;
                 };
                 shown.insert(name, value);

@@ -104,6 +104,7 @@ impl<'a> Deliberation<'a> {
             }),
             Err(fault) => Err(FrameFault {
                 bill: Some(Box::new(bill)),
+                retryable: fault.retryable && !self.budget.has_changed(),
                 ..fault
             }),
         };
@@ -173,7 +174,8 @@ impl<'a> Deliberation<'a> {
         let Some(fallback) = self.model.fallback().filter(|_| error.is_outage()) else {
             return false;
         };
-        if self.budget.for_model().is_none() {
+        // What was changed would be changed again, by a model that knows nothing of it.
+        if self.budget.has_changed() || self.budget.for_model().is_none() {
             return false;
         }
         tracing::info!(

@@ -116,6 +116,9 @@ fn schema(schema: &Value, path: &str) -> Result<(), Refusal> {
     if schema.get("enum").is_some() && kind != "STRING" {
         return wrong("only allowed for STRING type: enum".to_owned());
     }
+    if kind == "OBJECT" && properties.is_none_or(serde_json::Map::is_empty) {
+        return wrong("properties: should be non-empty for OBJECT type".to_owned());
+    }
     if kind == "ARRAY" && schema.get("items").is_none() {
         return wrong("items: missing field".to_owned());
     }

@@ -74,6 +74,7 @@ impl Anybody {
             // The one that went away may come back and answer: to nobody.
             request.id = RequestId::new(world.uuid());
             request.timeout = request.timeout.saturating_sub(began.elapsed());
+            request.longest = request.longest.saturating_sub(began.elapsed());
         }
         Err(pending::timed_out(&request.tool.name, ran == Ran::Maybe))
     }

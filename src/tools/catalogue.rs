@@ -17,6 +17,8 @@ const BUILTIN: &str = include_str!("builtin.toml");
 pub const MOST_TOOLS: usize = 64;
 const NAME_CHARS: usize = 64;
 const DESCRIPTION_CHARS: usize = 1_024;
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// A tool as it is declared.
 #[derive(Clone, Debug)]
@@ -173,10 +175,14 @@ impl Catalogue {
             for entry in file.tool {
                 let entry_name = entry.name.clone();
                 let ends = entry.terminal && at > 0;
+                let chooses = entry.offered == Offered::WithoutDevice && at > 0;
                 let told = |what: String| format!("{name}: tool \"{entry_name}\": {what}");
                 match tool(entry) {
                     Ok(_) if ends => {
                         wrong.push(told("only the built-in tools end a frame".to_owned()));
+                    }
+                    Ok(_) if chooses => {
+                        wrong.push(told("only the built-in tools choose a device".to_owned()));
                     }
                     Ok(tool) if places.contains_key(&tool.name) => {
                         wrong.push(told("there is another one of this name".to_owned()));
@@ -237,6 +243,11 @@ impl ToolSet {
     /// Whether there is none in it.
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Those that are not in the other one.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether this tool is in it.
@@ -327,9 +338,9 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::E
     let said = String::deserialize(from)?;
     let read = humantime::parse_duration(&said);
     match read {
-        Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
+        Ok(duration) if (SHORTEST..=LONGEST).contains(&duration) => Ok(Some(duration)),
         _ => Err(serde::de::Error::custom(format!(
-            "\"{said}\" is no duration such as 10s"
+            "\"{said}\" is no duration such as 10s, from 1ms to 10m"
         ))),
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Errand, Output, Pending, ToolRequest, Wait, pending};
-use crate::domain::{CallFault, CallFaultCode, FrameId, RequestId};
+use crate::domain::{CallFault, CallFaultCode, FrameId, Ran, RequestId};
 
 /// How long a cancellation may wait for its place in the session's queue.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
@@ -28,21 +28,26 @@ impl Contact {
         let errand = Box::new(Errand::Ask(request.id.clone()));
         let name = request.tool.name.clone();
         let mut open = Open::new(self, request).ok_or_else(|| pending::gone(&name, false))?;
-        let result = match timeout_at(deadline, self.errands.send(errand)).await {
+        let answered = match timeout_at(deadline, self.errands.send(errand)).await {
             Ok(Ok(())) => open.wait.answer().await,
             Ok(Err(_)) => Err(pending::gone(&name, false)),
             Err(_) => Err(pending::timed_out(&name, false)),
         };
-        if let Err(fault) = &result
-            && fault.code == CallFaultCode::Timeout
-            && let Some(errand) = open.end("the call's deadline passed")
-        {
-            let telling = timeout(CANCEL_WAIT, self.errands.send(errand));
-            if telling.await.is_err() {
-                tracing::warn!("a client was too slow to be told that a call is over");
+        let mut fault = match answered {
+            Ok(output) => return Ok(output),
+            Err(fault) => fault,
+        };
+        if let Some(errand) = open.end("the call's deadline passed") {
+            // Until just now it could be asked.
+            fault.ran = Ran::Maybe;
+            if fault.code == CallFaultCode::Timeout {
+                let telling = timeout(CANCEL_WAIT, self.errands.send(errand));
+                if telling.await.is_err() {
+                    tracing::warn!("a client was too slow to be told that a call is over");
+                }
             }
         }
-        result
+        Err(fault)
     }
 }
 

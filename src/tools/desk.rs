@@ -134,7 +134,7 @@ impl Desk {
                     anybody.ask(request, &self.world).await
                 }
                 (Route::Device, Way::Session(_)) => match device {
-                    Some(device) => self.ask_device(device, request, deadline).await,
+                    Some(device) => self.ask_device(device, request, (deadline, latest)).await,
                     None => Err(pending::gone(&tool.name, false)),
                 },
                 (Route::Server, Way::Session(contact)) if devices::is_one(tool) => {
@@ -169,7 +169,7 @@ impl Desk {
         &self,
         device: &DeviceId,
         mut request: ToolRequest,
-        deadline: Instant,
+        (deadline, latest): (Instant, Instant),
     ) -> Result<Output, CallFault> {
         let (uid, tool) = (&self.asker.uid, request.tool.clone());
         request.origin = Origin::Elsewhere(self.asker.session.clone());
@@ -178,7 +178,9 @@ impl Desk {
             let Ok(contact) = timeout_at(deadline, found).await else {
                 return Err(device_gone(&tool));
             };
-            request.timeout = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            request.timeout = deadline.saturating_duration_since(now);
+            request.longest = latest.saturating_duration_since(now);
             match contact.ask(request.clone()).await {
                 Err(fault) if is_safe_to_repeat(&fault) && Instant::now() < deadline => {
                     request.id = RequestId::new(self.world.uuid());

@@ -22,6 +22,9 @@ pub struct Device {
     pub runtime: Option<Runtime>,
     /// What it executes.
     pub executes: ToolSet,
+    /// It can be asked for other sessions' frames, too, not for jobs' alone: it speaks
+    /// 1.1.
+    pub for_sessions: bool,
     /// How it is asked.
     pub contact: Contact,
 }
@@ -34,6 +37,7 @@ impl Device {
             name: Arc::default(),
             runtime: None,
             executes: ToolSet::default(),
+            for_sessions: true,
             contact,
         }
     }
@@ -79,7 +83,9 @@ impl Directory {
 
     /// This device of this user, if it executes the tool. Waits for it.
     pub async fn contact_of(&self, uid: &Uid, id: &DeviceId, tool: &Tool) -> Contact {
-        let wanted = |device: &Device| device.id == *id && device.executes.holds(tool);
+        let wanted = |device: &Device| {
+            device.for_sessions && device.id == *id && device.executes.holds(tool)
+        };
         self.wait_for(uid, wanted).await
     }
 
@@ -94,7 +100,8 @@ impl Directory {
         for (_, device) in user.listed.iter().rev() {
             let is_asker = device.contact.errands.same_channel(&except.errands);
             let is_known = devices.iter().any(|known| known.id == device.id);
-            if !is_asker && !is_known && !device.executes.is_empty() {
+            let can = device.for_sessions && !device.executes.is_empty();
+            if can && !is_asker && !is_known {
                 devices.push(device.clone());
             }
         }

@@ -307,6 +307,8 @@ impl Slot {
 
     fn ask(&mut self) -> ToolRequest {
         self.asked = true;
+        // Whoever is asked again begins again.
+        self.pieces = Pieces::default();
         let timeout = match self.time {
             Time::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
             Time::Left(left) => left,

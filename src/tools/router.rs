@@ -206,19 +206,25 @@ impl Router {
         }
     }
 
-    /// A session's entry in the directory. A page in a browser executes nothing.
-    pub fn device(&self, asker: &Asker, contact: Contact) -> Device {
+    /// A session's entry in the directory. A page in a browser executes nothing. If it
+    /// has no other sessions' calls, it has jobs' alone.
+    pub fn device(&self, asker: &Asker, contact: Contact, for_sessions: bool) -> Device {
         let profile = &asker.profile;
         let own = || DeviceId::new(asker.session.as_str());
-        let executes = match profile.runtime {
-            Some(Runtime::Web) => ToolSet::default(),
-            _ => asker.executes,
+        // What its user does not want there, nobody else has run there either.
+        let unwanted = profile.disabled.iter().map(String::as_str);
+        let executes = match (profile.runtime, profile.opted_out) {
+            (Some(Runtime::Web), _) | (_, true) => ToolSet::default(),
+            _ => asker
+                .executes
+                .without(self.catalogue().executable(unwanted)),
         };
         Device {
             id: profile.device.clone().unwrap_or_else(own),
             name: profile.device_name.as_str().into(),
             runtime: profile.runtime,
             executes,
+            for_sessions,
             contact,
         }
     }

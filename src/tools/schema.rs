@@ -19,16 +19,7 @@ const COUNTS: [&str; 6] = [
     "maxProperties",
 ];
 const TYPES: [&str; 6] = ["object", "array", "string", "number", "integer", "boolean"];
-const FORMATS: [&str; 8] = [
-    "enum",
-    "date-time",
-    "date",
-    "time",
-    "float",
-    "double",
-    "int32",
-    "int64",
-];
+const FORMATS: [&str; 6] = ["enum", "date-time", "float", "double", "int32", "int64"];
 /// One within the other; models get lost in deeper ones.
 const MOST_LEVELS: usize = 8;
 /// In all of a schema; every request carries them.
@@ -54,6 +45,9 @@ impl Schema {
         let (declared, checked) = walk.schema(schema, "parameters", 0)?;
         if schema.get("type") != Some(&json!("object")) {
             return Err("parameters: type must be \"object\"".to_owned());
+        }
+        if schema.get("anyOf").is_some() {
+            return Err("parameters.anyOf: is for properties alone".to_owned());
         }
         // Patterns that need no backtracking: a model writes what they are held against.
         let validator = jsonschema::draft202012::options()
@@ -136,6 +130,7 @@ impl Walk {
             }
         }
         required_exist(schema, place)?;
+        fits_its_type(schema, place, level)?;
         if !schema.contains_key("type") && !schema.contains_key("anyOf") {
             return Err(format!("{place}: has no type"));
         }
@@ -211,6 +206,38 @@ fn words(value: &Value, place: &str) -> Result<Value, String> {
         .as_array()
         .is_some_and(|words| !words.is_empty() && words.iter().all(Value::is_string));
     expect(value, fits, place, "a list of texts")
+}
+
+/// What Gemini asks beyond known keywords.
+fn fits_its_type(schema: &Map<String, Value>, place: &str, level: usize) -> Result<(), String> {
+    let kind = schema
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let wrong = |what: &str| Err(format!("{place}.{what}"));
+    let properties = schema.get("properties").and_then(Value::as_object);
+    if schema.contains_key("enum") && kind != "string" {
+        return wrong("enum: is for texts alone");
+    }
+    if kind == "array" && !schema.contains_key("items") {
+        return wrong("items: is missing");
+    }
+    // A tool without any is declared without parameters.
+    if kind == "object" && level > 0 && properties.is_none_or(Map::is_empty) {
+        return wrong("properties: an object needs some");
+    }
+    let format = schema.get("format").and_then(Value::as_str);
+    let fits = match (format, kind) {
+        (None, _) | (Some("date-time"), "string") => true,
+        (Some("enum"), "string") => schema.contains_key("enum"),
+        (Some("float" | "double"), "number") => true,
+        (Some("int32" | "int64"), "integer") => true,
+        _ => false,
+    };
+    match fits {
+        true => Ok(()),
+        false => wrong("format: is not one of this type"),
+    }
 }
 
 fn required_exist(schema: &Map<String, Value>, place: &str) -> Result<(), String> {
@@ -310,6 +337,27 @@ mod tests {
             (
                 json!({ "type": "object", "additionalProperties": false }),
                 "Gemini knows",
+            ),
+            (
+                property(json!({ "type": "integer", "enum": ["1"] })),
+                "enum: is for texts alone",
+            ),
+            (property(json!({ "type": "array" })), "a.items: is missing"),
+            (
+                property(json!({ "type": "object" })),
+                "an object needs some",
+            ),
+            (
+                property(json!({ "type": "string", "format": "int32" })),
+                "format: is not one of this type",
+            ),
+            (
+                property(json!({ "type": "string", "format": "enum" })),
+                "format: is not one of this type",
+            ),
+            (
+                json!({ "type": "object", "anyOf": [{ "type": "string" }] }),
+                "anyOf: is for properties alone",
             ),
             (property(deep), "more than 8 levels"),
             (

@@ -139,7 +139,7 @@ impl Served {
             let value = workers.call(call, deadline, latest).await?;
             return Ok(Output::Json(json(&value)));
         }
-        let mut chunks = workers.stream(call, deadline)?;
+        let mut chunks = workers.stream(call, deadline, latest)?;
         let (mut shown, mut characters) = (Vec::new(), 0);
         while let Some(chunk) = chunks.next().await {
             let chunk = json(&chunk?);

@@ -281,3 +281,33 @@ async fn a_frame_that_is_cancelled_calls_off_what_another_device_was_asked() {
     laptop.settle().await;
     assert_eq!(laptop.count("proactive_discarded_tool_results_total"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn d03_a_device_whose_user_has_opted_out_there_is_asked_by_nobody() {
+    let house = house([turn([nothing()])]);
+    let unwilling = Profile {
+        opted_out: true,
+        ..desktop("laptop", &BOTH)
+    };
+    let mut laptop = client(&house, unwilling).await;
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    page.no_task("f").await;
+    assert!(
+        page.views()[0]
+            .text
+            .contains("no device of the user is online")
+    );
+    laptop.silence(Duration::from_secs(1)).await;
+    let house = self::house([turn([nothing()])]);
+    let picky = Profile {
+        disabled: vec!["search_similar".to_owned()],
+        ..desktop("laptop", &BOTH)
+    };
+    let _laptop = client(&house, picky).await;
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    page.no_task("f").await;
+    let view = &page.views()[0].text;
+    assert!(!offers(view, "search_similar") && offers(view, "search_keywords"));
+}

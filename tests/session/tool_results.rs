@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
+use proactive::gemini::Error;
 use proactive::session::ClientMessage;
 use proactive::tools::{Piece, ToolRequest};
 use serde_json::{Value, json};
 
-use super::support::devices::{client, desktop, house, note, return_json, told};
-use super::support::{Since, answered, call, hit, nothing, similar, turn};
+use super::support::devices::{
+    client, come_back, desktop, house, house_of, note, resumable, return_json, told,
+};
+use super::support::{Core, Since, answered, call, hit, nothing, similar, turn};
 
 #[tokio::test(start_paused = true)]
 async fn arguments_that_do_not_fit_never_leave_and_are_told_with_their_place() {
@@ -140,4 +143,74 @@ async fn a_search_that_is_answered_with_something_else_has_failed_and_so_the_oth
         let error = error.as_str().expect("an error");
         assert!(error.contains("another kind of tool"), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_something_is_done_once_whatever_the_model_asks() {
+    let house = house([note(), note(), turn([nothing()])]);
+    let mut laptop = client(&house, desktop("laptop", &["write_note"])).await;
+    laptop.frame("f").await;
+    let request = laptop.search().await;
+    return_json(&laptop, &request, json!("done")).await;
+    laptop.no_task("f").await;
+    let refused = answered(&laptop.views()[2])[0]["functionResponse"]["response"].clone();
+    let refused = refused["error"].as_str().expect("an error");
+    assert!(refused.contains("not done again"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_has_changed_something_is_neither_begun_anew_nor_to_be_sent_again() {
+    let outage = || Err(Error::Unavailable { status: 503 });
+    for changes in [true, false] {
+        let first = match changes {
+            true => note(),
+            false => turn([call("read_clipboard", &json!({}))]),
+        };
+        let core = Core::new()
+            .turns([first, outage()])
+            .fallback(|_| async { turn([nothing()]) });
+        let house = house_of(core);
+        let tools = ["write_note", "read_clipboard"];
+        let mut laptop = client(&house, desktop("laptop", &tools)).await;
+        laptop.frame("f").await;
+        let request = laptop.search().await;
+        return_json(&laptop, &request, json!("done")).await;
+        if changes {
+            let fault = laptop.fault("f").await;
+            assert!(!fault.retryable, "{fault:?}");
+        } else {
+            laptop.no_task("f").await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_is_asked_again_begins_its_pieces_again() {
+    let server = house([
+        turn([call("read_clipboard", &json!({}))]),
+        turn([nothing()]),
+    ]);
+    let profile = desktop("laptop", &["read_clipboard"]);
+    let mut laptop = resumable(&server, profile.clone()).await;
+    let ready = laptop.1;
+    laptop.0.frame("f").await;
+    let request = laptop.0.search().await;
+    let piece = |sequence, text: &str, last| {
+        let text = text.to_owned();
+        let piece = Piece {
+            sequence,
+            text,
+            last,
+        };
+        ClientMessage::ToolPiece(request.id.clone(), piece)
+    };
+    laptop.0.say(piece(0, "[1,", false)).await;
+    laptop.0.break_off().await;
+    let mut back = come_back(&server, &ready, profile).await;
+    let again = back.search().await;
+    assert_eq!(again.id, request.id);
+    back.say(piece(0, "[1,", false)).await;
+    back.say(piece(1, "2]", true)).await;
+    back.no_task("f").await;
+    assert_eq!(told(&back)["output"]["result"], json!([1, 2]));
 }

@@ -58,7 +58,9 @@ async fn call(workers: &Workers, tool: &str, n: Value) -> Result<Value, CallFaul
 
 fn stream(workers: &Workers, tool: &str) -> Chunks {
     let deadline = Instant::now() + 5 * LONG;
-    workers.stream(made(tool, Value::Null), deadline).unwrap()
+    workers
+        .stream(made(tool, Value::Null), deadline, deadline)
+        .unwrap()
 }
 
 /// Waits until somebody can be asked.

@@ -4,8 +4,8 @@
 //! from memory and told so; a third time ends the frame. Two queries are the
 //! same if they differ in case or white space only, for no search of words or
 //! meanings tells those apart. A call that failed was not answered: it is
-//! forgotten after its turn, and may be made again. What changes something is made as
-//! often as it is asked for.
+//! forgotten after its turn, and may be made again. What changes something is made once
+//! for a frame, whichever model asks: also if it may have run.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -37,6 +37,9 @@ pub(in crate::analysis) struct Calls<'a> {
     desk: &'a Desk,
     metrics: &'a Metrics,
     made: Vec<Made>,
+    /// The tools that change something, and what they were asked: those that ran, or may
+    /// have. For all models.
+    changes: Vec<(Arc<str>, String)>,
 }
 
 /// A call that was made.
@@ -81,6 +84,7 @@ impl<'a> Calls<'a> {
             desk,
             metrics,
             made,
+            changes: Vec::new(),
         }
     }
 
@@ -134,11 +138,25 @@ impl<'a> Calls<'a> {
         let asking = now.iter().map(async |Asking { place, arguments }| {
             let tool = &place.tool;
             let deadline = budget.for_tool(tool.deadline);
-            let latest = budget.for_tool(tool.longest).max(deadline);
+            let latest = budget
+                .for_tool(tool.longest.or(tool.deadline))
+                .max(deadline);
             let result = desk.call(place, arguments, deadline, latest).await;
             (offer.is_needed(tool), result)
         });
+        budget.changes(!self.changes.is_empty());
         let results = join_all(asking).await;
+        for (Asking { place, arguments }, (is_needed, result)) in now.iter().zip(&results) {
+            if let Err(fault) = result
+                && fault.ran == Ran::Never
+            {
+                let asked = same(arguments, *is_needed);
+                let was =
+                    |(tool, it): &(Arc<str>, String)| *tool == place.tool.name && *it == asked;
+                self.changes.retain(|change| !was(change));
+            }
+        }
+        budget.changes(!self.changes.is_empty());
         // Those that were made now are the last ones, in the same order.
         let first = self.made.len() - results.len();
         for (made, (is_needed, result)) in self.made[first..].iter_mut().zip(results) {
@@ -164,6 +182,12 @@ impl<'a> Calls<'a> {
         };
         let asked = same(&arguments, is_needed);
         let known = |made: &Made| made.tool == tool.name && made.asked == asked;
+        let change = (tool.name.clone(), asked.clone());
+        if tool.changes_device && self.changes.contains(&change) {
+            return Ok(Plan::Refused(
+                "This has been done, or may have been; it is not done again.".into(),
+            ));
+        }
         if !tool.changes_device
             && let Some(at) = self.made.iter().position(known)
         {
@@ -181,6 +205,9 @@ impl<'a> Calls<'a> {
             return Ok(Plan::Refused(
                 "Too many calls in one turn; at most four.".into(),
             ));
+        }
+        if tool.changes_device {
+            self.changes.push(change);
         }
         now.push(Asking {
             place,

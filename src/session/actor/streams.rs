@@ -136,7 +136,8 @@ impl Session {
             line.listed.get_or_insert_with(|| {
                 let router = &self.lobby.tools().router;
                 let contact = self.frames.contact().clone();
-                let device = router.device(self.frames.asker(), contact);
+                let for_sessions = self.version >= Version::V1_1;
+                let device = router.device(self.frames.asker(), contact, for_sessions);
                 router.directory().list(&self.uid, device)
             });
         }

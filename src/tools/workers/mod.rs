@@ -128,13 +128,18 @@ impl Workers {
     }
 
     /// Has a worker execute a call, and gives what it returns as it comes; a tool that
-    /// does not stream has one chunk. The deadline is one for all of it. Dropping the
-    /// chunks gives the call up.
+    /// does not stream has one chunk. The deadline is one for all of it, and progress
+    /// moves it up to `latest`. Dropping the chunks gives the call up.
     ///
     /// # Errors
     /// It is not begun: nobody can be asked, or too many wait.
-    pub fn stream(&self, call: Call, deadline: Instant) -> Result<Chunks, CallFault> {
-        self.ask(call, deadline, deadline)
+    pub fn stream(
+        &self,
+        call: Call,
+        deadline: Instant,
+        latest: Instant,
+    ) -> Result<Chunks, CallFault> {
+        self.ask(call, deadline, latest)
     }
 
     fn ask(&self, call: Call, deadline: Instant, latest: Instant) -> Result<Chunks, CallFault> {

@@ -56,7 +56,10 @@ pub(super) fn device_id(said: String) -> Option<DeviceId> {
 
 fn names(said: Vec<String>) -> Vec<String> {
     let names = said.into_iter().take(MAX_TOOLS);
-    names.map(|name| clipped(name, NAME_CHARS)).collect()
+    let mut names: Vec<_> = names.map(|name| clipped(name, NAME_CHARS)).collect();
+    // It is the list that was said, with all of its room.
+    names.shrink_to_fit();
+    names
 }
 
 /// A word of an ASCII alphabet, or nothing.
@@ -104,7 +107,7 @@ pub(super) fn result(sent: proto::ToolResult) -> ClientMessage {
     } = sent;
     let answer: Answer = match (error.is_empty(), result_json.is_empty()) {
         (false, _) => Err(clipped(error, ERROR_CHARS)),
-        (true, false) if result.is_none() => json(&result_json),
+        (true, false) if result.as_ref().is_none_or(|it| it.items.is_empty()) => json(&result_json),
         (true, _) => {
             let items = result.map(|result| result.items).unwrap_or_default();
             let hits: Vec<_> = items.into_iter().take(MAX_HITS).map(hit).collect();

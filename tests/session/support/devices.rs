@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proactive::domain::{DeviceId, Runtime};
-use proactive::session::{ClientMessage, Hello, Version};
+use proactive::session::{ClientMessage, Hello, Ready, Resume, Version};
 use proactive::tools::{Catalogue, Output, Profile, Router, Settings, ToolRequest};
 use serde_json::{Value, json};
 
@@ -53,7 +53,11 @@ pub(crate) fn desktop(id: &str, tools: &[&str]) -> Profile {
 
 /// A server whose model says these turns, and which knows the operator's tools.
 pub(crate) fn house<const N: usize>(turns: [Said; N]) -> House {
-    let mut core = Core::new().turns(turns);
+    house_of(Core::new().turns(turns))
+}
+
+/// A server with this model, which knows the operator's tools.
+pub(crate) fn house_of(mut core: Core) -> House {
     core.router = Some(router());
     core.house()
 }
@@ -82,6 +86,39 @@ pub(crate) fn router() -> Router {
 pub(crate) async fn client(house: &House, profile: Profile) -> Desk {
     let desk = house.connect_with_devices("ada");
     greet(desk, profile).await
+}
+
+/// The same; it may come back.
+pub(crate) async fn resumable(house: &House, profile: Profile) -> (Desk, Ready) {
+    let mut desk = house.connect_with_devices("ada");
+    let ready = say_hello(&mut desk, profile, Resume::default()).await;
+    (desk, ready)
+}
+
+/// It comes back.
+pub(crate) async fn come_back(house: &House, ready: &Ready, profile: Profile) -> Desk {
+    let mut desk = house.connect_with_devices("ada");
+    let known = ready.resume.as_ref().expect("it can be resumed");
+    let resume = Resume {
+        session: ready.session.clone(),
+        secret: known.secret.clone(),
+        received: 0,
+    };
+    say_hello(&mut desk, profile, resume).await;
+    desk
+}
+
+async fn say_hello(desk: &mut Desk, profile: Profile, resume: Resume) -> Ready {
+    desk.say(ClientMessage::Hello(Hello {
+        version: Version::V1_1,
+        context_version: "v1".to_owned(),
+        context: Some(context("v1", "Water the plants")),
+        resume: Some(Box::new(resume)),
+        profile: Some(Box::new(profile)),
+        ..Hello::default()
+    }))
+    .await;
+    desk.ready().await
 }
 
 pub(crate) async fn greet(mut desk: Desk, profile: Profile) -> Desk {

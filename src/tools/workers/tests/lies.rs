@@ -99,7 +99,7 @@ async fn nothing_comes_after_the_end_of_a_stream() {
     let workers = workers();
     let worker = join(&workers, &["stream"], 1);
     let deadline = Instant::now() + SECOND;
-    let mut chunks = workers.stream(call("stream"), deadline).unwrap();
+    let mut chunks = workers.stream(call("stream"), deadline, deadline).unwrap();
     let id = one(&worker);
     say(&worker, chunk(&id, 0)).unwrap();
     let end = Said::Result {

@@ -7,7 +7,7 @@ use super::*;
 /// A stream that has been asked for, and its worker's name for it.
 fn begun(workers: &Workers, worker: &Connected) -> (Chunks, CallId) {
     let deadline = Instant::now() + 10 * SECOND;
-    let chunks = workers.stream(call("stream"), deadline).unwrap();
+    let chunks = workers.stream(call("stream"), deadline, deadline).unwrap();
     let Some(Command::Execute { id, credit, .. }) = worker.next() else {
         panic!("no call")
     };
@@ -180,7 +180,7 @@ async fn a_tool_that_does_not_stream_has_one_chunk() {
     let workers = workers();
     let worker = join(&workers, &["add"], 1);
     let deadline = Instant::now() + SECOND;
-    let mut chunks = workers.stream(call("add"), deadline).unwrap();
+    let mut chunks = workers.stream(call("add"), deadline, deadline).unwrap();
     answer(&worker, &one(&worker), "done");
     assert_eq!(chunks.next().await, Some(text("done")));
     assert_eq!(chunks.next().await, None);
