@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Contact, Directory, Origin, Output, Tool, ToolRequest, pending};
+use super::{Contact, Directory, Origin, Output, Tool, ToolRequest, faults};
 use crate::domain::{CallFault, CallFaultCode, JobId, Ran, RequestId, Uid};
 use crate::world::World;
 
@@ -76,7 +76,7 @@ impl Anybody {
             request.timeout = request.timeout.saturating_sub(began.elapsed());
             request.longest = request.longest.saturating_sub(began.elapsed());
         }
-        Err(pending::timed_out(&request.tool.name, ran == Ran::Maybe))
+        Err(faults::timed_out(&request.tool.name, ran == Ran::Maybe))
     }
 
     /// How long nobody was there, all in all.
@@ -303,7 +303,7 @@ mod tests {
         };
         // Its stream has broken just now.
         contact.pending.pause();
-        let gone = pending::gone("search_similar", false);
+        let gone = faults::gone("search_similar", false);
         assert_eq!(contact.ask(of_job.clone()).await, Err(gone));
         assert!(asked.try_recv().is_err());
         // Its session has not come to it yet, and will find nothing to ask for.

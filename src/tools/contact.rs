@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Errand, Output, Pending, ToolRequest, Wait, pending};
+use super::{Errand, Output, Pending, ToolRequest, Wait, faults};
 use crate::domain::{CallFault, CallFaultCode, FrameId, Ran, RequestId};
 
 /// How long a cancellation may wait for its place in the session's queue.
@@ -27,11 +27,11 @@ impl Contact {
         let deadline = Instant::now() + request.timeout;
         let errand = Box::new(Errand::Ask(request.id.clone()));
         let name = request.tool.name.clone();
-        let mut open = Open::new(self, request).ok_or_else(|| pending::gone(&name, false))?;
+        let mut open = Open::new(self, request).ok_or_else(|| faults::gone(&name, false))?;
         let answered = match timeout_at(deadline, self.errands.send(errand)).await {
             Ok(Ok(())) => open.wait.answer().await,
-            Ok(Err(_)) => Err(pending::gone(&name, false)),
-            Err(_) => Err(pending::timed_out(&name, false)),
+            Ok(Err(_)) => Err(faults::gone(&name, false)),
+            Err(_) => Err(faults::timed_out(&name, false)),
         };
         let mut fault = match answered {
             Ok(output) => return Ok(output),

@@ -12,7 +12,7 @@ use super::catalogue::Assistant;
 use super::routing::Route;
 use super::{
     Anybody, Asker, Contact, Moment, Offer, Origin, Output, Place, Router, Tool, ToolRequest,
-    devices, pending,
+    devices, faults,
 };
 use crate::domain::{CallFault, CallFaultCode, DeviceId, FrameId, RequestId};
 use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
@@ -135,7 +135,7 @@ impl Desk {
                 }
                 (Route::Device, Way::Session(_)) => match device {
                     Some(device) => self.ask_device(device, request, (deadline, latest)).await,
-                    None => Err(pending::gone(&tool.name, false)),
+                    None => Err(faults::gone(&tool.name, false)),
                 },
                 (Route::Server, Way::Session(contact)) if devices::is_one(tool) => {
                     devices::execute(&self.router, &self.asker, contact, tool, arguments)

@@ -9,6 +9,7 @@ mod contact;
 mod desk;
 mod devices;
 mod directory;
+mod faults;
 mod inventory;
 mod pending;
 mod request;

@@ -11,8 +11,9 @@ use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::faults::{failed, gone, timed_out};
 use super::{Answer, Origin, Output, ToolRequest};
-use crate::domain::{CallFault, CallFaultCode, FrameId, Ran, RequestId};
+use crate::domain::{CallFault, CallFaultCode, FrameId, RequestId};
 
 /// A result that comes in pieces has so many bytes at most.
 const MOST_PIECES: usize = 256 << 10;
@@ -318,36 +319,6 @@ impl Slot {
             ..self.request.clone()
         }
     }
-}
-
-fn ran(asked: bool) -> Ran {
-    match asked {
-        true => Ran::Maybe,
-        false => Ran::Never,
-    }
-}
-
-/// The one who was to execute it has gone.
-pub(super) fn gone(tool: &str, asked: bool) -> CallFault {
-    CallFault {
-        code: CallFaultCode::Unavailable,
-        message: format!(
-            "The client closed its side of the stream, so nobody could answer {tool}."
-        ),
-        ran: ran(asked),
-    }
-}
-
-pub(super) fn timed_out(tool: &str, asked: bool) -> CallFault {
-    CallFault {
-        code: CallFaultCode::Timeout,
-        message: format!("The desktop did not answer {tool} before its deadline."),
-        ran: ran(asked),
-    }
-}
-
-fn failed(why: String) -> CallFault {
-    CallFault::may_have_run(CallFaultCode::Failed, why)
 }
 
 /// A search is answered with what it found, any other tool with JSON; nothing is null.
