@@ -4,8 +4,6 @@
 //! `UPDATE=1 cargo test --locked --test routing` makes the table anew;
 //! `cargo test --test routing -- --nocapture` prints every combination.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod support;
 
 use std::fmt::Write;
@@ -219,8 +217,11 @@ fn d01_a_client_that_does_not_say_its_runtime_executes_its_searches_as_ever() {
     }
 }
 
+/// What is answered so is decided so; `None`: it makes no difference.
+type Row = (Vec<Option<usize>>, &'static str);
+
 /// The rows of the table: questions that make no difference are not asked.
-fn rows(answers: &mut Vec<usize>, rows: &mut Vec<(Vec<Option<usize>>, &'static str)>) {
+fn rows(answers: &mut Vec<usize>, rows: &mut Vec<Row>) {
     let decided = |answers: Vec<usize>| word(decide(&gates(&answers)));
     let decisions: Vec<_> = every(answers).map(decided).collect();
     let first = decisions[0];
@@ -232,7 +233,7 @@ fn rows(answers: &mut Vec<usize>, rows: &mut Vec<(Vec<Option<usize>>, &'static s
         return;
     }
     let values = QUESTIONS[answers.len()].1.len();
-    let mut branches: Vec<Vec<(Vec<Option<usize>>, &'static str)>> = Vec::new();
+    let mut branches: Vec<Vec<Row>> = Vec::new();
     let at = answers.len();
     for value in 0..values {
         answers.push(value);
@@ -241,7 +242,7 @@ fn rows(answers: &mut Vec<usize>, rows: &mut Vec<(Vec<Option<usize>>, &'static s
         answers.pop();
         branches.push(branch);
     }
-    let without = |branch: &[(Vec<Option<usize>>, &'static str)]| {
+    let without = |branch: &[Row]| {
         let mut branch = branch.to_vec();
         branch.iter_mut().for_each(|(row, _)| row[at] = None);
         branch

@@ -153,7 +153,7 @@ fn judge(message: &ServerMessage) {
     };
     match message {
         ServerMessage::ToolCall(search) => {
-            visible(&search.query(), 512);
+            visible(search.query(), 512);
             assert_eq!(search.query().trim(), search.query());
             assert!(!search.query().is_empty());
         }
