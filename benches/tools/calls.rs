@@ -1,7 +1,10 @@
 //! CPU time per call: a worker's beside a bare one. All of it is this process's: who
 //! calls, our server, and the worker, beside who calls and the bare server. They take
-//! turns, so that what else runs on the machine disturbs both alike; each round gives
+//! turns, so that what else runs on the machine disturbs all alike; each round gives
 //! one ratio.
+//!
+//! Calls on one stream cost less than unary ones, each of which is a stream of its own.
+//! So there is a bare stream as well: what ours cost beside that is all ours.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant as Clock};
@@ -20,6 +23,7 @@ use wire::value::Kind;
 
 use super::bare::Bare;
 use super::report::{Report, Spread};
+use super::stream::Stream;
 use super::{Result, seen, worker};
 
 const AT_ONCE: [usize; 2] = [1, 16];
@@ -38,6 +42,7 @@ const MOST_OVER_BARE: f64 = 1.5;
 enum Side {
     Ours(Workers, Call),
     Bare(Bare, wire::ToolCall),
+    Stream(Stream, wire::ToolCall),
 }
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
@@ -48,36 +53,35 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let tasks = TaskTracker::new();
     let [_, most] = AT_ONCE;
     worker::start(format!("http://{}", server.grpc_addr()), most, &tasks).await?;
-    let ours = Side::Ours(server.server.workers(), call());
-    let bare = Side::Bare(Bare::start(&tasks).await?, wire_call());
+    let sides = [
+        Side::Ours(server.server.workers(), call()),
+        Side::Bare(Bare::start(&tasks).await?, wire_call()),
+        Side::Stream(Stream::start(&tasks).await?, wire_call()),
+    ];
     for at_once in AT_ONCE {
-        for side in [&ours, &bare] {
+        for side in &sides {
             round(side, at_once).await?;
         }
-        let mut found = [const { Vec::new() }; 2];
-        let mut took = [const { Vec::new() }; 2];
+        let mut costs = [const { Vec::new() }; 3];
+        let mut times = [const { Vec::new() }; 3];
         for _ in 0..ROUNDS {
-            for (at, side) in [&ours, &bare].into_iter().enumerate() {
+            for (at, side) in sides.iter().enumerate() {
                 let (cost, time) = round(side, at_once).await?;
-                found[at].push(cost);
-                took[at].push(time);
+                costs[at].push(cost);
+                times[at].push(time);
             }
         }
-        let [ours, bare] = found;
-        let ratios: Vec<_> = ours.iter().zip(&bare).map(|(a, b)| a / b).collect();
-        let [our_time, bare_time] = took;
         report.heading(&format!("CPU per call, user and system; {at_once} at once"));
-        report.fact("bare", Spread::of(bare).with("µs"));
-        report.fact("ours", Spread::of(ours).with("µs"));
-        report.fact(
-            "a round's time per call, bare",
-            Spread::of(bare_time).with("µs"),
-        );
-        report.fact(
-            "a round's time per call, ours",
-            Spread::of(our_time).with("µs"),
-        );
-        report.bound("ours / bare", Spread::of(ratios), MOST_OVER_BARE);
+        let of = |values: &Vec<f64>| Spread::of(values.iter().copied()).with("µs");
+        let names = ["ours", "bare", "bare stream"];
+        for ((name, costs), times) in names.iter().zip(&costs).zip(&times) {
+            report.fact(name, of(costs));
+            report.fact(&format!("{name}: time per call"), of(times));
+        }
+        let [ours, bare, stream] = &costs;
+        let over = |other: &[f64]| Spread::of(ours.iter().zip(other).map(|(a, b)| a / b));
+        report.bound("ours / bare", over(bare), MOST_OVER_BARE);
+        report.fact("ours / bare stream", over(stream).with(""));
     }
     server.stop().await;
     Ok(())
@@ -110,16 +114,19 @@ async fn in_turn(mut side: Side, count: usize) -> Result<()> {
                 let answered = answered.map_err(|fault| format!("a call failed: {fault:?}"))?;
                 matches!(&answered, Value::Object(fields) if fields.len() == FIELDS)
             }
-            Side::Bare(bare, call) => {
-                let answered = bare.call(call.clone()).await?.value.and_then(|it| it.kind);
-                matches!(&answered, Some(Kind::Object(it)) if it.fields.len() == FIELDS)
-            }
+            Side::Bare(bare, call) => is_whole(&bare.call(call.clone()).await?),
+            Side::Stream(stream, call) => is_whole(&stream.call(call.clone()).await?),
         };
         if !answered {
             return Err("an answer is not what was asked for".into());
         }
     }
     Ok(())
+}
+
+fn is_whole(result: &wire::CallResult) -> bool {
+    let kind = result.value.as_ref().and_then(|it| it.kind.as_ref());
+    matches!(kind, Some(Kind::Object(it)) if it.fields.len() == FIELDS)
 }
 
 const FIELDS: usize = 5;

@@ -1,8 +1,8 @@
 //! What the way to tools costs: `cargo bench --bench tools`.
 //!
 //! A worker's call beside a bare unary call of tonic's that takes the same arguments and
-//! gives the same answer, in turns. Then where a frame's tools run, decided with few
-//! devices connected and with many. Linux only.
+//! gives the same answer, and beside one on a bare stream, in turns. Then where a
+//! frame's tools run, decided with few devices connected and with many. Linux only.
 
 mod bare;
 mod calls;
@@ -12,6 +12,7 @@ mod routing;
 #[path = "../frame/seen.rs"]
 #[expect(dead_code, reason = "how much memory is not asked here")]
 mod seen;
+mod stream;
 mod worker;
 
 use std::error::Error;
