@@ -35,8 +35,8 @@ crashes: ## The server killed at random moments, and what its clients were told 
 fuzz: ## A parser of outside bytes under libFuzzer (TARGET=tokens SECONDS=600; bare, it lists the targets)
 	@tests/fuzz/run "$(TARGET)" $(SECONDS)
 
-bench: ## CPU and memory beside a bare tonic server; an outcome with and without its log; logs beside bare SQLite
-	cargo bench --locked --no-fail-fast --bench frame --bench log
+bench: ## CPU and memory beside a bare tonic server; an outcome with and without its log; logs beside bare SQLite; tools' calls beside bare ones
+	cargo bench --locked --no-fail-fast --bench frame --bench log --bench tools
 
 load: ## 10,000 sessions idle and 200 active, restarts, a flood: half an hour (MINUTES=10 IDLE=10000 ACTIVE=200)
 	cargo bench --locked --bench load
