@@ -206,9 +206,8 @@ impl Router {
         }
     }
 
-    /// A session's entry in the directory. A page in a browser executes nothing. If it
-    /// has no other sessions' calls, it has jobs' alone.
-    pub fn device(&self, asker: &Asker, contact: Contact, for_sessions: bool) -> Device {
+    /// A session's entry in the directory. A page in a browser executes nothing.
+    pub fn device(&self, asker: &Asker, contact: Contact) -> Device {
         let profile = &asker.profile;
         let own = || DeviceId::new(asker.session.as_str());
         // What its user does not want there, nobody else has run there either.
@@ -224,7 +223,7 @@ impl Router {
             name: profile.device_name.as_str().into(),
             runtime: profile.runtime,
             executes,
-            for_sessions,
+            for_sessions: true,
             contact,
         }
     }

@@ -18,7 +18,7 @@ use crate::session::{
     StreamEnd, Version,
 };
 use crate::telemetry::SessionEnd;
-use crate::tools::Profile;
+use crate::tools::{Device, Profile};
 
 impl Session {
     pub(super) fn attend_to(&mut self, due: Due) -> Option<SessionEnd> {
@@ -136,8 +136,10 @@ impl Session {
             line.listed.get_or_insert_with(|| {
                 let router = &self.lobby.tools().router;
                 let contact = self.frames.contact().clone();
-                let for_sessions = self.version >= Version::V1_1;
-                let device = router.device(self.frames.asker(), contact, for_sessions);
+                let device = Device {
+                    for_sessions: self.version >= Version::V1_1,
+                    ..router.device(self.frames.asker(), contact)
+                };
                 router.directory().list(&self.uid, device)
             });
         }
