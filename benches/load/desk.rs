@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use proactive::auth::local::LocalIssuer;
-use proactive::desk::Backoff;
+use proactive::desk::backoff;
 use proactive::transport::proto::client_event::Event as Said;
 use proactive::transport::proto::proactive_ai_client::ProactiveAiClient;
 use proactive::transport::proto::server_event::Event;
@@ -18,7 +18,7 @@ use proactive::transport::proto::{
     Ack, ClientEvent, ClientHello, FrameEvent, GoAway, Heartbeat, Resume, SearchResults,
     ServerError, ServerEvent, SessionContext, SessionReady, ToolResult,
 };
-use proactive::world::World;
+use proactive::world::{Backoff, World};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,7 +36,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(90);
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// A session that has stood so long is no failure.
-const STANDS: Duration = Backoff::MOST;
+const STANDS: Duration = backoff::MOST;
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 /// Whether there may be frames again is looked at so often.
@@ -139,7 +139,7 @@ impl Desk {
             session: None,
             frame: None,
             next_frame: Instant::now(),
-            backoff: Backoff::default(),
+            backoff: backoff::usual(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proactive::desk::Backoff;
+use proactive::desk::backoff;
 use tokio::time::{Instant, sleep};
 
 use super::lab::Lab;
@@ -10,7 +10,7 @@ use super::report::{Report, Spread};
 use super::{Bed, PATIENCE, Plan, Result, complaints};
 
 /// A session that has stood for so long counts as no failure when it ends.
-const STAND: Duration = Backoff::MOST.saturating_add(Duration::from_secs(3));
+const STAND: Duration = backoff::MOST.saturating_add(Duration::from_secs(3));
 /// How long all may take; whoever is not back by then is lost.
 const LOST: Duration = Duration::from_secs(180);
 /// A desktop is told to leave within DRAIN_SPREAD (5 s), and waits for up to 5 s more: that

@@ -16,8 +16,8 @@ use super::output::Output;
 use super::report::{Reporter, Style};
 use super::shots::{Given, Shots};
 use super::{
-    About, Address, Backoff, Error as SessionError, Executes, Patience, Roots, Store, Sum,
-    TokenSource, Unknown, files, store,
+    About, Address, Error as SessionError, Executes, Patience, Roots, Store, Sum, TokenSource,
+    Unknown, backoff, files, store,
 };
 use crate::world::World;
 
@@ -311,7 +311,7 @@ impl Plan {
             frames: Frames::new(shots, self.place, world.clone()),
             about: self.about,
             world,
-            backoff: Backoff::default(),
+            backoff: backoff::usual(),
             refusals: 0,
             tokenless: 0,
             session: None,

@@ -14,8 +14,8 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::desktop::{Door, Resumable};
-use super::{About, Backoff, Error, Step, Store, store};
-use crate::world::World;
+use super::{About, Error, Step, Store, store};
+use crate::world::{Backoff, World};
 pub(super) use frames::Frames;
 use session::Left;
 

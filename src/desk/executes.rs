@@ -6,10 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::group::Group;
+use super::group::{Group, shell};
 use crate::transport::proto::ToolKind;
 
 /// What a command may print, as the contract has it.
@@ -114,12 +113,8 @@ pub(super) async fn run(command: &str, arguments: &str, time: Duration) -> Resul
 
 async fn printed_by(command: &str, arguments: &str) -> Result<String, String> {
     let broken = |_| "the command cannot be run".to_owned();
-    let mut shell = Command::new("sh")
-        .args(["-c", command])
+    let mut shell = shell(command)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
         .spawn()
         .map_err(broken)?;
     // The shell leads it. It is dropped before the shell is, and reaped.

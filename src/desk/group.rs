@@ -2,8 +2,22 @@
 
 use std::process::Stdio;
 
+use tokio::process::Command;
+
 /// All processes of a command. They are ended when it is no longer waited for.
 pub(super) struct Group(Option<u32>);
+
+/// A command to be run by a shell, which leads a group of its own and is ended when it is
+/// dropped; what it prints is read.
+pub(super) fn shell(command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", command])
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    shell
+}
 
 impl Group {
     /// Those that this one leads.

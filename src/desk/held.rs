@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::shots::Later;
-use super::{Backoff, Ending, Screen, Verdict};
+use super::{Ending, Screen, Verdict};
 use crate::transport::proto::Resumed;
-use crate::world::World;
+use crate::world::{Backoff, World};
 
 /// Frames in hand at once. Servers analyse two of a session at a time, and of more
 /// that wait keep only the newest.

@@ -3,7 +3,7 @@
 
 mod address;
 mod args;
-mod backoff;
+pub mod backoff;
 mod client;
 pub mod desktop;
 mod error;
@@ -28,7 +28,6 @@ pub(crate) mod words;
 
 pub use address::{Address, Roots, Unfit, UnfitRoots};
 pub use args::{Args, Ended, Error as Failure, Plan, Stopped};
-pub use backoff::Backoff;
 pub use client::Place;
 pub(crate) use desktop::millis;
 pub use desktop::{About, Desktop, Door, Ending, Patience, Screen};

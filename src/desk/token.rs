@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::group::Group;
+use super::group::{Group, shell};
 
 /// A command that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -65,13 +64,7 @@ impl TokenSource {
 }
 
 async fn printed_by(command: &str) -> Result<SecretString, Error> {
-    let mut shell = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
+    let mut shell = shell(command).stdin(Stdio::null()).spawn()?;
     // The shell leads it. It is dropped before the shell is, and reaped.
     let mut group = Group::led_by(shell.id());
     let output = shell.stdout.take().expect("it was asked for");

@@ -2,34 +2,24 @@
 
 use std::time::Duration;
 
-use crate::world::World;
+use crate::world::{Backoff, World};
 
 const FIRST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(60);
 /// A worker that ran for so long had begun well: what ended it is something new.
 const SOUND: Duration = Duration::from_secs(60);
 
-/// 1 s, doubling to 60 s, of which each wait is a random part: workers that one cause
-/// ended, such as a database that is away, do not all come back at once.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    next: Duration,
+/// 1 s, doubling to 60 s.
+pub(super) fn usual() -> Backoff {
+    Backoff::new(FIRST, MOST)
 }
 
-impl Backoff {
-    pub(super) fn new() -> Self {
-        Self { next: FIRST }
+/// How long to wait after it ran for so long.
+pub(super) fn after(ran: Duration, backoff: &mut Backoff, world: &World) -> Duration {
+    if ran >= SOUND {
+        backoff.reset();
     }
-
-    /// How long to wait after it ran for so long.
-    pub(super) fn wait(&mut self, ran: Duration, world: &World) -> Duration {
-        if ran >= SOUND {
-            self.next = FIRST;
-        }
-        let most = self.next;
-        self.next = (most * 2).min(MOST);
-        world.up_to(most)
-    }
+    backoff.after_failure(world)
 }
 
 #[cfg(test)]
@@ -42,8 +32,8 @@ mod tests {
     fn longest(starts: usize) -> Duration {
         let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
         let waits = (0..400).map(|_| {
-            let mut backoff = Backoff::new();
-            let waits = (0..starts).map(|_| backoff.wait(Duration::ZERO, &world));
+            let mut backoff = usual();
+            let waits = (0..starts).map(|_| after(Duration::ZERO, &mut backoff, &world));
             waits.last().unwrap()
         });
         waits.max().unwrap()
@@ -56,19 +46,19 @@ mod tests {
             assert!(longest <= most && longest > most * 9 / 10, "{longest:?}");
         }
         let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
-        let shortest = (0..400).map(|_| Backoff::new().wait(Duration::ZERO, &world));
+        let shortest = (0..400).map(|_| after(Duration::ZERO, &mut usual(), &world));
         assert!(shortest.min().unwrap() < Duration::from_millis(100));
     }
 
     #[test]
     fn c09_a_worker_that_ran_for_a_minute_is_soon_back() {
         let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
-        let mut backoff = Backoff::new();
+        let mut backoff = usual();
         for _ in 0..10 {
-            backoff.wait(SOUND - Duration::from_millis(1), &world);
+            after(SOUND - Duration::from_millis(1), &mut backoff, &world);
         }
-        assert_eq!(backoff.next, MOST);
-        assert!(backoff.wait(SOUND, &world) <= FIRST);
-        assert_eq!(backoff.next, FIRST * 2);
+        assert_eq!(backoff.failures(), 10, "almost a minute is too short");
+        assert!(after(SOUND, &mut backoff, &world) <= FIRST);
+        assert_eq!(backoff.failures(), 1);
     }
 }

@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
+use super::backoff;
 use super::{Command, guard, output};
 use crate::telemetry::Metrics;
 use crate::world::World;
@@ -38,7 +38,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(self) {
-        let mut backoff = Backoff::new();
+        let mut waits = backoff::usual();
         loop {
             let began = Instant::now();
             let ended = self.once().await;
@@ -50,7 +50,7 @@ impl Worker {
                 return;
             }
             let ran = began.elapsed();
-            let wait = backoff.wait(ran, &self.world);
+            let wait = backoff::after(ran, &mut waits, &self.world);
             tracing::warn!(
                 worker.name = %self.name,
                 ended = %ended.map_or_else(|error| error.to_string(), |ended| ended.to_string()),

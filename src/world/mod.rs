@@ -9,6 +9,10 @@ use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+mod backoff;
+
+pub use backoff::Backoff;
+
 /// The world as one handle, cheap to clone.
 #[derive(Clone)]
 pub struct World(Arc<dyn Source>);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::lock::Lock;
 use crate::desk::held::{Convict, Held};
 use crate::desk::shots::{Later, Shot, Shots, Taken};
-use crate::desk::{Backoff, Ending, Error, Place, Step, Store, Verdict, millis, store};
+use crate::desk::{Ending, Error, Place, Step, Store, Verdict, backoff, millis, store};
 use crate::transport::proto::{Resumed, ServerError};
 use crate::world::World;
 
@@ -42,7 +42,7 @@ impl Frames {
     pub(in crate::desk) fn new(shots: Shots, place: Place, world: World) -> Self {
         Self {
             shots,
-            held: Held::new(Backoff::default()),
+            held: Held::new(backoff::usual()),
             lock: Lock::default(),
             place,
             world,

@@ -11,7 +11,7 @@ use super::frames::told;
 use super::leave::{Leave, Old};
 use crate::desk::desktop::{Greeting, Link, Resumable, told_aside};
 use crate::desk::shots::Shot;
-use crate::desk::{About, Backoff, Error, Step, Verdict};
+use crate::desk::{About, Error, Step, Verdict, backoff};
 use crate::transport::proto::server_event::Event;
 use crate::transport::proto::{GoAway, ServerError, SessionReady};
 use crate::world::World;
@@ -80,7 +80,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
         let mut next = None;
         loop {
             // A session that stands is no failure, however it ends.
-            if opened.elapsed() >= Backoff::MOST {
+            if opened.elapsed() >= backoff::MOST {
                 self.backoff.reset();
             }
             self.frames.keep(&mut self.store, observe)?;
@@ -162,7 +162,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                     if let Event::GoAway(go_away) = &event {
                         let mut going = Leave::of(go_away);
                         // One that sends everybody away at once is not asked all the time.
-                        if opened.elapsed() < Backoff::MOST {
+                        if opened.elapsed() < backoff::MOST {
                             let pause = self.backoff.after_failure(&self.world);
                             going.open_next = going.open_next.max(Instant::now() + pause);
                         }

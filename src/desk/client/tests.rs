@@ -17,7 +17,7 @@ use super::*;
 use crate::desk::fake::{InMemory, Peer, Script, boxed, outcome};
 use crate::desk::shots::{Given, Shots};
 use crate::desk::tasks::TaskFile;
-use crate::desk::{Patience, TokenSource};
+use crate::desk::{Patience, TokenSource, backoff};
 use crate::transport::proto::server_event::Event;
 use crate::transport::proto::{
     AnalysisOutcome, ExtractedTask, FrameEvent, GoAway, OutcomeKind, Resume, Resumed, ServerError,
@@ -34,8 +34,10 @@ fn client<D>(dial: D, texts: &[&str], tokens: TokenSource) -> Client<D> {
     };
     // A command takes real time, so that none can be paused.
     let backoff = match tokens {
-        TokenSource::Command(_) => Backoff::from(Duration::from_millis(2)),
-        TokenSource::Fixed(_) => Backoff::default(),
+        TokenSource::Command(_) => {
+            Backoff::new(Duration::from_millis(2), Duration::from_millis(32))
+        }
+        TokenSource::Fixed(_) => backoff::usual(),
     };
     let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
     let shots = Shots::given(texts.iter().map(given).collect());

@@ -113,7 +113,7 @@ fn asking(retry_after: Duration) -> Script {
             let again = peer.frame().await;
             let waited = asked.elapsed();
             assert!(waited >= retry_after, "{waited:?}");
-            assert!(waited < retry_after + 2 * Backoff::FIRST, "{waited:?}");
+            assert!(waited < retry_after + 2 * backoff::FIRST, "{waited:?}");
             decide(&peer, &again).await;
         }
         until_closed(&mut peer).await;

@@ -31,7 +31,7 @@ async fn a_go_away_is_obeyed_what_is_unanswered_is_sent_on_the_next_stream() {
         boxed(move |mut peer| async move {
             let waited = coming.lock().unwrap().unwrap().elapsed();
             assert!(waited >= DELAY, "{waited:?}");
-            assert!(waited < DELAY + Backoff::FIRST, "{waited:?}");
+            assert!(waited < DELAY + backoff::FIRST, "{waited:?}");
             peer.ready(0).await;
             for _ in 0..2 {
                 let frame = peer.frame().await;

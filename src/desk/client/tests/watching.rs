@@ -165,7 +165,7 @@ async fn a_picture_whose_tries_ran_out_is_put_aside_for_an_hour_and_the_others_g
         .collect();
     assert_eq!(waits[4], Duration::from_secs(3_600));
     assert!(
-        waits[..4].iter().all(|wait| *wait <= Backoff::MOST),
+        waits[..4].iter().all(|wait| *wait <= backoff::MOST),
         "{waits:?}"
     );
 }
