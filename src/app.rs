@@ -1,6 +1,7 @@
 //! The house put together: everything built, bound, run and stopped.
 
 mod client;
+mod reachable;
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,6 +33,7 @@ use crate::transport::{Behind, Door, Turns, grpc, http};
 use crate::world::World;
 
 pub use client::{http_builder, http_client};
+pub use reachable::reachable;
 
 /// How long connections may take to say goodbye after their streams are over.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -243,7 +245,13 @@ pub async fn start(config: Config, world: World) -> Result<Running, Error> {
         });
     }
     let local_workers = match their_token {
-        Some(token) => LocalWorkers::start(config.local_workers, at, &token, &world, &metrics),
+        Some(token) => LocalWorkers::start(
+            config.local_workers,
+            reachable(at),
+            &token,
+            &world,
+            &metrics,
+        ),
         None => LocalWorkers::none(),
     };
     let other_door = door.clone();

@@ -9,7 +9,7 @@ mod worker;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,8 +84,8 @@ pub struct LocalWorkers {
 }
 
 impl LocalWorkers {
-    /// Starts them; `server` is where gRPC is served in plaintext, `token` what lets them
-    /// in there.
+    /// Starts them; `server` is where they reach gRPC in plaintext, `token` what lets
+    /// them in there.
     pub fn start(
         options: Options,
         server: SocketAddr,
@@ -99,7 +99,7 @@ impl LocalWorkers {
             mut environment,
         } = options;
         let ours = [
-            ("PROACTIVE_ADDR", reachable(server).to_string()),
+            ("PROACTIVE_ADDR", server.to_string()),
             ("PROACTIVE_SERVICE_TOKEN", token.expose_secret().to_owned()),
         ];
         environment.extend(ours.map(|(name, value)| (name.into(), value.into())));
@@ -146,16 +146,6 @@ impl LocalWorkers {
     }
 }
 
-/// Where a program on this machine reaches what listens there.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        other => other,
-    };
-    SocketAddr::new(ip, listener.port())
-}
-
 /// What it is called in the log: its program without folders, and its place in the list,
 /// for a program may be there twice.
 fn name(program: &str, place: usize) -> String {
@@ -176,18 +166,6 @@ mod tests {
         assert_eq!(command.to_string(), "python3 (1 argument)");
         command.arguments.clear();
         assert_eq!(format!("{command:?}"), "Command(python3 (0 arguments))");
-    }
-
-    #[test]
-    fn a_listener_on_all_addresses_is_reached_on_loopback() {
-        for (listener, address) in [
-            ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
-            ("127.0.0.2:1", "127.0.0.2:1"),
-            ("192.0.2.1:1", "192.0.2.1:1"),
-        ] {
-            assert_eq!(reachable(listener.parse().unwrap()).to_string(), address);
-        }
     }
 
     #[test]
