@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use proactive::domain::{DeviceId, FrameId, Runtime, SessionId, Uid};
+use proactive::domain::{DeviceId, Frame, FrameId, Runtime, ScreenText, SessionId, Uid};
 use proactive::telemetry::Metrics;
 use proactive::tools::catalogue::Assistant;
 use proactive::tools::routing::Route;
 use proactive::tools::workers::{Connected, Declaration, Hello, Options, Workers};
 use proactive::tools::{
-    Catalogue, Contact, Desk, Device, Listed, Moment, Pending, Profile, Router, Served, Settings,
+    Catalogue, Contact, Desk, Device, Listed, Pending, Profile, Router, Served, Settings,
 };
 use proactive::world::World;
 use tokio::sync::mpsc;
@@ -63,6 +63,7 @@ impl Bench {
         let worker = workers.connect(hello(), &|_| Ok(()))?;
         let served = Served::new(catalogue.clone(), workers);
         let router = Router::new(catalogue, Settings::default(), Some(served));
+        let frame = frame();
         let mut listed = Vec::with_capacity(users * (DEVICES + 1));
         let mut desks = Vec::with_capacity(users);
         for number in 0..users {
@@ -89,12 +90,8 @@ impl Bench {
             let asker = router.asker(uid.clone(), SessionId::new(world.uuid()), true, page);
             let contact = contact();
             listed.push(list(&router, &uid, router.device(&asker, contact.clone())));
-            let moment = Moment {
-                now: world.now(),
-                utc_offset: None,
-            };
             desks.push(Desk::of_session(
-                (FrameId::new("5f0b1c9e"), None, moment),
+                &frame,
                 Arc::new(asker),
                 contact,
                 router.clone(),
@@ -145,6 +142,21 @@ fn list(router: &Router, uid: &Uid, device: Device) -> Listed {
 
 fn id(number: usize) -> DeviceId {
     DeviceId::new(format!("3d1c{number:04}-of-the-bench"))
+}
+
+fn frame() -> Frame {
+    Frame {
+        id: FrameId::new("5f0b1c9e"),
+        named: true,
+        image: None,
+        app: "Mail".to_owned(),
+        window: "Inbox".to_owned(),
+        ocr: ScreenText::default(),
+        captured_at: None,
+        utc_offset: None,
+        device: None,
+        context: None,
+    }
 }
 
 fn contact() -> Contact {

@@ -7,6 +7,7 @@
 
 mod calls;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,7 +35,7 @@ pub(super) struct Deliberation<'a> {
     budget: &'a Budget,
     briefs: &'a Briefs,
     /// What the model may call in this turn.
-    offer: Offer,
+    offer: Arc<Offer>,
     conversation: Conversation,
     frame: &'a Frame,
     spent: Spent,
@@ -82,7 +83,7 @@ impl<'a> Deliberation<'a> {
             calls,
             budget,
             briefs,
-            offer,
+            offer: Arc::new(offer),
             conversation,
             frame,
             spent: Spent::default(),
@@ -139,11 +140,12 @@ impl<'a> Deliberation<'a> {
     }
 
     async fn ask(&mut self, iteration: u32, last: bool, deadline: Instant) -> Result<Turn, Error> {
-        let terminal: Vec<_> = self.offer.terminal.iter().map(|tool| &*tool.name).collect();
+        let terminal = self.offer.terminal.iter().map(|tool| &*tool.name);
+        let terminal = last.then(|| terminal.collect::<Vec<_>>());
         let ask = Ask {
             user: self.user,
             conversation: &self.conversation,
-            allowed: last.then_some(&terminal),
+            allowed: terminal.as_deref(),
             deadline,
         };
         let span = model_turn_span(iteration);
@@ -164,7 +166,7 @@ impl<'a> Deliberation<'a> {
             }
         }
         self.conversation.set_brief(&self.briefs.of(&offer));
-        self.offer = offer;
+        self.offer = Arc::new(offer);
     }
 
     /// If the model is out of order, and another one has the time for a call, that

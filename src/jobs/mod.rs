@@ -21,7 +21,7 @@ use crate::domain::{
 use crate::events::{self, Key, Submitted};
 use crate::session::{Held, Stop, Tools};
 use crate::telemetry::{JobEnd, Seldom, frame_span, job_span, span_failed};
-use crate::tools::{Anybody, Desk, Moment, Profile};
+use crate::tools::{Anybody, Desk, Profile};
 
 use places::{Place, Places};
 
@@ -292,20 +292,9 @@ impl Jobs {
         // What the variables of a session are to its frames, those of the job are to it.
         let session = SessionId::new(id.as_str());
         let asker = router.asker(user.clone(), session, false, Profile::default());
-        let moment = Moment {
-            now: frame.moment(world.now()),
-            utc_offset: frame.utc_offset,
-        };
-        let (frame_and_when, asker) = ((frame.id.clone(), moment), Arc::new(asker));
+        let asker = Arc::new(asker);
         let (router, world) = (router.clone(), world.clone());
-        let desk = Desk::of_user(
-            frame_and_when,
-            asker,
-            anybody,
-            router,
-            world,
-            metrics.clone(),
-        );
+        let desk = Desk::of_user(&frame, asker, anybody, router, world, metrics.clone());
         let background = Background::new(context);
         let span = frame_span(&frame.id);
         let analysis = analyst.analyse(user, frame, &background, &desk, Instant::now());

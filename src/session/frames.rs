@@ -14,7 +14,7 @@ use super::{Held, Lobby, Tools, following};
 use crate::analysis::Background;
 use crate::domain::{Frame, FrameFault, FrameFaultCode, FrameId, Outcome, SessionId, Uid};
 use crate::telemetry::{Metrics, frame_span, span_failed};
-use crate::tools::{Asker, Contact, Desk, Moment};
+use crate::tools::{Asker, Contact, Desk};
 
 type Analysis = Result<Outcome, FrameFault>;
 
@@ -236,13 +236,8 @@ impl Frames {
         } = lobby.tools();
         let in_flight = InFlight::new(metrics.clone());
         let (contact, asker) = (self.contact.clone(), self.asker.clone());
-        let moment = Moment {
-            now: frame.moment(world.now()),
-            utc_offset: frame.utc_offset,
-        };
-        let request = (id.clone(), frame.device.clone(), moment);
         let (router, world) = (router.clone(), world.clone());
-        let desk = Desk::of_session(request, asker, contact, router, world, metrics.clone());
+        let desk = Desk::of_session(&frame, asker, contact, router, world, metrics.clone());
         let span = frame_span(&id);
         let (user, session, frame_id) = (self.user.clone(), self.session.clone(), id.clone());
         let ending = Ending::default();

@@ -15,8 +15,8 @@ const BUILTIN: &str = include_str!("builtin.toml");
 /// Each device says which of them it executes, in a set of this many bits; and a model
 /// that is offered more chooses worse.
 pub const MOST_TOOLS: usize = 64;
-const NAME_CHARS: usize = 64;
-const DESCRIPTION_CHARS: usize = 1_024;
+pub(super) const NAME_CHARS: usize = 64;
+pub(super) const DESCRIPTION_CHARS: usize = 1_024;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -56,6 +56,13 @@ pub struct Executors {
     pub client: bool,
     /// The server, or a worker that serves it.
     pub server: bool,
+}
+
+impl Executors {
+    /// Whether the server's side may execute it.
+    pub(super) fn may_be_served(self) -> bool {
+        self.server || !self.client
+    }
 }
 
 /// Who works with the model.
@@ -114,6 +121,13 @@ enum Executor {
 struct File {
     #[serde(default)]
     tool: Vec<Entry>,
+}
+
+/// A name is declared once.
+impl PartialEq for Tool {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
 impl Tool {
@@ -271,8 +285,17 @@ fn tool(entry: Entry) -> Result<Tool, Vec<String>> {
         offered,
     } = entry;
     let mut wrong = Vec::new();
-    wrong.extend(flaw_of_name(&name));
-    wrong.extend(flaw_of_description(&description));
+    if !is_name(&name) {
+        wrong.push(format!(
+            "the name must be 1 to {NAME_CHARS} of a-z, A-Z, 0-9 and '_', and not begin with a \
+             digit"
+        ));
+    }
+    if description.trim().is_empty() || description.chars().count() > DESCRIPTION_CHARS {
+        wrong.push(format!(
+            "the description must have 1 to {DESCRIPTION_CHARS} characters"
+        ));
+    }
     if terminal && !executors.is_empty() {
         wrong.push("it is terminal, and so nobody executes it: leave executors out".to_owned());
     }
@@ -310,24 +333,11 @@ fn tool(entry: Entry) -> Result<Tool, Vec<String>> {
     }
 }
 
-/// What is wrong with a tool's name, if anything is.
-pub fn flaw_of_name(name: &str) -> Option<String> {
+/// Whether a tool may be called so.
+pub(super) fn is_name(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let fits = starts && name.chars().all(word) && name.len() <= NAME_CHARS;
-    (!fits).then(|| {
-        format!(
-            "the name must be 1 to {NAME_CHARS} of a-z, A-Z, 0-9 and '_', and not begin with a \
-             digit"
-        )
-    })
-}
-
-/// What is wrong with a tool's description, if anything is.
-pub fn flaw_of_description(description: &str) -> Option<String> {
-    let chars = description.chars().count();
-    let fits = !description.trim().is_empty() && chars <= DESCRIPTION_CHARS;
-    (!fits).then(|| format!("the description must have 1 to {DESCRIPTION_CHARS} characters"))
+    starts && name.chars().all(word) && name.len() <= NAME_CHARS
 }
 
 fn every_assistant() -> Vec<Assistant> {

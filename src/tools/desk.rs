@@ -10,11 +10,12 @@ use tracing::Instrument;
 
 use super::catalogue::Assistant;
 use super::routing::Route;
+use super::served::Moment;
 use super::{
-    Anybody, Asker, Contact, Moment, Offer, Origin, Output, Place, Router, Tool, ToolRequest,
-    devices, faults,
+    Anybody, Asker, Contact, Offer, Origin, Output, Place, Router, Tool, ToolRequest, devices,
+    faults,
 };
-use crate::domain::{CallFault, CallFaultCode, DeviceId, FrameId, RequestId};
+use crate::domain::{CallFault, CallFaultCode, DeviceId, Frame, FrameId, Ran, RequestId};
 use crate::telemetry::{Metrics, ToolLabel, ToolResult, TraceContext, span_failed, tool_call_span};
 use crate::world::World;
 
@@ -44,40 +45,50 @@ enum Way {
 impl Desk {
     /// For a frame of this session.
     pub fn of_session(
-        (frame, named, moment): (FrameId, Option<DeviceId>, Moment),
+        frame: &Frame,
         asker: Arc<Asker>,
         contact: Contact,
         router: Router,
         world: World,
         metrics: Metrics,
     ) -> Self {
+        let named = frame.device.clone();
         Self {
-            frame,
             named,
-            moment,
-            asker,
-            way: Way::Session(contact),
-            router,
-            world,
-            metrics,
+            ..Self::new(frame, asker, Way::Session(contact), router, world, metrics)
         }
     }
 
     /// For a job: its user's devices are asked as if one of them were the caller.
     pub fn of_user(
-        (frame, moment): (FrameId, Moment),
+        frame: &Frame,
         asker: Arc<Asker>,
         anybody: Anybody,
         router: Router,
         world: World,
         metrics: Metrics,
     ) -> Self {
+        let way = Way::User(Arc::new(anybody));
+        Self::new(frame, asker, way, router, world, metrics)
+    }
+
+    fn new(
+        frame: &Frame,
+        asker: Arc<Asker>,
+        way: Way,
+        router: Router,
+        world: World,
+        metrics: Metrics,
+    ) -> Self {
         Self {
-            frame,
+            frame: frame.id.clone(),
             named: None,
-            moment,
+            moment: Moment {
+                now: frame.moment(world.now()),
+                utc_offset: frame.utc_offset,
+            },
             asker,
-            way: Way::User(Arc::new(anybody)),
+            way,
             router,
             world,
             metrics,
@@ -203,7 +214,7 @@ impl Desk {
 }
 
 fn is_safe_to_repeat(fault: &CallFault) -> bool {
-    fault.code == CallFaultCode::Unavailable && fault.ran == crate::domain::Ran::Never
+    fault.code == CallFaultCode::Unavailable && fault.ran == Ran::Never
 }
 
 fn device_gone(tool: &Tool) -> CallFault {

@@ -40,7 +40,7 @@ impl Router {
             if tool.executors.client {
                 executors.push("client".to_owned());
             }
-            if tool.executors.server || !(tool.executors.client || tool.terminal) {
+            if tool.executors.may_be_served() && !tool.terminal {
                 executors.push("server".to_owned());
             }
             Entry {

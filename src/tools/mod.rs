@@ -29,4 +29,4 @@ pub use pending::{Pending, Piece, Wait};
 pub use request::{Answer, Errand, Origin, Output, ToolRequest};
 pub use router::{Asker, Offer, Place, Policy, Profile, Router, Settings};
 pub use schema::Schema;
-pub use served::{Moment, Served};
+pub use served::Served;

@@ -10,7 +10,7 @@ use crate::domain::{FrameId, Hit, JobId, RequestId, SearchKind, SessionId};
 use crate::telemetry::TraceContext;
 
 /// A call that a device is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ToolRequest {
     /// To be repeated in the answer.
     pub id: RequestId,
@@ -76,30 +76,6 @@ impl ToolRequest {
     /// Whether it is for a frame of the session that is asked.
     pub fn is_own(&self) -> bool {
         self.origin == Origin::Session
-    }
-}
-
-impl PartialEq for ToolRequest {
-    fn eq(&self, other: &Self) -> bool {
-        let Self {
-            id,
-            frame,
-            origin,
-            tool,
-            arguments,
-            timeout,
-            longest,
-            trace,
-        } = self;
-        (id, frame, origin, &tool.name)
-            == (&other.id, &other.frame, &other.origin, &other.tool.name)
-            && (arguments, timeout, longest, trace)
-                == (
-                    &other.arguments,
-                    &other.timeout,
-                    &other.longest,
-                    &other.trace,
-                )
     }
 }
 

@@ -245,8 +245,8 @@ impl Router {
         let mut missing = Vec::new();
         let mut lines = Vec::new();
         let tells = tracing::enabled!(tracing::Level::DEBUG);
-        // Looked up once, and only if somebody else than the caller is needed.
-        let mut devices: Option<Vec<Device>> = None;
+        // Looked for once, and only if somebody else than the caller is needed.
+        let mut others = None;
         let own = self.served().map(Served::own).unwrap_or_default();
         let visible = self.catalogue().tools().iter().chain(&own);
         for tool in visible.filter(|tool| tool.assistants.contains(&assistant)) {
@@ -259,9 +259,12 @@ impl Router {
             if let Some(contact) = contact
                 && self.needs_devices(&gates)
             {
-                let devices =
-                    devices.get_or_insert_with(|| self.directory().devices(&asker.uid, contact));
-                (gates.device, device) = choice(tool, asker, named, devices);
+                let others = others.get_or_insert_with(|| {
+                    let devices = self.directory().devices(&asker.uid, contact);
+                    Others::of(&devices, named, asker.bound().as_ref())
+                });
+                gates.device = others.chosen_for(tool);
+                device.clone_from(&others.device);
             }
             let decision = routing::decide(&gates);
             if tells {
@@ -306,10 +309,12 @@ impl Router {
                 Offered::WithoutDevice => !asker.executes.is_empty(),
             },
             device: Chosen::Nobody,
-            served: match self.served() {
-                Some(served) => served.has(tool),
-                None => devices::is_one(tool),
-            },
+            // For users' devices alone, nobody else need be asked about.
+            served: tool.executors.may_be_served()
+                && match self.served() {
+                    Some(served) => served.has(tool),
+                    None => devices::is_one(tool),
+                },
         }
     }
 
@@ -319,23 +324,33 @@ impl Router {
     }
 }
 
-/// D9, for this tool.
-fn choice(
-    tool: &Tool,
-    asker: &Asker,
-    named: Option<&DeviceId>,
-    devices: &[Device],
-) -> (Chosen, Option<DeviceId>) {
-    let online: Vec<_> = devices.iter().map(|it| it.id.clone()).collect();
-    let bound = asker.bound().clone();
-    let (chosen, id) = routing::choose(named, bound.as_ref(), &online);
-    let device = devices.iter().find(|device| Some(&device.id) == id);
-    let executes = device.is_some_and(|device| device.executes.holds(tool));
-    let chosen = match (chosen, tool.offered) {
-        (Chosen::Online, Offered::Executable) if !executes => Chosen::Missing,
-        (chosen, _) => chosen,
-    };
-    (chosen, id.cloned())
+/// The user's other devices, as far as a decision goes by them.
+struct Others {
+    chosen: Chosen,
+    device: Option<DeviceId>,
+    /// What the chosen one executes.
+    executes: ToolSet,
+}
+
+impl Others {
+    /// D9.
+    fn of(devices: &[Device], named: Option<&DeviceId>, bound: Option<&DeviceId>) -> Self {
+        let online: Vec<_> = devices.iter().map(|it| it.id.clone()).collect();
+        let (chosen, id) = routing::choose(named, bound, &online);
+        let device = devices.iter().find(|device| Some(&device.id) == id);
+        Self {
+            chosen,
+            device: id.cloned(),
+            executes: device.map(|device| device.executes).unwrap_or_default(),
+        }
+    }
+
+    fn chosen_for(&self, tool: &Tool) -> Chosen {
+        match (self.chosen, tool.offered) {
+            (Chosen::Online, Offered::Executable) if !self.executes.holds(tool) => Chosen::Missing,
+            (chosen, _) => chosen,
+        }
+    }
 }
 
 impl Offer {

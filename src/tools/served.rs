@@ -31,11 +31,11 @@ struct Inner {
 
 /// When and where "today" is for whoever a tool is called for.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub(super) struct Moment {
     /// When the screen looked so.
-    pub now: Timestamp,
+    pub(super) now: Timestamp,
     /// How far the client's clock is from UTC, if it said so.
-    pub utc_offset: Option<Offset>,
+    pub(super) utc_offset: Option<Offset>,
 }
 
 impl Served {
@@ -58,7 +58,7 @@ impl Served {
             Some(tool) if devices::is_one(tool) => {
                 Err("the server executes this tool itself".to_owned())
             }
-            Some(tool) if tool.executors.client && !tool.executors.server => {
+            Some(tool) if !tool.executors.may_be_served() => {
                 Err("this tool is for users' devices alone".to_owned())
             }
             Some(_) => Ok(()),

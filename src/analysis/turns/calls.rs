@@ -73,6 +73,8 @@ enum Plan {
 /// A call to be carried out now.
 struct Asking<'o> {
     place: &'o Place,
+    /// Whether a terminal tool depends on it.
+    is_needed: bool,
     arguments: Arc<Map<String, Value>>,
 }
 
@@ -135,32 +137,29 @@ impl<'a> Calls<'a> {
             });
         }
         let desk = self.desk;
-        let asking = now.iter().map(async |Asking { place, arguments }| {
-            let tool = &place.tool;
+        let asking = now.iter().map(async |asking| {
+            let tool = &asking.place.tool;
             let deadline = budget.for_tool(tool.deadline);
             let latest = budget
                 .for_tool(tool.longest.or(tool.deadline))
                 .max(deadline);
-            let result = desk.call(place, arguments, deadline, latest).await;
-            (offer.is_needed(tool), result)
+            desk.call(asking.place, &asking.arguments, deadline, latest)
+                .await
         });
         budget.changes(!self.changes.is_empty());
         let results = join_all(asking).await;
-        for (Asking { place, arguments }, (is_needed, result)) in now.iter().zip(&results) {
-            if let Err(fault) = result
-                && fault.ran == Ran::Never
-            {
-                let asked = same(arguments, *is_needed);
-                let was =
-                    |(tool, it): &(Arc<str>, String)| *tool == place.tool.name && *it == asked;
+        // Those that were made now are the last ones, in the same order.
+        let first = self.made.len() - results.len();
+        for (made, result) in self.made[first..].iter().zip(&results) {
+            if matches!(result, Err(fault) if fault.ran == Ran::Never) {
+                let was = |(tool, asked): &(_, _)| (tool, asked) == (&made.tool, &made.asked);
                 self.changes.retain(|change| !was(change));
             }
         }
         budget.changes(!self.changes.is_empty());
-        // Those that were made now are the last ones, in the same order.
-        let first = self.made.len() - results.len();
-        for (made, (is_needed, result)) in self.made[first..].iter_mut().zip(results) {
-            made.answer = Some(answer(is_needed, result)?);
+        let results = now.iter().zip(results);
+        for (made, (asking, result)) in self.made[first..].iter_mut().zip(results) {
+            made.answer = Some(answer(asking.is_needed, result)?);
         }
         let calls = calls.iter().zip(plans);
         let answers = calls.map(|(call, plan)| self.tell(call, plan)).collect();
@@ -211,6 +210,7 @@ impl<'a> Calls<'a> {
         }
         now.push(Asking {
             place,
+            is_needed,
             arguments: Arc::new(arguments),
         });
         self.made.push(Made {

@@ -12,8 +12,9 @@ use crate::domain::{CallFault, CallFaultCode, CallId, Value};
 /// Chunks are paid back in such parts of what may lie unread: so that a worker is told
 /// seldom, and long before it has to stop.
 const PARTS: u32 = 4;
-/// Of an argument, itself included: what a worker may return as well.
-const MOST_LEVELS: usize = 32;
+/// A value within so many lists and objects, itself included, on the way to a worker
+/// and from it.
+pub(crate) const MOST_LEVELS: usize = 32;
 
 /// What a call returns, piece by piece. Dropping it gives the call up: its worker is
 /// told at once.

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use crate::domain::clip;
+use crate::tools::catalogue::{DESCRIPTION_CHARS, NAME_CHARS, is_name};
 
-const NAME_CHARS: usize = 64;
 const VERSION_CHARS: usize = 64;
 const MOST_TOOLS: usize = 64;
-const DESCRIPTION_CHARS: usize = 1_024;
 const PARAMETERS_BYTES: usize = 16 << 10;
 const MOST_AT_ONCE: usize = 256;
 const USUAL_AT_ONCE: usize = 8;
@@ -131,10 +130,7 @@ impl Declaration {
             name: shown(&self.name),
             reason: reason.to_owned(),
         };
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let name = &self.name;
-        let is_name = name.len() <= NAME_CHARS && name.chars().all(word);
-        if !is_name || !name.starts_with(|c: char| !c.is_ascii_digit()) {
+        if !is_name(&self.name) {
             return Err(refused(
                 "name must be 1 to 64 of a-z, A-Z, 0-9 and '_', and not begin with a digit.",
             ));

@@ -139,7 +139,7 @@ pub(in crate::transport) fn timestamp(stamp: Timestamp) -> prost_types::Timestam
     }
 }
 
-pub(super) fn millis(duration: Duration) -> i64 {
+pub(in crate::transport) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -9,7 +9,7 @@ use crate::tools::workers::{
     Call, CallContext, Command as Told, Connected, Variable, VariableFault,
 };
 use crate::transport::proto::workers as wire;
-use crate::transport::wire::endings::timestamp;
+use crate::transport::wire::endings::{millis, timestamp};
 use wire::worker_command::Command;
 
 /// The answer to a hello.
@@ -146,8 +146,4 @@ fn command(command: Command) -> wire::WorkerCommand {
 
 fn count(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -7,11 +7,10 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::domain::Value;
+use crate::tools::workers::MOST_LEVELS;
 use crate::transport::proto::workers as wire;
 use wire::value::Kind;
 
-/// A value within so many lists and objects, itself included.
-const MOST_LEVELS: usize = 32;
 /// One of a byte or two on the wire takes thirty times as much here.
 const MOST_VALUES: usize = 65_536;
 
