@@ -106,14 +106,15 @@ impl Analyst {
     }
 
     /// Comes to exactly one decision or error about this user's frame, within
-    /// `frame_timeout`. Dropping the future cancels whatever is under way.
+    /// `frame_timeout`. Dropping the future cancels whatever is under way. The frame's
+    /// image and text are taken from it: it may be in flight for long.
     ///
     /// # Errors
     /// A [`FrameFault`] that can be told to the client as it is.
     pub async fn analyse(
         &self,
         user: &Uid,
-        mut frame: Frame,
+        frame: &mut Frame,
         background: &Background,
         desk: &Desk,
         accepted: Instant,
@@ -128,9 +129,8 @@ impl Analyst {
             &inner.briefs.of(&offer),
             &background.part,
             image,
-            &prompt::about_frame(&frame, now, offer.missing),
+            &prompt::about_frame(frame, now, offer.missing),
         );
-        // The conversation has it now; a frame may be in flight for long.
         frame.ocr = ScreenText::default();
         let offered = (&inner.briefs, offer);
         let deliberation = Deliberation::new(
@@ -140,7 +140,7 @@ impl Analyst {
             &budget,
             offered,
             conversation,
-            &frame,
+            frame,
         );
         let mut deciding = pin!(deliberation.decide());
         let mut deadline = budget.deadline(Duration::ZERO);

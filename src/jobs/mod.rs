@@ -267,7 +267,7 @@ impl Jobs {
         &self,
         id: &JobId,
         user: &Uid,
-        frame: Frame,
+        mut frame: Frame,
         context: Context,
         place: &Place,
     ) -> Result<Outcome, FrameFault> {
@@ -297,7 +297,7 @@ impl Jobs {
         let desk = Desk::of_user(&frame, asker, anybody, router, world, metrics.clone());
         let background = Background::new(context);
         let span = frame_span(&frame.id);
-        let analysis = analyst.analyse(user, frame, &background, &desk, Instant::now());
+        let analysis = analyst.analyse(user, &mut frame, &background, &desk, Instant::now());
         let result = analysis.instrument(span.clone()).await;
         if let Err(fault) = &result {
             span_failed(&span, fault.code.as_str());

@@ -221,7 +221,7 @@ impl Frames {
             return;
         };
         let Waiting {
-            frame,
+            mut frame,
             background,
             accepted,
             held,
@@ -243,22 +243,15 @@ impl Frames {
         let ending = Ending::default();
         let decided = ending.clone();
         let analysis = async move {
-            let _in_flight = (in_flight, held);
-            let (tools, options) = (lobby.tools(), lobby.options());
-            let analysis = tools
-                .analyst
-                .analyse(&user, frame, &background, &desk, accepted);
-            let result = analysis.await;
-            match &result {
-                Err(fault) => span_failed(&Span::current(), fault.code.as_str()),
-                Ok(outcome) if options.log_no_task || outcome.decision.is_about_a_task() => {
-                    if decided.settle() {
-                        let outcome = outcome.clone();
-                        following::write_down(&tools.log, &user, session, frame_id, outcome).await;
-                    }
-                }
-                Ok(_) => {}
-            }
+            let analyst = &lobby.tools().analyst;
+            let analysis = analyst.analyse(&user, &mut frame, &background, &desk, accepted);
+            let whose = Whose {
+                user: &user,
+                session,
+                frame: frame_id,
+            };
+            let result = kept(analysis.await, whose, &lobby, &decided).await;
+            drop((in_flight, held));
             result
         };
         let task = self.tasks.spawn(analysis.instrument(span));
@@ -269,6 +262,33 @@ impl Frames {
         };
         self.running.insert(id, running);
     }
+}
+
+/// Whose a decision is.
+struct Whose<'a> {
+    user: &'a Uid,
+    session: SessionId,
+    frame: FrameId,
+}
+
+/// What came of a frame, once it is in its user's log, if it belongs there.
+async fn kept(result: Analysis, whose: Whose<'_>, lobby: &Lobby, decided: &Ending) -> Analysis {
+    let (log, log_no_task) = (&lobby.tools().log, lobby.options().log_no_task);
+    match &result {
+        Err(fault) => span_failed(&Span::current(), fault.code.as_str()),
+        Ok(outcome) if log_no_task || outcome.decision.is_about_a_task() => {
+            if decided.settle() {
+                let Whose {
+                    user,
+                    session,
+                    frame,
+                } = whose;
+                following::write_down(log, user, session, frame, outcome.clone()).await;
+            }
+        }
+        Ok(_) => {}
+    }
+    result
 }
 
 fn crashed() -> FrameFault {

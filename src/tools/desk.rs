@@ -138,14 +138,17 @@ impl Desk {
             longest: latest.saturating_duration_since(record.started),
             trace: TraceContext::of_span(&span),
         };
+        // The usual way is the smallest of these futures; the larger ones are in boxes.
         let asking = async {
             match (route, &self.way) {
                 (Route::Caller, Way::Session(contact)) => contact.ask(request).await,
                 (Route::Caller | Route::Device, Way::User(anybody)) => {
-                    anybody.ask(request, &self.world).await
+                    Box::pin(anybody.ask(request, &self.world)).await
                 }
                 (Route::Device, Way::Session(_)) => match device {
-                    Some(device) => self.ask_device(device, request, (deadline, latest)).await,
+                    Some(device) => {
+                        Box::pin(self.ask_device(device, request, (deadline, latest))).await
+                    }
                     None => Err(faults::gone(&tool.name, false)),
                 },
                 (Route::Server, Way::Session(contact)) if devices::is_one(tool) => {

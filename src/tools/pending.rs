@@ -94,6 +94,8 @@ impl Pending {
             Some(_) if request.is_own() => Time::Left(request.timeout),
             _ => Time::Until(Instant::now() + request.timeout),
         };
+        // Mostly there is one, and the session keeps the room.
+        table.slots.reserve_exact(1);
         table.slots.push(Slot {
             asked: false,
             time,
