@@ -6,8 +6,10 @@
 mod accounts;
 mod calls;
 mod experiments;
+mod framed;
 mod killed;
 mod lies;
+mod producer;
 mod routed;
 #[path = "../support/signal.rs"]
 mod signal;
