@@ -19,7 +19,7 @@ use crate::accounts::{Begun, balance};
 use crate::signal::signal;
 use crate::started;
 use crate::support::outside::SERVICE_TOKEN;
-use crate::support::tools::{python_with_worker, script};
+use crate::support::tools::{python_with_worker, script, variable};
 use crate::support::{App, TestApp};
 
 /// What the worker is made of.
@@ -143,7 +143,7 @@ async fn with_a_local_worker(python: &OsStr, journal: &Path) -> App {
             arguments: arguments.collect(),
         }],
         guard: env!("CARGO_BIN_EXE_proactive").into(),
-        environment: vec![],
+        environment: vec![("PATH".into(), variable("PATH").unwrap_or_default())],
     };
     let app = TestApp::new().tweak(|config| config.local_workers = options);
     app.start().await
