@@ -3,10 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod accounts;
 mod calls;
 mod experiments;
+mod framed;
+mod killed;
 mod lies;
+mod producer;
 mod routed;
+#[path = "../support/signal.rs"]
+mod signal;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use proactive::domain::{CallFaultCode, Ran, Value};
-use proactive::transport::proto::workers::worker_command::Command;
 use tokio::time::Instant;
 
+use crate::producer::Producer;
 use crate::worker::{Worker, result, whole};
 use crate::{has, started, stream, workers};
 
@@ -50,25 +50,13 @@ async fn c02_a_worker_that_dies_in_the_middle_leaves_no_consumer_hanging() {
 async fn c02_ten_thousand_chunks_go_through_a_slow_consumer_with_a_hundred_unread_at_most() {
     const CHUNKS: i64 = 10_000;
     let app = started().await;
-    let mut worker = Worker::with(&app, &["stream_n"]).await;
+    let worker = Worker::with(&app, &["stream_n"]).await;
     let workers = workers(&app);
     let mut chunks = stream(&workers, "stream_n");
     let producing = async {
-        let Ok(Some(Command::ExecuteStreaming(asked))) = worker.next().await else {
-            panic!("not asked")
-        };
-        let (call, mut credit) = (asked.call.unwrap(), asked.credit);
-        for sequence in 0..CHUNKS {
-            while credit == 0 {
-                match worker.next().await.unwrap() {
-                    Some(Command::Credit(more)) => credit += more.more,
-                    other => panic!("{other:?}"),
-                }
-            }
-            credit -= 1;
-            worker.chunk(&call, sequence, whole(sequence)).await;
-        }
-        worker.say(result(&call.call_id, None)).await;
+        let mut producer = Producer::of(worker).await;
+        assert!(producer.sends(CHUNKS, whole).await);
+        producer.ends().await
     };
     let consuming = async {
         let (mut expected, mut most) = (0, 0);
@@ -84,7 +72,7 @@ async fn c02_ten_thousand_chunks_go_through_a_slow_consumer_with_a_hundred_unrea
         (expected, most)
     };
     let began = Instant::now();
-    let ((taken, most), ()) = tokio::join!(consuming, producing);
+    let ((taken, most), _worker) = tokio::join!(consuming, producing);
     assert_eq!(taken, CHUNKS);
     println!(
         "{CHUNKS} chunks in {:?}, at most {most} unread",
