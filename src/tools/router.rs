@@ -99,6 +99,23 @@ impl Asker {
         *self.bound() = Some(device);
     }
 
+    /// The same was said once more: the device that it names is bound again, whatever the
+    /// model chose since.
+    pub fn bind_again(&self) {
+        if let Some(device) = &self.profile.bound {
+            self.bind(device.clone());
+        }
+    }
+
+    /// Something else was said before. If a device is named no longer, the session is
+    /// free of it; but what the model chose stays chosen.
+    pub fn follow(&self, before: &Self) {
+        let bound = before.bound().clone();
+        if self.profile.bound.is_none() && bound != before.profile.bound {
+            *self.bound() = bound;
+        }
+    }
+
     fn bound(&self) -> MutexGuard<'_, Option<DeviceId>> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -128,6 +128,7 @@ impl Session {
         for request in self.pending.resume() {
             self.ask(request);
         }
+        self.tell_called_off();
     }
 
     /// Others find it from now on, and so it must be possible to ask it.
@@ -151,9 +152,11 @@ impl Session {
         let router = &self.lobby.tools().router;
         let (uid, id) = (self.uid.clone(), self.id.clone());
         let asker = router.asker(uid, id, self.may_use_devices, profile);
-        if asker.is_like(self.frames.asker()) {
-            return;
+        let known = self.frames.asker();
+        if asker.is_like(known) {
+            return known.bind_again();
         }
+        asker.follow(known);
         self.frames.set_asker(asker);
         if let Some(line) = &mut self.line {
             line.listed = None;
