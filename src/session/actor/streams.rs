@@ -121,6 +121,7 @@ impl Session {
             answered: self.answers.frames(),
         };
         self.greet(hello, Some(resumed));
+        self.tell_called_off();
         let unconfirmed: Vec<_> = self.answers.unconfirmed().cloned().collect();
         for answer in unconfirmed {
             self.say(ServerMessage::Answer(answer));
@@ -128,7 +129,6 @@ impl Session {
         for request in self.pending.resume() {
             self.ask(request);
         }
-        self.tell_called_off();
     }
 
     /// Others find it from now on, and so it must be possible to ask it.
