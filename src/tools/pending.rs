@@ -168,6 +168,7 @@ impl Pending {
     /// as another session. The others may have run, and have what is left of their time.
     pub fn pause(&self) {
         let mut table = self.table();
+        let table = &mut *table;
         let now = Instant::now();
         table.paused.get_or_insert(now);
         let ends = |slot: &mut Slot| match slot.request.origin {
@@ -176,6 +177,8 @@ impl Pending {
             Origin::Elsewhere(_) => !slot.asked,
         };
         for slot in table.slots.extract_if(.., ends) {
+            // Of a job: should the device be back, nobody waits for it any more.
+            table.called_off.extend(slot.called_off("its stream broke"));
             slot.lose();
         }
         let own = table.slots.iter_mut().filter(|slot| slot.request.is_own());
@@ -299,6 +302,15 @@ impl Slot {
         self.ended.send(result).is_ok()
     }
 
+    /// What its device is to be told, if it has been asked.
+    fn called_off(&self, reason: &'static str) -> Option<CalledOff> {
+        self.asked.then(|| CalledOff {
+            request: self.request.id.clone(),
+            frame: self.request.frame.clone(),
+            reason,
+        })
+    }
+
     /// Nobody will answer it.
     fn lose(self) {
         let fault = gone(&self.request.tool.name, self.asked);
@@ -380,16 +392,11 @@ impl Wait {
     /// told; whether that is so.
     pub(super) fn call_off(&self, reason: &'static str) -> bool {
         let mut table = self.pending.table();
-        let Some(slot) = table.remove(&self.id).filter(|slot| slot.asked) else {
-            return false;
-        };
-        let ToolRequest { id, frame, .. } = slot.request;
-        table.called_off.push(CalledOff {
-            request: id,
-            frame,
-            reason,
-        });
-        true
+        let slot = table.remove(&self.id);
+        let called_off = slot.and_then(|slot| slot.called_off(reason));
+        let is_told = called_off.is_some();
+        table.called_off.extend(called_off);
+        is_told
     }
 }
 
@@ -469,5 +476,20 @@ mod tests {
         });
         assert_eq!(waiting.0, Err(timed_out("search_similar", true)));
         assert_eq!(began.elapsed(), Duration::from_secs(110));
+    }
+
+    #[tokio::test]
+    async fn e01_a_device_that_is_back_is_told_that_a_job_asks_it_no_more() {
+        let pending = Pending::default();
+        let of_job = ToolRequest {
+            origin: Origin::Job(crate::domain::JobId::new("j")),
+            ..request("1", "f")
+        };
+        let mut wait = pending.register(of_job).unwrap();
+        pending.ask(&RequestId::new("1"));
+        pending.pause();
+        assert_eq!(wait.answer().await, Err(gone("search_similar", true)));
+        assert_eq!(pending.resume(), vec![]);
+        assert_eq!(pending.called_off()[0].request, RequestId::new("1"));
     }
 }
