@@ -173,6 +173,7 @@ fn hello() -> Hello {
         description: "Does something.".to_owned(),
         parameters_json: r#"{"type":"object"}"#.to_owned(),
         streaming: false,
+        changes: false,
     });
     Hello {
         name: "bench".to_owned(),

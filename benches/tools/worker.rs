@@ -44,6 +44,7 @@ pub(crate) async fn start(url: String, at_once: usize, tasks: &TaskTracker) -> R
             description: "Finds documents.".to_owned(),
             parameters_json: r#"{"type":"object"}"#.to_owned(),
             streaming: false,
+            changes: false,
         }],
         calls_at_once: i32::try_from(at_once)?,
     };

@@ -77,15 +77,16 @@ pub(super) fn about_frame(frame: &Frame, now: Timestamp, missing: Option<Reason>
         "⟦screen_text⟧\n{}\n⟦/screen_text⟧",
         for_model(&frame.ocr.0, Lines::Kept)
     );
-    if let Some(why) = missing.and_then(why_nothing_is_searched) {
+    if let Some(why) = missing.and_then(why_not) {
         let _ = writeln!(text, "The user's tasks cannot be searched: {why}.");
     }
     text.push_str("Decide about this screen: call a function.");
     text
 }
 
-/// Plainly, but for a caller that may not know of devices (D6).
-fn why_nothing_is_searched(reason: Reason) -> Option<&'static str> {
+/// Why a tool cannot be called now: plainly, but for a caller that may not know of
+/// devices (D6).
+pub(super) fn why_not(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::NotAllowed => None,
         Reason::Disabled | Reason::OptedOut => Some("the user has turned that off"),
@@ -94,8 +95,8 @@ fn why_nothing_is_searched(reason: Reason) -> Option<&'static str> {
         Reason::DeviceMissing => Some("the device that was chosen is not online"),
         Reason::DeviceNotChosen => Some("several devices are online, and none was chosen"),
         Reason::NoWorker => Some("whoever could do it is not there"),
-        // Of tools that choose a device.
-        Reason::DeviceChosen | Reason::CallerExecutes => None,
+        Reason::DeviceChosen => Some("a device has been chosen"),
+        Reason::CallerExecutes => Some("there is no device to choose"),
     }
 }
 

@@ -17,6 +17,7 @@ use super::brief::{Briefs, Terminal};
 use super::budget::Budget;
 use super::decision::Arguments;
 use super::neutral::{Lines, for_people};
+use super::prompt::why_not;
 use super::{going_away, out_of_time, title};
 use crate::domain::{Bill, Decision, Frame, FrameFault, FrameFaultCode, Outcome, Uid};
 use crate::gemini::{Answer, Ask, Call, Conversation, Error, Model, Spent, Turn};
@@ -49,6 +50,8 @@ enum Asked<'o> {
     Tool(&'o Place),
     /// The end.
     End(Terminal, &'o Tool),
+    /// A tool that there is, but that cannot be called now, for this reason.
+    Withheld(&'static str),
     /// Nothing that was offered.
     Unknown,
 }
@@ -158,6 +161,7 @@ impl<'a> Deliberation<'a> {
     /// A device may have come, gone, or been chosen since.
     fn offer_anew(&mut self) {
         let mut offer = self.calls.offer();
+        offer.remember(&self.offer);
         for tool in &self.offer.terminal {
             // What was found stays found, though nobody may be left to search.
             if self.calls.has_succeeded_any(&tool.after_any) && offer.terminal(&tool.name).is_none()
@@ -203,20 +207,18 @@ impl<'a> Deliberation<'a> {
             return Step::End(self.nothing("The model called an unknown function."));
         }
         let calls_a_tool = asked.iter().any(|asked| matches!(asked, Asked::Tool(_)));
-        if calls_a_tool && !last {
-            return self.carry_out(&offer, &turn.calls, &asked).await;
-        }
         let ends = asked
             .iter()
             .enumerate()
             .find_map(|(at, asked)| match asked {
                 Asked::End(terminal, tool) => Some((at, *terminal, *tool)),
-                Asked::Tool(_) | Asked::Unknown => None,
+                Asked::Tool(_) | Asked::Withheld(_) | Asked::Unknown => None,
             });
         match ends {
-            Some(end) => self.judge(&turn.calls, end, last),
+            Some(end) if last || !calls_a_tool => self.judge(&turn.calls, end, last),
             // Other tools only, in the last turn.
-            None => Step::End(self.undecided()),
+            None if last => Step::End(self.undecided()),
+            _ => self.carry_out(&offer, &turn.calls, &asked).await,
         }
     }
 
@@ -360,9 +362,11 @@ fn asked<'o>(offer: &'o Offer, call: &Call) -> Asked<'o> {
         return Asked::Tool(place);
     }
     let terminal = Terminal::named(&call.name).zip(offer.terminal(&call.name));
-    terminal.map_or(Asked::Unknown, |(terminal, tool)| {
-        Asked::End(terminal, tool)
-    })
+    if let Some((terminal, tool)) = terminal {
+        return Asked::End(terminal, tool);
+    }
+    let why = offer.withheld(&call.name).and_then(why_not);
+    why.map_or(Asked::Unknown, Asked::Withheld)
 }
 
 fn reason(arguments: &Arguments<'_>) -> String {

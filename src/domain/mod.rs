@@ -27,4 +27,4 @@ pub use outcome::{Category, Decision, Outcome, Priority, Subcategory, Task};
 pub use principal::{Principal, Uid};
 pub use search::{Hit, MatchType, SearchKind, TaskStatus};
 pub use text::{causes, clip};
-pub use value::Value;
+pub use value::{MOST_LEVELS, Value};

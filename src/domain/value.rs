@@ -9,6 +9,10 @@ use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value as Json;
 
+/// A value within so many lists and objects, itself included, is all that a tool returns
+/// or a worker is given.
+pub const MOST_LEVELS: usize = 32;
+
 /// A value. Written as JSON, bytes are an object `{"base64": "…"}`, and a number that
 /// JSON does not know (NaN, infinities) is null.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -233,6 +233,7 @@ impl Session {
                     while let Ok(errand) = self.errands.try_recv() {
                         self.run_errand(*errand);
                     }
+                    self.tell_called_off();
                     self.answer(id, result);
                     None
                 }

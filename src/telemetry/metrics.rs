@@ -203,7 +203,7 @@ impl Metrics {
             tools: put(
                 r,
                 "tool_calls",
-                "Searches asked of desktops, by result",
+                "Calls that users' devices were asked for, by tool and result",
                 Family::default(),
             ),
             discarded_tool_results: put(
@@ -215,7 +215,7 @@ impl Metrics {
             repeated_searches: put(
                 r,
                 "repeated_searches",
-                "Searches that the model repeated, answered from memory",
+                "Calls that the model repeated, answered from memory",
                 Counter::default(),
             ),
             auth: put(
@@ -253,7 +253,12 @@ impl Metrics {
                 "MEMORY_CEILING: at so many, new frames are refused",
             ),
             model_seconds: put_seconds(r, "model", "Time of one model call", &WAIT_BUCKETS),
-            tool_seconds: put_seconds(r, "tool", "Time of one search on a desktop", &WAIT_BUCKETS),
+            tool_seconds: put_seconds(
+                r,
+                "tool",
+                "Time of one call on a user's device",
+                &WAIT_BUCKETS,
+            ),
             frame_seconds: put_seconds(
                 r,
                 "frame",
@@ -263,7 +268,7 @@ impl Metrics {
             overhead_seconds: put_seconds(
                 r,
                 "frame_overhead",
-                "Time of a frame's analysis outside the model and the searches",
+                "Time of a frame's analysis outside the model and the tools",
                 &OVERHEAD_BUCKETS,
             ),
             registry,
@@ -360,7 +365,7 @@ impl Metrics {
             .inc_by(cost_micro_usd / 1e6);
     }
 
-    /// A search on a desktop ended.
+    /// A call that a device was asked for ended.
     pub fn tool_call(&self, tool: ToolLabel, result: ToolResult, time: Duration) {
         self.0
             .tools
@@ -374,7 +379,7 @@ impl Metrics {
         self.0.discarded_tool_results.inc();
     }
 
-    /// The model asked for a search again and was answered from memory.
+    /// The model made a call again and was answered from memory.
     pub fn search_repeated(&self) {
         self.0.repeated_searches.inc();
     }
@@ -424,7 +429,7 @@ impl Metrics {
         self.0.frame_seconds.observe(time.as_secs_f64());
     }
 
-    /// A frame's analysis took this long outside the model and the searches.
+    /// A frame's analysis took this long outside the model and the tools.
     pub fn frame_overhead(&self, time: Duration) {
         self.0.overhead_seconds.observe(time.as_secs_f64());
     }

@@ -287,10 +287,8 @@ mod tests {
         };
         let (given_up, ()) = tokio::join!(searching, is_asked);
         assert!(given_up.is_err());
-        assert!(matches!(
-            asked.recv().await.as_deref(),
-            Some(Errand::Cancel { .. })
-        ));
+        assert_eq!(asked.recv().await.as_deref(), Some(&Errand::CallOff));
+        assert_eq!(contact.pending.called_off().len(), 1);
         assert!(contact.pending.is_empty());
     }
 

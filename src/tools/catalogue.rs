@@ -132,7 +132,12 @@ impl PartialEq for Tool {
 
 impl Tool {
     /// One that only workers declare, and execute.
-    pub(super) fn of_worker(name: &str, description: String, schema: Schema) -> Self {
+    pub(super) fn of_worker(
+        name: &str,
+        description: String,
+        schema: Schema,
+        changes: bool,
+    ) -> Self {
         Self {
             name: name.into(),
             description,
@@ -145,7 +150,7 @@ impl Tool {
             after_any: Vec::new(),
             deadline: None,
             longest: None,
-            changes_device: false,
+            changes_device: changes,
             assistants: every_assistant(),
             offered: Offered::default(),
             bit: ToolSet::default(),

@@ -1,15 +1,10 @@
 //! How the device of one session is asked, and what is left if nobody waits any more.
 
-use std::time::Duration;
-
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Errand, Output, Pending, ToolRequest, Wait, faults};
-use crate::domain::{CallFault, CallFaultCode, FrameId, Ran, RequestId};
-
-/// How long a cancellation may wait for its place in the session's queue.
-const CANCEL_WAIT: Duration = Duration::from_secs(1);
+use crate::domain::{CallFault, Ran};
 
 /// How the device of one session is asked.
 #[derive(Clone, Debug)]
@@ -37,17 +32,19 @@ impl Contact {
             Ok(output) => return Ok(output),
             Err(fault) => fault,
         };
-        if let Some(errand) = open.end("the call's deadline passed") {
+        if open.wait.call_off("the call's deadline passed") {
             // Until just now it could be asked.
             fault.ran = Ran::Maybe;
-            if fault.code == CallFaultCode::Timeout {
-                let telling = timeout(CANCEL_WAIT, self.errands.send(errand));
-                if telling.await.is_err() {
-                    tracing::warn!("a client was too slow to be told that a call is over");
-                }
-            }
         }
         Err(fault)
+    }
+
+    /// Has the session tell what is called off. Without room, it does so when it takes
+    /// what is in the queue; and who had a place there, and leaves it, comes here, too.
+    fn tell(&self) {
+        if self.pending.has_called_off() {
+            let _ = self.errands.try_send(Box::new(Errand::CallOff));
+        }
     }
 }
 
@@ -55,8 +52,6 @@ impl Contact {
 /// and is given up, the device is told. (A session tells that of its own frames itself.)
 struct Open<'a> {
     contact: &'a Contact,
-    request: RequestId,
-    frame: FrameId,
     is_own: bool,
     wait: Wait,
 }
@@ -65,32 +60,17 @@ impl<'a> Open<'a> {
     fn new(contact: &'a Contact, request: ToolRequest) -> Option<Self> {
         Some(Self {
             contact,
-            request: request.id.clone(),
-            frame: request.frame.clone(),
             is_own: request.is_own(),
             wait: contact.pending.register(request)?,
-        })
-    }
-
-    /// Ends it; what the device is to be told, if it was asked and has not answered.
-    fn end(&self, reason: &str) -> Option<Box<Errand>> {
-        self.wait.give_up().then(|| {
-            Box::new(Errand::Cancel {
-                request: self.request.clone(),
-                frame: self.frame.clone(),
-                reason: reason.to_owned(),
-            })
         })
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if !self.is_own
-            && let Some(errand) = self.end("whoever asked has given it up")
-        {
-            // Without room the device works in vain.
-            let _ = self.contact.errands.try_send(errand);
+        if !self.is_own {
+            self.wait.call_off("whoever asked has given it up");
         }
+        self.contact.tell();
     }
 }

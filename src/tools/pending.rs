@@ -4,6 +4,7 @@
 //!
 //! While no client is connected, the time of its own frames' calls stands still.
 
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,11 +13,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::faults::{failed, gone, timed_out};
+use super::pieces::{Piece, Pieces};
 use super::{Answer, Origin, Output, ToolRequest};
 use crate::domain::{CallFault, CallFaultCode, FrameId, RequestId};
-
-/// A result that comes in pieces has so many bytes at most.
-const MOST_PIECES: usize = 256 << 10;
 
 /// The table, cheap to clone. At most (frames at once of the user's sessions + jobs of
 /// a user at once) x (calls per turn) entries: whoever adds one is waiting for it.
@@ -39,6 +38,9 @@ struct Table {
     stood_still: Duration,
     /// Oldest first.
     slots: Vec<Slot>,
+    /// What the device is executing for nobody, and has not been told. Bounded as the
+    /// slots are: what was asked, and the session tells it before it asks for more.
+    called_off: Vec<CalledOff>,
 }
 
 #[derive(Debug)]
@@ -54,21 +56,15 @@ struct Slot {
     ended: oneshot::Sender<Result<Output, CallFault>>,
 }
 
-#[derive(Debug, Default)]
-struct Pieces {
-    text: String,
-    next: i64,
-}
-
-/// A piece of a long result.
+/// A call that is no longer waited for, though the device has been asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Its place: 0, 1, 2 and so on.
-    pub sequence: i64,
-    /// A part of the result's JSON.
-    pub text: String,
-    /// Whether it is the last one.
-    pub last: bool,
+pub struct CalledOff {
+    /// Which.
+    pub request: RequestId,
+    /// For which frame it was.
+    pub frame: FrameId,
+    /// Why, for people.
+    pub reason: &'static str,
 }
 
 /// How long an answer is waited for.
@@ -81,18 +77,18 @@ enum Time {
 
 impl Pending {
     /// Makes a place for an answer. Do it before the device is asked, or a fast
-    /// answer finds nobody. `None` if nobody can answer any more.
+    /// answer finds nobody. `None` if nobody can answer any more, or for a call that is
+    /// not this session's own: now.
     pub fn register(&self, request: ToolRequest) -> Option<Wait> {
         let (ended, answered) = oneshot::channel();
         let id = request.id.clone();
         let mut table = self.table();
-        let of_job = matches!(request.origin, Origin::Job(_));
-        if table.closed || (table.paused.is_some() && of_job) {
+        if table.closed || (table.paused.is_some() && !request.is_own()) {
             return None;
         }
         let time = match table.paused {
-            Some(_) if request.is_own() => Time::Left(request.timeout),
-            _ => Time::Until(Instant::now() + request.timeout),
+            Some(_) => Time::Left(request.timeout),
+            None => Time::Until(Instant::now() + request.timeout),
         };
         // Mostly there is one, and the session keeps the room.
         table.slots.reserve_exact(1);
@@ -147,28 +143,16 @@ impl Pending {
         let Some(at) = table.position(id) else {
             return false;
         };
-        let slot = &mut table.slots[at];
-        let Pieces { text, next } = &mut slot.pieces;
-        let fits = piece.sequence == *next && text.len() + piece.text.len() <= MOST_PIECES;
-        if fits && !piece.last {
-            text.push_str(&piece.text);
-            *next += 1;
+        let Some(whole) = table.slots[at].pieces.add(&piece) else {
             return true;
-        }
+        };
         let slot = table.slots.remove(at);
         drop(table);
-        let result = match fits {
-            true => json(slot.pieces.text.clone() + &piece.text)
-                .and_then(|it| fitting(&slot.request, it)),
-            false if piece.sequence == slot.pieces.next => Err(CallFault::may_have_run(
-                CallFaultCode::Exhausted,
-                format!("Its result is longer than {MOST_PIECES} bytes."),
-            )),
-            false => Err(CallFault::may_have_run(
-                CallFaultCode::Broken,
-                "The pieces of its result came out of order.",
-            )),
-        };
+        let read = whole.and_then(|text| {
+            let broken = |why| CallFault::may_have_run(CallFaultCode::Broken, why);
+            Output::of_json(&text).map_err(broken)
+        });
+        let result = read.and_then(|it| fitting(&slot.request, it));
         slot.end(result)
     }
 
@@ -181,14 +165,22 @@ impl Pending {
     }
 
     /// Nobody is connected: every wait of the session's own frames stands still until
-    /// [`Self::resume`]. Those of jobs end now, for another device can be asked; those
-    /// of other sessions' frames have what is left of their time.
+    /// [`Self::resume`]. Those of jobs end now, for another device can be asked; so do
+    /// those of other sessions' frames that were not asked, for the device may come back
+    /// as another session. The others may have run, and have what is left of their time.
     pub fn pause(&self) {
         let mut table = self.table();
+        let table = &mut *table;
         let now = Instant::now();
         table.paused.get_or_insert(now);
-        let of_job = |slot: &mut Slot| matches!(slot.request.origin, Origin::Job(_));
-        for slot in table.slots.extract_if(.., of_job) {
+        let ends = |slot: &mut Slot| match slot.request.origin {
+            Origin::Session => false,
+            Origin::Job(_) => true,
+            Origin::Elsewhere(_) => !slot.asked,
+        };
+        for slot in table.slots.extract_if(.., ends) {
+            // Of a job: should the device be back, nobody waits for it any more.
+            table.called_off.extend(slot.called_off("its stream broke"));
             slot.lose();
         }
         let own = table.slots.iter_mut().filter(|slot| slot.request.is_own());
@@ -244,6 +236,16 @@ impl Pending {
         given_up
             .filter_map(|slot| slot.asked.then_some(slot.request.id))
             .collect()
+    }
+
+    /// What the device is now to be told that nobody waits for.
+    pub fn called_off(&self) -> Vec<CalledOff> {
+        mem::take(&mut self.table().called_off)
+    }
+
+    /// Whether there is any of that.
+    pub(super) fn has_called_off(&self) -> bool {
+        !self.table().called_off.is_empty()
     }
 
     /// Nobody will answer any more: every wait ends now, and no new one begins.
@@ -302,6 +304,15 @@ impl Slot {
         self.ended.send(result).is_ok()
     }
 
+    /// What its device is to be told, if it has been asked.
+    fn called_off(&self, reason: &'static str) -> Option<CalledOff> {
+        self.asked.then(|| CalledOff {
+            request: self.request.id.clone(),
+            frame: self.request.frame.clone(),
+            reason,
+        })
+    }
+
     /// Nobody will answer it.
     fn lose(self) {
         let fault = gone(&self.request.tool.name, self.asked);
@@ -334,14 +345,6 @@ fn fitting(request: &ToolRequest, output: Output) -> Result<Output, CallFault> {
             Err(CallFault::may_have_run(CallFaultCode::Broken, message))
         }
     }
-}
-
-fn json(text: String) -> Result<Output, CallFault> {
-    let read = serde_json::from_str(&text).map(Output::Json);
-    read.map_err(|_| {
-        let message = "The pieces of its result are not JSON together.";
-        CallFault::may_have_run(CallFaultCode::Broken, message)
-    })
 }
 
 /// A place for one answer; dropping it gives the place up.
@@ -387,16 +390,21 @@ impl Wait {
         }
     }
 
-    /// Gives the place up; whether the device has been asked, and has not answered.
-    pub(super) fn give_up(&self) -> bool {
-        let slot = self.pending.table().remove(&self.id);
-        slot.is_some_and(|slot| slot.asked)
+    /// Gives the place up. If the device has been asked, and has not answered, it is to be
+    /// told; whether that is so.
+    pub(super) fn call_off(&self, reason: &'static str) -> bool {
+        let mut table = self.pending.table();
+        let slot = table.remove(&self.id);
+        let called_off = slot.and_then(|slot| slot.called_off(reason));
+        let is_told = called_off.is_some();
+        table.called_off.extend(called_off);
+        is_told
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.give_up();
+        drop(self.pending.table().remove(&self.id));
     }
 }
 
@@ -470,5 +478,20 @@ mod tests {
         });
         assert_eq!(waiting.0, Err(timed_out("search_similar", true)));
         assert_eq!(began.elapsed(), Duration::from_secs(110));
+    }
+
+    #[tokio::test]
+    async fn e01_a_device_that_is_back_is_told_that_a_job_asks_it_no_more() {
+        let pending = Pending::default();
+        let of_job = ToolRequest {
+            origin: Origin::Job(crate::domain::JobId::new("j")),
+            ..request("1", "f")
+        };
+        let mut wait = pending.register(of_job).unwrap();
+        pending.ask(&RequestId::new("1"));
+        pending.pause();
+        assert_eq!(wait.answer().await, Err(gone("search_similar", true)));
+        assert_eq!(pending.resume(), vec![]);
+        assert_eq!(pending.called_off()[0].request, RequestId::new("1"));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Tool;
-use crate::domain::{FrameId, Hit, JobId, RequestId, SearchKind, SessionId};
+use crate::domain::{FrameId, Hit, JobId, MOST_LEVELS, RequestId, SearchKind, SessionId};
 use crate::telemetry::TraceContext;
 
 /// A call that a device is asked for.
@@ -55,6 +55,33 @@ pub enum Output {
 /// What a device answers: what the tool returned, or why it failed.
 pub type Answer = Result<Output, String>;
 
+impl Output {
+    /// What a tool other than the searches returned.
+    ///
+    /// # Errors
+    /// It cannot be read: a sentence for the model and for people.
+    pub fn of_json(text: &str) -> Result<Self, String> {
+        match serde_json::from_str(text) {
+            Ok(json) if nests(&json, MOST_LEVELS) => Ok(Self::Json(json)),
+            Ok(_) | Err(_) => Err(format!(
+                "Its result is not JSON of at most {MOST_LEVELS} levels."
+            )),
+        }
+    }
+}
+
+/// Whether a value has at most so many levels, itself included.
+fn nests(value: &Value, levels: usize) -> bool {
+    let Some(inside) = levels.checked_sub(1) else {
+        return false;
+    };
+    match value {
+        Value::Array(items) => items.iter().all(|it| nests(it, inside)),
+        Value::Object(fields) => fields.values().all(|it| nests(it, inside)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
 impl From<Vec<Hit>> for Output {
     fn from(hits: Vec<Hit>) -> Self {
         Self::Hits(hits)
@@ -85,15 +112,8 @@ impl ToolRequest {
 pub enum Errand {
     /// Ask for a call, which is in the table of those that nobody has answered.
     Ask(RequestId),
-    /// Say that a call is no longer waited for.
-    Cancel {
-        /// Which.
-        request: RequestId,
-        /// For which frame it was.
-        frame: FrameId,
-        /// Why, for people.
-        reason: String,
-    },
+    /// Say which calls are no longer waited for; they are in that table, too.
+    CallOff,
 }
 
 #[cfg(test)]

@@ -99,6 +99,23 @@ impl Asker {
         *self.bound() = Some(device);
     }
 
+    /// The same was said once more: the device that it names is bound again, whatever the
+    /// model chose since.
+    pub fn bind_again(&self) {
+        if let Some(device) = &self.profile.bound {
+            self.bind(device.clone());
+        }
+    }
+
+    /// Something else was said before. If a device is named no longer, the session is
+    /// free of it; but what the model chose stays chosen.
+    pub fn follow(&self, before: &Self) {
+        let bound = before.bound().clone();
+        if self.profile.bound.is_none() && bound != before.profile.bound {
+            *self.bound() = bound;
+        }
+    }
+
     fn bound(&self) -> MutexGuard<'_, Option<DeviceId>> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,6 +154,8 @@ pub struct Offer {
     pub tools: Vec<Place>,
     /// The tools that end a frame, as far as what they depend on can be called.
     pub terminal: Vec<Arc<Tool>>,
+    /// The others that the caller could know of, and why they cannot be called now.
+    pub withheld: Vec<(Arc<Tool>, Reason)>,
     /// Why nobody can be asked for what a terminal tool depends on, if that is so.
     pub missing: Option<Reason>,
 }
@@ -240,9 +259,9 @@ impl Router {
         let mut offer = Offer {
             tools: Vec::with_capacity(4),
             terminal: Vec::with_capacity(4),
+            withheld: Vec::new(),
             missing: None,
         };
-        let mut missing = Vec::new();
         let mut lines = Vec::new();
         let tells = tracing::enabled!(tracing::Level::DEBUG);
         // Looked for once, and only if somebody else than the caller is needed.
@@ -281,10 +300,10 @@ impl Router {
                     route,
                     device: device.filter(|_| route == Route::Device),
                 }),
-                Err(reason) => missing.push((tool.name.clone(), reason)),
+                Err(reason) => offer.withheld.push((tool.clone(), reason)),
             }
         }
-        offer.bar(&missing);
+        offer.bar();
         if tells {
             tracing::debug!(decisions = lines.join("; "), "tools were offered");
         }
@@ -370,22 +389,47 @@ impl Offer {
         self.terminal.iter().any(needs)
     }
 
+    /// Why the tool of this name cannot be called now, if there is such a tool.
+    pub fn withheld(&self, name: &str) -> Option<Reason> {
+        let found = self.withheld.iter().find(|(tool, _)| *tool.name == *name);
+        found.map(|(_, reason)| *reason)
+    }
+
+    /// What was offered in another turn is known in this one, too: a tool that only a
+    /// worker declares goes with it.
+    pub fn remember(&mut self, before: &Self) {
+        let offered = before.tools.iter().map(|place| &place.tool);
+        let withheld = before.withheld.iter().map(|(tool, _)| tool);
+        for tool in offered.chain(withheld) {
+            if self.place(&tool.name).is_none() && self.withheld(&tool.name).is_none() {
+                self.withheld.push((tool.clone(), Reason::NoWorker));
+            }
+        }
+    }
+
     /// Takes away the terminal tools that depend on others, none of which can be called.
-    fn bar(&mut self, missing: &[(Arc<str>, Reason)]) {
+    fn bar(&mut self) {
         let Self {
             tools,
             terminal,
-            missing: why,
+            withheld,
+            missing,
         } = self;
+        let mut barred = Vec::new();
         terminal.retain(|tool| {
             let needed = &tool.after_any;
             let offered = |place: &Place| needed.contains(&place.tool.name);
             if needed.is_empty() || tools.iter().any(offered) {
                 return true;
             }
-            let reason = missing.iter().find(|(name, _)| needed.contains(name));
-            *why = reason.map(|(_, reason)| *reason);
+            let why = withheld
+                .iter()
+                .find(|(it, _)| needed.contains(&it.name))
+                .map(|(_, reason)| *reason);
+            *missing = why;
+            barred.extend(why.map(|reason| (tool.clone(), reason)));
             false
         });
+        withheld.append(&mut barred);
     }
 }

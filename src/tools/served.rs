@@ -167,5 +167,6 @@ fn tool(declared: &Declared) -> Option<Arc<Tool>> {
     // It was checked when it was declared.
     let schema = Schema::new(&declared.parameters).ok()?;
     let (name, description) = (declared.name.as_str(), declared.description.clone());
-    Some(Arc::new(Tool::of_worker(name, description, schema)))
+    let tool = Tool::of_worker(name, description, schema, declared.changes);
+    Some(Arc::new(tool))
 }

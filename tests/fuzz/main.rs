@@ -51,6 +51,11 @@ fn what_clients_say_over_websocket_breaks_no_session() {
 }
 
 #[test]
+fn what_workers_say_breaks_no_call() {
+    replay("worker_events", bodies::worker_events::run);
+}
+
+#[test]
 fn no_token_makes_the_verifier_panic() {
     replay("tokens", bodies::tokens::run);
 }

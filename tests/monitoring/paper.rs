@@ -44,9 +44,9 @@ per frame" (each search is a call more) and panel "Tokens" (`cached` ones cost a
 
 ### What is slow?
 
-A frame's time is that of its model calls (two or three, one after the other), of its searches on the desktop, of the server
-itself, and of the wait for its turn. Panel "A frame" is what the user waits for, panel "A model call", panel "A search on a
-desktop" and panel "The server itself" are the parts; the first of these that rose with it is the cause:
+A frame's time is that of its model calls (two or three, one after the other), of its calls on the user's device, of the server
+itself, and of the wait for its turn. Panel "A frame" is what the user waits for, panel "A model call", panel "A call on a
+device" and panel "The server itself" are the parts; the first of these that rose with it is the cause:
 
 ```promql
 histogram_quantile(0.95, sum by (le) (rate(proactive_frame_seconds_bucket[10m])))
@@ -170,8 +170,9 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ),
     (
         "proactive_tool_calls_total",
-        "searches",
-        "Do desktops answer their searches? Those they do not answer are tasks missed.",
+        "calls",
+        "Do devices answer? A search that is not answered is a task missed. Those that workers are asked for are in \
+         `proactive_worker_calls_total`.",
     ),
     (
         "proactive_discarded_tool_results_total",
@@ -180,8 +181,8 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ),
     (
         "proactive_repeated_searches_total",
-        "searches",
-        "Does the model go round in circles? No desktop is asked for these.",
+        "calls",
+        "Does the model go round in circles? Nobody is asked for these.",
     ),
     (
         "proactive_stream_auth_total",
@@ -226,7 +227,7 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     (
         "proactive_tool_seconds",
         "seconds",
-        "Are desktops slow to answer? One search.",
+        "Are devices slow to answer? One call, a search for the most part.",
     ),
     (
         "proactive_frame_seconds",

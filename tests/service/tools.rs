@@ -18,6 +18,7 @@ crate::both_doors![
     a_long_result_comes_in_chunks_and_progress_is_taken,
     d01_a_client_of_1_0_is_told_and_asked_nothing_new,
     what_a_user_does_not_want_is_not_offered,
+    a_result_nested_too_deeply_fails_its_call_and_nothing_else,
 ];
 
 const TOOLS: &str = r#"
@@ -40,6 +41,12 @@ async fn app(door: Door) -> (App, NamedTempFile) {
         Move::call("no_task_found", json!({})),
     ]);
     (app, file)
+}
+
+/// The last request that the model got.
+fn said_to_the_model(app: &App) -> String {
+    let last = app.model.recorded().pop().unwrap();
+    String::from_utf8(last.body.to_vec()).unwrap()
 }
 
 async fn greet(app: &App, change: impl FnOnce(&mut ClientHello)) -> Desk {
@@ -145,11 +152,34 @@ async fn what_a_user_does_not_want_is_not_offered(door: Door) {
         })
         .await;
         desk.frame("f", "x").await;
+        // Called all the same, it is asked of nobody; the model is told, and decides.
         let outcome = desk.outcome().await;
-        assert!(
-            outcome.reason.contains("unknown function"),
-            "{}",
-            outcome.reason
+        assert_eq!(outcome.reason, "");
+        assert!(said_to_the_model(&app).contains("the user has turned that off"));
+    }
+}
+
+async fn a_result_nested_too_deeply_fails_its_call_and_nothing_else(door: Door) {
+    for (levels, fits) in [(32, true), (33, false), (200, false)] {
+        let (app, _file) = app(door).await;
+        let mut desk = greet(&app, clipboard).await;
+        desk.frame("f", "x").await;
+        let call = desk.search().await;
+        desk.say(Said::ToolResult(ToolResult {
+            request_id: call.request_id,
+            result_json: "[".repeat(levels) + &"]".repeat(levels),
+            ..ToolResult::default()
+        }))
+        .await;
+        desk.outcome().await;
+        let told = said_to_the_model(&app);
+        assert_eq!(
+            told.contains("not JSON of at most 32 levels"),
+            !fits,
+            "{told}"
         );
+        // And the session goes on.
+        desk.frame("g", "x").await;
+        desk.outcome().await;
     }
 }

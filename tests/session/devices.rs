@@ -1,6 +1,8 @@
 //! Tools on the devices of one user: offered, routed, and what is left when a device goes
 //! away.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proactive::domain::DeviceId;
@@ -9,9 +11,12 @@ use proactive::tools::{Origin, Profile};
 use serde_json::json;
 
 use super::support::devices::{
-    BOTH, client, desktop, greet, house, note, offers, return_json, slow_house, told, web,
+    BOTH, bound, client, come_back, desktop, greet, house, house_of, note, offers, resumable,
+    return_json, slow_house, told, web,
 };
-use super::support::{Since, answered, call, context, extract, frame, nothing, similar, turn};
+use super::support::{
+    Core, Desk, Since, answered, call, context, extract, frame, nothing, similar, turn,
+};
 
 #[tokio::test(start_paused = true)]
 async fn d04_a_page_in_a_browser_has_its_search_executed_on_the_users_only_desktop() {
@@ -91,11 +96,7 @@ async fn d09_the_device_that_the_frame_names_wins_over_the_bound_one() {
     let house = house([turn([similar("lease")]), turn([extract()])]);
     let mut laptop = client(&house, desktop("laptop", &BOTH)).await;
     let mut studio = client(&house, desktop("studio", &BOTH)).await;
-    let bound = Profile {
-        bound: Some(DeviceId::new("laptop")),
-        ..web()
-    };
-    let mut page = client(&house, bound).await;
+    let mut page = client(&house, bound("laptop")).await;
     page.frame("bound").await;
     let request = laptop.search().await;
     laptop.answer(&request, Ok(vec![])).await;
@@ -224,6 +225,104 @@ async fn d10_a_device_that_goes_away_before_it_was_asked_is_waited_for_and_then_
 }
 
 #[tokio::test(start_paused = true)]
+async fn d10_a_call_that_was_not_asked_of_a_device_goes_to_its_next_session() {
+    let leaving: Arc<Mutex<Option<Desk>>> = Arc::default();
+    let laptop = leaving.clone();
+    let house = house_of(Core::new().model(move |view| {
+        let laptop = laptop.clone();
+        async move {
+            if view.turns > 0 {
+                return turn([nothing()]);
+            }
+            // Its stream breaks in the moment in which it is called.
+            let mut laptop = laptop.lock().unwrap();
+            laptop.as_mut().expect("it is there").stop_reading();
+            note()
+        }
+    }));
+    let profile = desktop("laptop", &["write_note"]);
+    let (laptop, _) = resumable(&house, profile.clone()).await;
+    *leaving.lock().unwrap() = Some(laptop);
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    page.settle().await;
+    // Not the session that was there, which could still be taken up.
+    let mut again = client(&house, profile).await;
+    let request = again.search().await;
+    assert_eq!(request.arguments["text"], "Call Bo");
+    return_json(&again, &request, json!({ "written": true })).await;
+    page.no_task("f").await;
+    assert_eq!(told(&page)["output"]["result"]["written"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_a_call_that_a_device_may_have_run_does_not_go_to_its_next_session() {
+    let house = house([note(), turn([nothing()])]);
+    let profile = desktop("laptop", &["write_note"]);
+    let (mut laptop, _) = resumable(&house, profile.clone()).await;
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    laptop.search().await;
+    laptop.break_off().await;
+    let mut again = client(&house, profile).await;
+    page.no_task("f").await;
+    let told = told(&page);
+    let error = told["error"].as_str().expect("an error");
+    assert!(error.starts_with("It may have run"), "{error}");
+    again.silence(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn d09_a_hello_binds_the_device_that_it_names_also_if_the_model_chose_another_since() {
+    let choose = call("activate_device", &json!({ "device_id": "studio" }));
+    let house = house([turn([choose]), turn([nothing()])]);
+    let mut page = client(&house, bound("laptop")).await;
+    let _studio = client(&house, desktop("studio", &BOTH)).await;
+    page.frame("f").await;
+    page.no_task("f").await;
+    assert!(offers(&page.views()[1].text, "search_similar"), "of studio");
+    let _laptop = client(&house, desktop("laptop", &["read_clipboard"])).await;
+    let mut page = greet(page, bound("laptop")).await;
+    page.frame("g").await;
+    page.no_task("g").await;
+    let view = page.views().pop().expect("the model was asked");
+    assert!(offers(&view.text, "read_clipboard") && !offers(&view.text, "search_similar"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d09_a_hello_that_names_no_device_leaves_what_the_model_chose_and_frees_what_was_named() {
+    let choose = call("activate_device", &json!({ "device_id": "studio" }));
+    let house = house([turn([choose]), turn([nothing()])]);
+    let _laptop = client(&house, desktop("laptop", &["read_clipboard"])).await;
+    let _studio = client(&house, desktop("studio", &BOTH)).await;
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    page.no_task("f").await;
+    let elsewhere = Profile {
+        locale: "de-DE".to_owned(),
+        ..web()
+    };
+    let mut page = greet(page, elsewhere).await;
+    page.frame("g").await;
+    page.no_task("g").await;
+    let view = page.views()[2].clone();
+    assert!(offers(&view.text, "search_similar"), "studio, as before");
+
+    let mut page = client(&house, bound("laptop")).await;
+    page.frame("h").await;
+    page.no_task("h").await;
+    let mut page = greet(page, web()).await;
+    page.frame("i").await;
+    page.no_task("i").await;
+    let views = page.views();
+    assert!(offers(&views[4].text, "read_clipboard"), "laptop, as named");
+    assert!(
+        offers(&views[6].text, "list_devices"),
+        "one is to be chosen"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn d01_a_client_of_the_original_contract_is_offered_and_asked_its_two_searches_alone() {
     let house = house([turn([similar("lease")]), turn([extract()])]);
     let mut old = house.connect_with_devices("ada");
@@ -251,14 +350,7 @@ async fn a_device_of_another_user_is_never_asked_whatever_it_calls_itself() {
     let house = house([turn([nothing()])]);
     let thief = house.connect_with_devices("eve");
     let mut thief = greet(thief, desktop("laptop", &BOTH)).await;
-    let mut page = client(
-        &house,
-        Profile {
-            bound: Some(DeviceId::new("laptop")),
-            ..web()
-        },
-    )
-    .await;
+    let mut page = client(&house, bound("laptop")).await;
     page.frame("f").await;
     page.no_task("f").await;
     assert!(!offers(&page.views()[0].text, "search_similar"));
@@ -280,6 +372,45 @@ async fn a_frame_that_is_cancelled_calls_off_what_another_device_was_asked() {
     laptop.answer(&request, Ok(vec![])).await;
     laptop.settle().await;
     assert_eq!(laptop.count("proactive_discarded_tool_results_total"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_every_call_that_is_given_up_is_called_off_however_many_are_at_once() {
+    let four = turn(["a", "b", "c", "d"].map(similar));
+    let house = house([four, turn([nothing()])]);
+    let mut laptop = client(&house, desktop("laptop", &BOTH)).await;
+    let page = client(&house, web()).await;
+    page.frame("f").await;
+    page.frame("g").await;
+    let mut asked = BTreeSet::new();
+    for _ in 0..8 {
+        asked.insert(laptop.search().await.id.as_str().to_owned());
+    }
+    // Both frames end at once, with everything that they asked for.
+    page.break_off().await;
+    let mut called_off = BTreeSet::new();
+    for _ in 0..8 {
+        let (request, _) = laptop.search_called_off().await;
+        called_off.insert(request.as_str().to_owned());
+    }
+    assert_eq!(called_off, asked);
+    laptop.silence(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_a_device_that_was_away_is_told_on_its_return_what_was_called_off() {
+    let house = house([note(), turn([nothing()])]);
+    let profile = desktop("laptop", &["write_note"]);
+    let (mut laptop, ready) = resumable(&house, profile.clone()).await;
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    let request = laptop.search().await;
+    laptop.break_off().await;
+    page.cancel("f").await;
+    page.fault("f").await;
+    let mut back = come_back(&house, &ready, profile).await;
+    let (called_off, _) = back.search_called_off().await;
+    assert_eq!(called_off, request.id);
 }
 
 #[tokio::test(start_paused = true)]

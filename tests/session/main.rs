@@ -22,3 +22,4 @@ mod resume;
 mod searches;
 mod support;
 mod tool_results;
+mod withheld;

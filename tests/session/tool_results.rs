@@ -94,6 +94,7 @@ async fn a_long_result_comes_in_pieces_and_in_their_order() {
     laptop.say(piece(&request, 2, "\"}", true)).await;
     laptop.no_task("f").await;
     assert_eq!(told(&laptop)["output"]["result"]["text"], "one two");
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
     // A piece after the last one, or to nobody, is discarded.
     laptop.say(piece(&request, 3, "x", true)).await;
     laptop.settle().await;
@@ -102,6 +103,10 @@ async fn a_long_result_comes_in_pieces_and_in_their_order() {
     for (wrong, why) in [
         (piece(&request, 1, "1", true), "out of order"),
         (piece(&request, 0, "{", true), "not JSON"),
+        (
+            piece(&request, 0, &nested(33), true),
+            "not JSON of at most 32 levels",
+        ),
         (
             piece(&request, 0, &"x".repeat(300_000), false),
             "longer than",

@@ -1,10 +1,11 @@
 //! Workers' tools in a frame's loop: offered while somebody serves them, executed where
 //! they are, told to the model.
 
+use proactive::stand_in::Move;
 use proactive::transport::proto::AnalysisOutcome;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::worker::{Worker, hello, tool};
+use super::worker::{Worker, hello, tool, whole};
 use super::{App, started};
 use proactive::transport::proto::workers::value::Kind;
 use proactive::transport::proto::workers::{ObjectValue, ToolDeclaration, Value};
@@ -135,4 +136,59 @@ async fn tools_that_are_not_a_workers_to_declare_are_refused_one_by_one() {
             .reason
             .contains("oneOf: Gemini knows no such keyword")
     );
+}
+
+/// The last request that the model got.
+fn said_to_the_model(app: &App) -> String {
+    let last = app.model.recorded().pop().unwrap();
+    String::from_utf8(last.body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn d10_what_a_worker_says_changes_something_is_not_called_again_if_it_may_have_run() {
+    for changes in [true, false] {
+        let app = started().await;
+        let mut said = hello(&["send_letter"], 1);
+        said.tools[0].changes = changes;
+        let mut worker = Worker::start(&app, said).await.unwrap();
+        let letter = || Move::call("send_letter", json!({ "n": 1 }));
+        let decides = Move::call("no_task_found", json!({}));
+        app.script([letter(), letter(), decides]);
+        let mut desk = app.greeted().await;
+        desk.frame("f", REQUEST).await;
+        let working = async {
+            let call = worker.call().await;
+            // UNKNOWN: it may be in the post.
+            worker.fail(&call, 2, false).await;
+            if !changes {
+                let again = worker.call().await;
+                worker.answer(&again, whole(1)).await;
+            }
+            worker
+        };
+        let (outcome, _worker) = tokio::join!(desk.outcome(), working);
+        assert_eq!(outcome.reason, "");
+        let told = said_to_the_model(&app);
+        assert_eq!(told.contains("it is not done again"), changes, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_whose_worker_has_gone_within_the_frame_is_told_so_when_it_is_called_again() {
+    let app = started().await;
+    let mut worker = Worker::with(&app, &["look_up"]).await;
+    let look_up = |n: i64| Move::call("look_up", json!({ "n": n }));
+    let decides = Move::call("no_task_found", json!({}));
+    app.script([look_up(1), look_up(2), look_up(3), decides]);
+    let mut desk = app.greeted().await;
+    desk.frame("f", REQUEST).await;
+    let leaves = async {
+        worker.call().await;
+        drop(worker);
+    };
+    let (outcome, ()) = tokio::join!(desk.outcome(), leaves);
+    assert_eq!(outcome.reason, "");
+    let told = said_to_the_model(&app);
+    let why = "This cannot be called now: whoever could do it is not there.";
+    assert_eq!(told.matches(why).count(), 2, "{told}");
 }

@@ -30,6 +30,7 @@ pub(crate) fn tool(name: &str) -> ToolDeclaration {
         description: "Does something with n.".to_owned(),
         parameters_json: r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#.to_owned(),
         streaming: name.starts_with("stream"),
+        changes: false,
     }
 }
 

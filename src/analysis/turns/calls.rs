@@ -133,6 +133,9 @@ impl<'a> Calls<'a> {
                 Asked::End(..) => {
                     Plan::Refused("Decide after you have seen the results of your searches.".into())
                 }
+                Asked::Withheld(why) => {
+                    Plan::Refused(format!("This cannot be called now: {why}.").into())
+                }
                 Asked::Unknown => Plan::Refused("There is no such function.".into()),
             });
         }

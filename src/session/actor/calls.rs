@@ -3,7 +3,7 @@
 
 use super::Session;
 use crate::session::{ServerMessage, Version};
-use crate::tools::{Errand, ToolRequest};
+use crate::tools::{CalledOff, Errand, ToolRequest};
 
 impl Session {
     /// Something was said of a call, for which somebody waited or nobody did.
@@ -28,18 +28,28 @@ impl Session {
                     self.ask(request);
                 }
             }
-            Errand::Cancel {
+            Errand::CallOff => {}
+        }
+        self.tell_called_off();
+    }
+
+    /// Tells the client what nobody waits for any more, or will when it is back.
+    pub(super) fn tell_called_off(&mut self) {
+        if self.line.is_none() {
+            return;
+        }
+        for call in self.pending.called_off() {
+            let CalledOff {
                 request,
                 frame,
                 reason,
-            } => {
-                let reason = reason.into();
-                self.say(ServerMessage::CancelToolCall {
-                    request,
-                    frame,
-                    reason,
-                });
-            }
+            } = call;
+            let reason = reason.into();
+            self.say(ServerMessage::CancelToolCall {
+                request,
+                frame,
+                reason,
+            });
         }
     }
 

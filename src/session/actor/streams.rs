@@ -121,6 +121,7 @@ impl Session {
             answered: self.answers.frames(),
         };
         self.greet(hello, Some(resumed));
+        self.tell_called_off();
         let unconfirmed: Vec<_> = self.answers.unconfirmed().cloned().collect();
         for answer in unconfirmed {
             self.say(ServerMessage::Answer(answer));
@@ -151,9 +152,11 @@ impl Session {
         let router = &self.lobby.tools().router;
         let (uid, id) = (self.uid.clone(), self.id.clone());
         let asker = router.asker(uid, id, self.may_use_devices, profile);
-        if asker.is_like(self.frames.asker()) {
-            return;
+        let known = self.frames.asker();
+        if asker.is_like(known) {
+            return known.bind_again();
         }
+        asker.follow(known);
         self.frames.set_asker(asker);
         if let Some(line) = &mut self.line {
             line.listed = None;

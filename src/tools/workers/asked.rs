@@ -7,14 +7,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::table::{Shared, Slot};
 use super::words::Call;
-use crate::domain::{CallFault, CallFaultCode, CallId, Value};
+use crate::domain::{CallFault, CallFaultCode, CallId, MOST_LEVELS, Value};
 
 /// Chunks are paid back in such parts of what may lie unread: so that a worker is told
 /// seldom, and long before it has to stop.
 const PARTS: u32 = 4;
-/// A value within so many lists and objects, itself included, on the way to a worker
-/// and from it.
-pub(crate) const MOST_LEVELS: usize = 32;
 
 /// What a call returns, piece by piece. Dropping it gives the call up: its worker is
 /// told at once.

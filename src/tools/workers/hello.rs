@@ -37,6 +37,8 @@ pub struct Declaration {
     pub parameters_json: String,
     /// It answers in chunks.
     pub streaming: bool,
+    /// It changes something.
+    pub changes: bool,
 }
 
 /// A tool that was checked.
@@ -50,6 +52,8 @@ pub struct Declared {
     pub parameters: Json,
     /// It answers in chunks.
     pub streaming: bool,
+    /// It changes something: a call of it is not made twice.
+    pub changes: bool,
 }
 
 /// A tool of a hello that cannot be used.
@@ -158,6 +162,7 @@ impl Declaration {
             description: self.description,
             parameters,
             streaming: self.streaming,
+            changes: self.changes,
         })
     }
 }
@@ -181,6 +186,7 @@ mod tests {
             description: "Adds days to a date.".to_owned(),
             parameters_json: r#"{"type":"object","properties":{}}"#.to_owned(),
             streaming: false,
+            changes: false,
         }
     }
 

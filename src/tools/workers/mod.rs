@@ -31,7 +31,6 @@ use table::Shared;
 use variables::Variables;
 
 pub use asked::Chunks;
-pub(crate) use asked::MOST_LEVELS;
 pub use connected::Connected;
 pub use hello::{Declaration, Declared, Hello, Refused, ToolRefused};
 pub use options::{Options, VariableOptions};

@@ -13,7 +13,7 @@
 //! | capture_time | out of range: as if absent |
 //! | session_context | bounded, see `Context::bounded` |
 //! | tool results | 50 are read, clipped to 300 characters; NaN similarity is 0 |
-//! | result_json | over 256 KiB, or no JSON: the call fails |
+//! | result_json | over 256 KiB, or no JSON of at most 32 levels: the call fails |
 //! | device_id, device_name | clipped to 128 and 64 characters |
 //! | locale, time_zone | over 35 and 64 characters, or not of their alphabet: as if absent |
 //! | executes.tools, disabled_tools | the first 64 are read, clipped to 64 characters |

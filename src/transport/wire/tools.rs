@@ -1,8 +1,6 @@
 //! From the wire: what a client says of tools. Bounds and tolerance stand in
 //! [`super::inbound`].
 
-use serde_json::Value;
-
 use super::bounds::{clipped, score};
 use crate::domain::{DeviceId, Hit, MatchType, RequestId, Runtime, TaskStatus};
 use crate::session::ClientMessage;
@@ -121,9 +119,7 @@ fn json(text: &str) -> Answer {
     if text.len() > RESULT_BYTES {
         return Err(format!("Its result is longer than {RESULT_BYTES} bytes."));
     }
-    let read: Result<Value, _> = serde_json::from_str(text);
-    read.map(Output::Json)
-        .map_err(|_| "Its result is not JSON.".to_owned())
+    Output::of_json(text)
 }
 
 fn hit(found: proto::SearchResult) -> Hit {

@@ -6,6 +6,7 @@ pub(crate) mod model_answers;
 pub(crate) mod settings;
 pub(crate) mod tokens;
 pub(crate) mod websocket;
+pub(crate) mod worker_events;
 
 /// A line that parts the pieces of an input: a fuzzer can move them about, and a
 /// person can write them.

@@ -41,6 +41,14 @@ pub(crate) fn web() -> Profile {
     }
 }
 
+/// A page whose user wants this device.
+pub(crate) fn bound(device: &str) -> Profile {
+    Profile {
+        bound: Some(DeviceId::new(device)),
+        ..web()
+    }
+}
+
 pub(crate) fn desktop(id: &str, tools: &[&str]) -> Profile {
     Profile {
         runtime: Some(Runtime::Desktop),

@@ -30,6 +30,7 @@ class Tool:
     description: str
     parameters: Parameters
     streaming: bool
+    changes: bool
     _of: Callable[..., Any]
 
     def declaration(self) -> pb.ToolDeclaration:
@@ -39,6 +40,7 @@ class Tool:
             description=self.description,
             parameters_json=_json(self.parameters.schema),
             streaming=self.streaming,
+            changes=self.changes,
         )
 
     async def begin(self, context: Context, arguments: Mapping[str, Any]) -> Any:
@@ -52,7 +54,7 @@ class Tool:
         return run(**arguments, **dict.fromkeys(self.parameters.contexts, context))
 
 
-def tool_of(of: Callable[..., Any], name: str | None, description: str | None) -> Tool:
+def tool_of(of: Callable[..., Any], name: str | None, description: str | None, changes: bool) -> Tool:
     """Reads a function or a class; DeclarationError says what cannot be declared."""
     if name is None:
         name = str(getattr(of, "__name__", ""))
@@ -75,7 +77,7 @@ def tool_of(of: Callable[..., Any], name: str | None, description: str | None) -
     parameters = parameters_of(function, name, Context, is_method=isinstance(of, type))
     if len(_json(parameters.schema).encode()) > MOST_SCHEMA:
         raise DeclarationError(f"tool {name!r}: its parameters take more than {MOST_SCHEMA} bytes of JSON")
-    return Tool(name, text, parameters, inspect.isasyncgenfunction(function), of)
+    return Tool(name, text, parameters, inspect.isasyncgenfunction(function), changes, of)
 
 
 def _json(schema: dict[str, Any]) -> str:

@@ -67,20 +67,28 @@ class Worker:
     def tool(self, of: T) -> T: ...
 
     @overload
-    def tool(self, *, name: str | None = None, description: str | None = None) -> Callable[[T], T]: ...
+    def tool(
+        self, *, name: str | None = None, description: str | None = None, changes: bool = False
+    ) -> Callable[[T], T]: ...
 
     def tool(
-        self, of: T | None = None, *, name: str | None = None, description: str | None = None
+        self,
+        of: T | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        changes: bool = False,
     ) -> T | Callable[[T], T]:
         """Declares a tool: an async function, an async generator function, or a class of which every
         call has an instance, with `__call__` or `execute`, and `initialize(context)` if it likes.
 
         Its name is the function's (or the class's, in snake_case), its description the docstring, its
-        parameters what the type hints say. DeclarationError says what cannot be declared.
+        parameters what the type hints say. One that changes something (it sends a letter) says so: the
+        same call is then made once for a screen. DeclarationError says what cannot be declared.
         """
 
         def declare(of: T) -> T:
-            tool = tool_of(of, name, description)
+            tool = tool_of(of, name, description, changes)
             if tool.name in self._tools:
                 raise DeclarationError(f"tool {tool.name!r}: there is one of this name")
             if len(self._tools) >= MOST_TOOLS:

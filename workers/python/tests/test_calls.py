@@ -27,10 +27,16 @@ async def test_a_worker_says_who_it_is_and_what_it_executes(worker, connect):
         """Counts."""
         yield 1
 
+    @worker.tool(changes=True)
+    async def send(to: str) -> None:
+        """Sends a letter."""
+
     talk = await connect(worker)
     assert talk.metadata["authorization"] == f"Bearer {TOKEN}"
     assert (talk.hello.name, talk.hello.version, talk.hello.calls_at_once) == ("tests", "1.2.3", 4)
-    first, second = talk.hello.tools
+    first, second, third = talk.hello.tools
+    assert [tool.changes for tool in talk.hello.tools] == [False, False, True]
+    assert third.name == "send"
     assert (first.name, first.description, first.streaming) == ("greet", "Greets somebody.", False)
     assert first.parameters_json == (
         '{"type":"object","properties":{"name":{"type":"string","description":"who"},'

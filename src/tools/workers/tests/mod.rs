@@ -31,6 +31,7 @@ fn tool(name: &str) -> Declaration {
         description: "Does something.".to_owned(),
         parameters_json: r#"{"type":"object"}"#.to_owned(),
         streaming: name.starts_with("stream"),
+        changes: false,
     }
 }
 

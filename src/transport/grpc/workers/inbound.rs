@@ -45,12 +45,14 @@ pub(super) fn hello(first: wire::WorkerEvent) -> Result<Hello, &'static str> {
             description,
             parameters_json,
             streaming,
+            changes,
         } = tool;
         Declaration {
             name,
             description,
             parameters_json,
             streaming,
+            changes,
         }
     });
     Ok(Hello {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,27 @@ pub struct Behind {
     pub leaving: CancellationToken,
     /// Where streams run, so that their end can be awaited.
     pub running: TaskTracker,
+}
+
+impl Behind {
+    /// One worker's stream, whatever carries it, and the status that it ends with; `None`:
+    /// OK. (As the door serves it, for `tests/fuzz`.)
+    pub async fn serve(
+        &self,
+        events: impl Stream<Item = Result<WorkerEvent, Status>> + Unpin,
+        tell: mpsc::Sender<WorkerCommand>,
+    ) -> Option<Status> {
+        self.serving().serve(events, tell).await.status()
+    }
+
+    fn serving(&self) -> Serving {
+        Serving {
+            workers: self.workers.clone(),
+            world: self.world.clone(),
+            accepts: self.accepts.clone(),
+            leaving: self.leaving.clone(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -90,12 +111,7 @@ impl ToolWorkers for WorkersDoor {
         }
         let place = behind.workers.place();
         let place = place.map_err(|full| Status::resource_exhausted(full.to_string()))?;
-        let serving = Serving {
-            workers: behind.workers.clone(),
-            world: behind.world.clone(),
-            accepts: behind.accepts.clone(),
-            leaving: behind.leaving.clone(),
-        };
+        let serving = behind.serving();
         let (tell, told) = mpsc::channel(UNREAD);
         let (ended, end) = oneshot::channel();
         let (events, door) = (request.into_inner(), self.clone());
@@ -116,7 +132,7 @@ impl ToolWorkers for WorkersDoor {
 fn answers(
     told: mpsc::Receiver<WorkerCommand>,
     end: oneshot::Receiver<End>,
-) -> impl futures::Stream<Item = Result<WorkerCommand, Status>> {
+) -> impl Stream<Item = Result<WorkerCommand, Status>> {
     let farewell = end.map(|end| {
         let status = match end {
             Ok(end) => end.status(),

@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::domain::Value;
-use crate::tools::workers::MOST_LEVELS;
+use crate::domain::{MOST_LEVELS, Value};
 use crate::transport::proto::workers as wire;
 use wire::value::Kind;
 

@@ -62,16 +62,18 @@ class WorkerHello(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., tools: _Optional[_Iterable[_Union[ToolDeclaration, _Mapping]]] = ..., calls_at_once: _Optional[int] = ...) -> None: ...
 
 class ToolDeclaration(_message.Message):
-    __slots__ = ("name", "description", "parameters_json", "streaming")
+    __slots__ = ("name", "description", "parameters_json", "streaming", "changes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_JSON_FIELD_NUMBER: _ClassVar[int]
     STREAMING_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     parameters_json: str
     streaming: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters_json: _Optional[str] = ..., streaming: bool = ...) -> None: ...
+    changes: bool
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters_json: _Optional[str] = ..., streaming: bool = ..., changes: bool = ...) -> None: ...
 
 class WorkerReady(_message.Message):
     __slots__ = ("worker_id", "heartbeat_interval_ms", "refused")

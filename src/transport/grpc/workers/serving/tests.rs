@@ -92,6 +92,7 @@ fn hello() -> Event {
             description: "Adds.".to_owned(),
             parameters_json: "{}".to_owned(),
             streaming: false,
+            changes: false,
         }],
         ..wire::WorkerHello::default()
     })
