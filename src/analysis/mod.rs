@@ -129,7 +129,7 @@ impl Analyst {
             &inner.briefs.of(&offer),
             &background.part,
             image,
-            &prompt::about_frame(frame, now, offer.missing),
+            &prompt::about_frame(frame, now, offer.barred()),
         );
         frame.ocr = ScreenText::default();
         let offered = (&inner.briefs, offer);

@@ -7,6 +7,7 @@
 
 mod calls;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,17 @@ enum Asked<'o> {
     Withheld(&'static str),
     /// Nothing that was offered.
     Unknown,
+}
+
+impl Asked<'_> {
+    /// Why it is not done; `otherwise` for what could be, in another turn.
+    fn refusal(&self, otherwise: &'static str) -> Cow<'static, str> {
+        match self {
+            Self::Withheld(why) => format!("This cannot be called now: {why}.").into(),
+            Self::Unknown => "There is no such function.".into(),
+            Self::Tool(_) | Self::End(..) => otherwise.into(),
+        }
+    }
 }
 
 /// How a frame ends.
@@ -215,7 +227,7 @@ impl<'a> Deliberation<'a> {
                 Asked::Tool(_) | Asked::Withheld(_) | Asked::Unknown => None,
             });
         match ends {
-            Some(end) if last || !calls_a_tool => self.judge(&turn.calls, end, last),
+            Some(end) if last || !calls_a_tool => self.judge(&turn.calls, &asked, end, last),
             // Other tools only, in the last turn.
             None if last => Step::End(self.undecided()),
             _ => self.carry_out(&offer, &turn.calls, &asked).await,
@@ -226,6 +238,7 @@ impl<'a> Deliberation<'a> {
     fn judge(
         &self,
         calls: &[Call],
+        asked: &[Asked<'_>],
         (at, terminal, tool): (usize, Terminal, &Tool),
         last: bool,
     ) -> Step {
@@ -241,7 +254,7 @@ impl<'a> Deliberation<'a> {
                         self.nothing(format!("The model's task was not usable: {why}")),
                     );
                 }
-                Err(why) => return Step::Answer(self.refuse(calls, at, why)),
+                Err(why) => return Step::Answer(refuse(calls, asked, at, why)),
             },
             Terminal::NoTask => Decision::NoTask {
                 reason: String::new(),
@@ -273,20 +286,6 @@ impl<'a> Deliberation<'a> {
             Some(flaw) => Err(flaw),
             None => Ok(Decision::Extract(Box::new(task))),
         }
-    }
-
-    fn refuse(&self, calls: &[Call], at: usize, why: &str) -> Vec<Answer> {
-        let answer = |(i, call): (usize, &Call)| {
-            Answer::error(
-                call,
-                if i == at {
-                    why
-                } else {
-                    "Only one decision is taken per turn."
-                },
-            )
-        };
-        calls.iter().enumerate().map(answer).collect()
     }
 
     async fn carry_out(&mut self, offer: &Offer, calls: &[Call], asked: &[Asked<'_>]) -> Step {
@@ -367,6 +366,16 @@ fn asked<'o>(offer: &'o Offer, call: &Call) -> Asked<'o> {
     }
     let why = offer.withheld(&call.name).and_then(why_not);
     why.map_or(Asked::Unknown, Asked::Withheld)
+}
+
+/// Answers the calls of a turn whose decision is not taken, for this reason.
+fn refuse(calls: &[Call], asked: &[Asked<'_>], decision: usize, why: &str) -> Vec<Answer> {
+    let answers = calls.iter().zip(asked).enumerate();
+    let answers = answers.map(|(at, (call, asked))| match at == decision {
+        true => Answer::error(call, why),
+        false => Answer::error(call, &asked.refusal("Only one decision is taken per turn.")),
+    });
+    answers.collect()
 }
 
 fn reason(arguments: &Arguments<'_>) -> String {

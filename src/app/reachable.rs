@@ -22,22 +22,11 @@ mod tests {
         for (bound, told) in [
             ("0.0.0.0:1", "127.0.0.1:1"),
             ("[::]:2", "[::1]:2"),
+            ("127.0.0.2:1", "127.0.0.2:1"),
             ("10.0.0.7:3", "10.0.0.7:3"),
         ] {
             let told: SocketAddr = told.parse().unwrap();
             assert_eq!(reachable(bound.parse().unwrap()), told);
-        }
-    }
-
-    #[test]
-    fn a_listener_on_all_addresses_is_reached_on_loopback() {
-        for (listener, address) in [
-            ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
-            ("127.0.0.2:1", "127.0.0.2:1"),
-            ("192.0.2.1:1", "192.0.2.1:1"),
-        ] {
-            assert_eq!(reachable(listener.parse().unwrap()).to_string(), address);
         }
     }
 }

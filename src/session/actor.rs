@@ -426,14 +426,8 @@ impl Session {
         if !self.frames.cancel(&id) {
             return;
         }
-        for request in self.pending.give_up(&id) {
-            let (frame, reason) = (id.clone(), "the frame was cancelled".into());
-            self.say(ServerMessage::CancelToolCall {
-                request,
-                frame,
-                reason,
-            });
-        }
+        self.pending.give_up(&id, "the frame was cancelled");
+        self.tell_called_off();
         let message = "The client gave this frame up.";
         self.answer(
             id,

@@ -48,11 +48,9 @@ impl Contact {
     }
 }
 
-/// A call that nobody has answered yet. If it is not for the asked session's own frame,
-/// and is given up, the device is told. (A session tells that of its own frames itself.)
+/// A call that nobody has answered yet. If it is given up, the device is told.
 struct Open<'a> {
     contact: &'a Contact,
-    is_own: bool,
     wait: Wait,
 }
 
@@ -60,7 +58,6 @@ impl<'a> Open<'a> {
     fn new(contact: &'a Contact, request: ToolRequest) -> Option<Self> {
         Some(Self {
             contact,
-            is_own: request.is_own(),
             wait: contact.pending.register(request)?,
         })
     }
@@ -68,9 +65,7 @@ impl<'a> Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if !self.is_own {
-            self.wait.call_off("whoever asked has given it up");
-        }
+        self.wait.call_off("whoever asked has given it up");
         self.contact.tell();
     }
 }

@@ -4,6 +4,7 @@
 //! resolve.
 
 mod anybody;
+mod called_off;
 pub mod catalogue;
 mod contact;
 mod desk;
@@ -21,12 +22,13 @@ mod served;
 pub mod workers;
 
 pub use anybody::Anybody;
+pub use called_off::CalledOff;
 pub use catalogue::{Catalogue, Tool};
 pub use contact::Contact;
 pub use desk::Desk;
 pub use directory::{Device, Directory, Listed};
 pub use inventory::Entry;
-pub use pending::{CalledOff, Pending, Wait};
+pub use pending::{Pending, Wait};
 pub use pieces::Piece;
 pub use request::{Answer, Errand, Origin, Output, ToolRequest};
 pub use router::{Asker, Offer, Place, Policy, Profile, Router, Settings};

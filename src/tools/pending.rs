@@ -4,7 +4,6 @@
 //!
 //! While no client is connected, the time of its own frames' calls stands still.
 
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::called_off::{AllCalledOff, CalledOff};
 use super::faults::{failed, gone, timed_out};
 use super::pieces::{Piece, Pieces};
 use super::{Answer, Origin, Output, ToolRequest};
@@ -38,9 +38,7 @@ struct Table {
     stood_still: Duration,
     /// Oldest first.
     slots: Vec<Slot>,
-    /// What the device is executing for nobody, and has not been told. Bounded as the
-    /// slots are: what was asked, and the session tells it before it asks for more.
-    called_off: Vec<CalledOff>,
+    called_off: AllCalledOff,
 }
 
 #[derive(Debug)]
@@ -54,17 +52,6 @@ struct Slot {
     /// What has come of a long result.
     pieces: Pieces,
     ended: oneshot::Sender<Result<Output, CallFault>>,
-}
-
-/// A call that is no longer waited for, though the device has been asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CalledOff {
-    /// Which.
-    pub request: RequestId,
-    /// For which frame it was.
-    pub frame: FrameId,
-    /// Why, for people.
-    pub reason: &'static str,
 }
 
 /// How long an answer is waited for.
@@ -180,7 +167,7 @@ impl Pending {
         };
         for slot in table.slots.extract_if(.., ends) {
             // Of a job: should the device be back, nobody waits for it any more.
-            table.called_off.extend(slot.called_off("its stream broke"));
+            table.called_off.add(slot.called_off("its stream broke"));
             slot.lose();
         }
         let own = table.slots.iter_mut().filter(|slot| slot.request.is_own());
@@ -205,6 +192,7 @@ impl Pending {
                 slot.time = Time::Until(now + left);
             }
         }
+        table.called_off.tell_again();
         let again = |slot: &&mut Slot| !(slot.asked && slot.request.tool.changes_device);
         let requests = table
             .slots
@@ -224,28 +212,29 @@ impl Pending {
         table.stood_still + now
     }
 
-    /// Ends every wait of a frame of this session and returns those requests that
-    /// the device has been asked. What it was not asked by now, it never will be: on
-    /// another thread the frame's task may not have ended yet. (Another
-    /// session's frame may have the same name.)
-    pub fn give_up(&self, frame: &FrameId) -> Vec<RequestId> {
+    /// Ends every wait of a frame of this session, and calls off what the device has been
+    /// asked. What it was not asked by now, it never will be: on another thread the
+    /// frame's task may not have ended yet. (Another session's frame may have the same
+    /// name.)
+    pub fn give_up(&self, frame: &FrameId, reason: &'static str) {
         let mut table = self.table();
+        let table = &mut *table;
         let given_up = table.slots.extract_if(.., |slot| {
             slot.request.is_own() && slot.request.frame == *frame
         });
-        given_up
-            .filter_map(|slot| slot.asked.then_some(slot.request.id))
-            .collect()
+        for slot in given_up {
+            table.called_off.add(slot.called_off(reason));
+        }
     }
 
     /// What the device is now to be told that nobody waits for.
     pub fn called_off(&self) -> Vec<CalledOff> {
-        mem::take(&mut self.table().called_off)
+        self.table().called_off.tell()
     }
 
     /// Whether there is any of that.
     pub(super) fn has_called_off(&self) -> bool {
-        !self.table().called_off.is_empty()
+        self.table().called_off.has_news()
     }
 
     /// Nobody will answer any more: every wait ends now, and no new one begins.
@@ -397,7 +386,7 @@ impl Wait {
         let slot = table.remove(&self.id);
         let called_off = slot.and_then(|slot| slot.called_off(reason));
         let is_told = called_off.is_some();
-        table.called_off.extend(called_off);
+        table.called_off.add(called_off);
         is_told
     }
 }
@@ -446,7 +435,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frame_given_up_names_what_the_desktop_was_asked_and_asks_nothing_more() {
+    async fn a_frame_given_up_calls_off_what_the_desktop_was_asked_and_asks_nothing_more() {
         let pending = Pending::default();
         let frame = FrameId::new("f");
         let asked = pending.register(request("1", "f")).unwrap();
@@ -454,7 +443,10 @@ mod tests {
         let _other = pending.register(request("3", "g")).unwrap();
         assert!(pending.ask(&RequestId::new("1")).is_some());
         assert!(pending.ask(&RequestId::new("1")).is_none(), "asked once");
-        assert_eq!(pending.give_up(&frame), vec![RequestId::new("1")]);
+        pending.give_up(&frame, "it is over");
+        let called_off = pending.called_off();
+        assert_eq!(called_off.len(), 1);
+        assert_eq!(called_off[0].request, RequestId::new("1"));
         assert!(pending.ask(&RequestId::new("2")).is_none());
         assert!(unasked.answer().await.is_err());
         assert_eq!(pending.len(), 1, "other frames keep theirs");

@@ -85,8 +85,9 @@ pub struct Asker {
     pub(super) profile: Profile,
     pub(super) executes: ToolSet,
     may_use_devices: bool,
-    /// The device that the session is bound to; the model may choose one, too.
-    bound: Mutex<Option<DeviceId>>,
+    /// The device that the session is bound to, of its frames in flight as well; the model
+    /// may choose one, too.
+    bound: Arc<Mutex<Option<DeviceId>>>,
 }
 
 impl Asker {
@@ -109,10 +110,12 @@ impl Asker {
 
     /// Something else was said before. If a device is named no longer, the session is
     /// free of it; but what the model chose stays chosen.
-    pub fn follow(&self, before: &Self) {
-        let bound = before.bound().clone();
-        if self.profile.bound.is_none() && bound != before.profile.bound {
-            *self.bound() = bound;
+    pub fn follow(&mut self, before: &Self) {
+        self.bound = before.bound.clone();
+        let (named, was_named) = (&self.profile.bound, &before.profile.bound);
+        let mut bound = before.bound();
+        if named.is_some() || *bound == *was_named {
+            bound.clone_from(named);
         }
     }
 
@@ -156,8 +159,6 @@ pub struct Offer {
     pub terminal: Vec<Arc<Tool>>,
     /// The others that the caller could know of, and why they cannot be called now.
     pub withheld: Vec<(Arc<Tool>, Reason)>,
-    /// Why nobody can be asked for what a terminal tool depends on, if that is so.
-    pub missing: Option<Reason>,
 }
 
 impl Default for Router {
@@ -220,7 +221,7 @@ impl Router {
             session,
             executes,
             may_use_devices,
-            bound: Mutex::new(profile.bound.clone()),
+            bound: Arc::new(Mutex::new(profile.bound.clone())),
             profile,
         }
     }
@@ -260,7 +261,6 @@ impl Router {
             tools: Vec::with_capacity(4),
             terminal: Vec::with_capacity(4),
             withheld: Vec::new(),
-            missing: None,
         };
         let mut lines = Vec::new();
         let tells = tracing::enabled!(tracing::Level::DEBUG);
@@ -395,13 +395,22 @@ impl Offer {
         found.map(|(_, reason)| *reason)
     }
 
+    /// Why a terminal tool cannot be called now, if that is so: nobody can be asked for
+    /// what it depends on.
+    pub fn barred(&self) -> Option<Reason> {
+        let found = self.withheld.iter().find(|(tool, _)| tool.terminal);
+        found.map(|(_, reason)| *reason)
+    }
+
     /// What was offered in another turn is known in this one, too: a tool that only a
     /// worker declares goes with it.
     pub fn remember(&mut self, before: &Self) {
         let offered = before.tools.iter().map(|place| &place.tool);
         let withheld = before.withheld.iter().map(|(tool, _)| tool);
         for tool in offered.chain(withheld) {
-            if self.place(&tool.name).is_none() && self.withheld(&tool.name).is_none() {
+            let name = &*tool.name;
+            let is_known = self.terminal(name).is_some() || self.withheld(name).is_some();
+            if self.place(name).is_none() && !is_known {
                 self.withheld.push((tool.clone(), Reason::NoWorker));
             }
         }
@@ -413,7 +422,6 @@ impl Offer {
             tools,
             terminal,
             withheld,
-            missing,
         } = self;
         let mut barred = Vec::new();
         terminal.retain(|tool| {
@@ -426,7 +434,6 @@ impl Offer {
                 .iter()
                 .find(|(it, _)| needed.contains(&it.name))
                 .map(|(_, reason)| *reason);
-            *missing = why;
             barred.extend(why.map(|reason| (tool.clone(), reason)));
             false
         });

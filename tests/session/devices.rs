@@ -414,6 +414,44 @@ async fn d10_a_device_that_was_away_is_told_on_its_return_what_was_called_off() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn d10_what_was_called_off_on_a_stream_that_was_dead_is_told_on_the_next() {
+    let house = house([note(), turn([nothing()])]);
+    let profile = desktop("laptop", &["write_note"]);
+    let (mut laptop, ready) = resumable(&house, profile.clone()).await;
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    let request = laptop.search().await;
+    page.cancel("f").await;
+    page.fault("f").await;
+    // The server has not noticed that nobody hears it.
+    laptop.settle().await;
+    let mut back = come_back(&house, &ready, profile).await;
+    let (called_off, _) = back.search_called_off().await;
+    assert_eq!(called_off, request.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d09_a_device_that_a_frame_in_flight_chooses_stays_chosen_after_another_hello() {
+    let choose = call("activate_device", &json!({ "device_id": "studio" }));
+    let house = slow_house([turn([choose]), turn([nothing()])]);
+    let _laptop = client(&house, desktop("laptop", &["read_clipboard"])).await;
+    let _studio = client(&house, desktop("studio", &BOTH)).await;
+    let page = client(&house, web()).await;
+    page.frame("f").await;
+    let elsewhere = Profile {
+        locale: "de-DE".to_owned(),
+        ..web()
+    };
+    // While the model thinks.
+    let mut page = greet(page, elsewhere).await;
+    page.no_task("f").await;
+    page.frame("g").await;
+    page.no_task("g").await;
+    let view = page.views()[2].clone();
+    assert!(offers(&view.text, "search_similar"), "studio, as chosen");
+}
+
+#[tokio::test(start_paused = true)]
 async fn d03_a_device_whose_user_has_opted_out_there_is_asked_by_nobody() {
     let house = house([turn([nothing()])]);
     let unwilling = Profile {

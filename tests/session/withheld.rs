@@ -65,6 +65,31 @@ async fn d04_a_model_that_calls_what_only_a_device_that_has_left_executes_is_tol
 }
 
 #[tokio::test(start_paused = true)]
+async fn d04_the_reason_is_told_beside_a_decision_that_is_not_taken() {
+    let early = turn([
+        keywords("lease"),
+        call("order_pizza", &json!({})),
+        extract(),
+        nothing(),
+    ]);
+    let house = house([early, turn([similar("lease")]), turn([nothing()])]);
+    let picky = Profile {
+        disabled: vec!["search_keywords".to_owned()],
+        ..desktop("laptop", &BOTH)
+    };
+    let mut laptop = client(&house, picky).await;
+    laptop.frame("f").await;
+    let request = laptop.search().await;
+    laptop.answer(&request, Ok(vec![])).await;
+    laptop.no_task("f").await;
+    let told = told(&laptop, 1);
+    let off = "This cannot be called now: the user has turned that off.";
+    assert_eq!(told[..2], [off, "There is no such function."]);
+    assert!(told[2].as_str().unwrap().contains("Search first"));
+    assert_eq!(told[3], "Only one decision is taken per turn.");
+}
+
+#[tokio::test(start_paused = true)]
 async fn d04_a_task_that_cannot_be_proposed_without_a_search_is_refused_with_the_reason() {
     let house = house([turn([extract()]), turn([nothing()])]);
     let mut page = client(&house, web()).await;

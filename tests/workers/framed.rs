@@ -196,11 +196,11 @@ async fn c02_a_client_that_goes_away_stops_the_producer_of_its_frames_stream() {
 }
 
 #[tokio::test]
-async fn c02_a_frame_whose_time_is_over_stops_the_producer_of_its_stream() {
+async fn c02_a_call_whose_time_is_over_stops_the_producer_of_its_stream() {
     let app = TestApp::new();
     let app = app.with(|settings| settings.work.service_tokens = Some(SERVICE_TOKEN.into()));
     // Shorter than any setting makes it.
-    let app = app.tweak(|config| config.analysis.frame_timeout = 3 * SECOND);
+    let app = app.tweak(|config| config.analysis.frame_timeout = 6 * SECOND);
     let app = app.start().await;
     let (mut desk, mut producer) = in_a_stream(&app).await;
     let began = Instant::now();

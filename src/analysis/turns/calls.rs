@@ -130,13 +130,9 @@ impl<'a> Calls<'a> {
                     self.plan(call, place, is_needed, &mut now)
                         .map_err(Over::NoTask)?
                 }
-                Asked::End(..) => {
-                    Plan::Refused("Decide after you have seen the results of your searches.".into())
-                }
-                Asked::Withheld(why) => {
-                    Plan::Refused(format!("This cannot be called now: {why}.").into())
-                }
-                Asked::Unknown => Plan::Refused("There is no such function.".into()),
+                other => Plan::Refused(
+                    other.refusal("Decide after you have seen the results of your searches."),
+                ),
             });
         }
         let desk = self.desk;

@@ -121,12 +121,13 @@ impl Session {
             answered: self.answers.frames(),
         };
         self.greet(hello, Some(resumed));
+        let open = self.pending.resume();
         self.tell_called_off();
         let unconfirmed: Vec<_> = self.answers.unconfirmed().cloned().collect();
         for answer in unconfirmed {
             self.say(ServerMessage::Answer(answer));
         }
-        for request in self.pending.resume() {
+        for request in open {
             self.ask(request);
         }
     }
@@ -151,7 +152,7 @@ impl Session {
         let profile = profile.map(|profile| *profile).unwrap_or_default();
         let router = &self.lobby.tools().router;
         let (uid, id) = (self.uid.clone(), self.id.clone());
-        let asker = router.asker(uid, id, self.may_use_devices, profile);
+        let mut asker = router.asker(uid, id, self.may_use_devices, profile);
         let known = self.frames.asker();
         if asker.is_like(known) {
             return known.bind_again();
