@@ -4,6 +4,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+/// A label's values with their meanings, from the enum behind it.
+macro_rules! all {
+    ($name:ident) => {
+        $name::ALL
+            .iter()
+            .map(|value| (value.as_str().to_owned(), value.meaning().to_owned()))
+            .collect()
+    };
+}
+
 mod adapter;
 mod dashboard;
 mod drawn;

@@ -361,14 +361,6 @@ fn written(code: ModelCode) -> String {
 
 /// A label's values with their meanings, from the enum behind it.
 fn values(metric: &str, label: &str) -> Vec<(String, String)> {
-    macro_rules! all {
-        ($name:ident) => {
-            $name::ALL
-                .iter()
-                .map(|value| (value.as_str().to_owned(), value.meaning().to_owned()))
-                .collect()
-        };
-    }
     match (metric, label) {
         ("proactive_sessions_ended_total", "end") => all!(SessionEnd),
         ("proactive_session_returns_total", "result") => all!(SessionReturn),

@@ -48,14 +48,6 @@ pub(crate) fn name_tool(metrics: &Metrics) {
 
 /// A label's values with their meanings, from the enum behind it.
 pub(crate) fn values(metric: &str, label: &str) -> Vec<(String, String)> {
-    macro_rules! all {
-        ($name:ident) => {
-            $name::ALL
-                .iter()
-                .map(|value| (value.as_str().to_owned(), value.meaning().to_owned()))
-                .collect()
-        };
-    }
     match (metric, label) {
         ("proactive_worker_calls_total", "result") => all!(WorkerCall),
         ("proactive_worker_payload_bytes_total", "way") => all!(PayloadWay),
