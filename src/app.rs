@@ -333,6 +333,11 @@ impl Running {
         self.workers.clone()
     }
 
+    /// The workers that were started with the server.
+    pub fn local_workers(&self) -> &LocalWorkers {
+        &self.local_workers
+    }
+
     /// Ends when tokens can be judged, so that streams can be opened.
     pub async fn ready(&self) {
         self.verifier.until_ready().await;

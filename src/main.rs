@@ -5,11 +5,14 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use proactive::app::Running;
-use proactive::config::{EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings};
+use proactive::config::{
+    EXIT_USAGE, LogSettings, Mistakes, Settings, TraceSettings, worker_commands,
+};
 use proactive::dev::Trial;
 use proactive::embedded::Embedded;
 use proactive::lifecycle::Signals;
@@ -17,7 +20,6 @@ use proactive::stand_in::{self, StandIn};
 use proactive::telemetry::Traces;
 use proactive::world::World;
 use proactive::{app, demo, desk, inventory, local_workers, telemetry};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// The load is bursts of large blocks: glibc's allocator keeps what one frees, or
@@ -306,9 +308,12 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
     let stand_in =
         (!settings.has_model()).then(|| StandIn::new(stand_in::Options::default(), world.clone()));
     let by_stand_in = stand_in.is_some();
-    let mut settings = settings.embedded();
-    settings.work.local.local_workers = play.worker().map(str::to_owned);
-    let config = settings.check()?;
+    let settings = settings.embedded();
+    let mut config = settings.check()?;
+    if let Some(worker) = play.worker() {
+        config.local_workers = worker_commands("--worker", worker)?;
+    }
+    let commands = config.local_workers.commands.len();
     let mut service = Embedded::start(config, stand_in, world.clone())
         .await
         .map_err(Failure::new)?;
@@ -316,10 +321,17 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
         true => Some(service.successor().await.map_err(Failure::new)?),
         false => None,
     };
-    if play.worker().is_some() {
-        worker_comes(&service.server).await?;
+    let mut workers = None;
+    if commands > 0 {
+        let (tell, calls) = mpsc::channel();
+        for server in [Some(&service.server), next.as_ref()].into_iter().flatten() {
+            workers_come(server, commands).await?;
+            server.workers().watch(tell.clone());
+        }
+        let offered = service.server.workers().tools().into_iter();
+        let offered = offered.map(|it| it.tool.name.clone()).collect();
+        workers = Some(demo::Workers::new(offered, calls));
     }
-    let metrics = service.server.metrics().clone();
     let endpoints = demo::Endpoints {
         grpc: service.grpc_addr(),
         next: next.as_ref().map(Running::grpc_addr),
@@ -333,49 +345,38 @@ async fn play(args: Demo) -> Result<ExitCode, Failure> {
         }
     };
     let sum = play
-        .play(&endpoints, world, stdout(), colour, leave, || {
-            worker_calls(&metrics.render())
-        })
+        .play(&endpoints, world, stdout(), colour, leave, workers)
         .await
         .map_err(told)?;
     service.stop().await;
     Ok(ExitCode::from(u8::from(sum.failed > 0)))
 }
 
-/// Waits until the worker that was started has something to offer.
-async fn worker_comes(server: &Running) -> Result<(), Failure> {
-    let comes = async {
-        while server.workers().tools().is_empty() {
+/// Waits until the workers that were started have something to offer, or one of them has
+/// ended: its command is wrong then, and would be the next time.
+async fn workers_come(server: &Running, commands: usize) -> Result<(), Failure> {
+    let come = async {
+        while server.workers().connected() < commands {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(WORKER_STARTS, comes).await.map_err(|_| {
-        Failure::new(format!(
+    tokio::select! {
+        biased;
+        () = come => Ok(()),
+        ended = server.local_workers().ended() => {
+            let mut told = format!("--worker: it ended before it connected ({})", ended.how);
+            for line in &ended.last_words {
+                told.push_str("\n  ");
+                told.push_str(line);
+            }
+            Err(Failure::new(told))
+        }
+        () = tokio::time::sleep(WORKER_STARTS) => Err(Failure::new(format!(
             "--worker: it has not connected within {} s; run its command by hand, or see the log \
              with RUST_LOG=info",
             WORKER_STARTS.as_secs()
-        ))
-    })
-}
-
-/// What the workers did, as the metrics have it.
-fn worker_calls(page: &str) -> Option<String> {
-    let lines = page.lines().filter_map(|line| {
-        let line = line.strip_prefix("proactive_worker_calls_total{")?;
-        let (labels, count) = line.split_once("} ")?;
-        let label = |name: &str| {
-            let (_, rest) = labels.split_once(&format!("{name}=\""))?;
-            Some(rest.split_once('"')?.0)
-        };
-        (count != "0").then_some(())?;
-        Some(format!(
-            "{} ({}: {count})",
-            label("tool")?,
-            label("result")?
-        ))
-    });
-    let calls: Vec<_> = lines.collect();
-    (!calls.is_empty()).then(|| format!("Tools that workers executed: {}.", calls.join(", ")))
+        ))),
+    }
 }
 
 async fn list_tools(args: inventory::Args) -> Result<ExitCode, Failure> {

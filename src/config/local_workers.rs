@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Settings;
 use super::check::{given, take};
+use super::{Mistakes, Settings};
 use crate::local_workers::{Command, MOST, Options, passes};
 
 const NAME: &str = "LOCAL_WORKERS";
@@ -32,43 +32,68 @@ pub struct LocalWorkerSettings {
 impl Settings {
     pub(super) fn local_workers(&self, wrong: &mut Vec<String>) -> Options {
         let said = given(&self.work.local.local_workers).unwrap_or_default();
-        let lines = command_lines(said);
-        if lines.is_empty() {
-            return Options::default();
-        }
-        if lines.len() > MOST {
-            let count = lines.len();
-            wrong.push(format!("{NAME}: there are {count}; at most {MOST} are run"));
-        }
-        let environment: Vec<_> = env::vars_os()
-            .filter(|(name, _)| name.to_str().is_some_and(passes))
-            .collect();
-        let path = environment.iter().find(|(name, _)| name == "PATH");
-        let folders: Vec<_> = path.map_or(vec![], |(_, path)| env::split_paths(path).collect());
-        let commands = lines.iter().enumerate().map(|(at, line)| {
-            let checked = command(line).and_then(|command| {
-                find(&command.program, &folders)?;
-                Ok(command)
-            });
-            checked.map_err(|why| format!("number {} {why}", at + 1))
+        checked(NAME, said, wrong)
+    }
+}
+
+/// Workers that are given by another flag than the server's, which is to be named in what
+/// is wrong with them. There must be one.
+///
+/// # Errors
+/// Every mistake, a sentence each.
+pub fn worker_commands(flag: &str, said: &str) -> Result<Options, Mistakes> {
+    let mut wrong = Vec::new();
+    let options = checked(flag, said, &mut wrong);
+    if options.commands.is_empty() && wrong.is_empty() {
+        wrong.push(format!("{flag}: names no program"));
+    }
+    match wrong.is_empty() {
+        true => Ok(options),
+        false => Err(Mistakes(wrong)),
+    }
+}
+
+fn checked(name: &str, said: &str, wrong: &mut Vec<String>) -> Options {
+    let lines = command_lines(said);
+    if lines.is_empty() {
+        return Options::default();
+    }
+    if lines.len() > MOST {
+        let count = lines.len();
+        wrong.push(format!("{name}: there are {count}; at most {MOST} are run"));
+    }
+    let environment: Vec<_> = env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(passes))
+        .collect();
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let folders: Vec<_> = path.map_or(vec![], |(_, path)| env::split_paths(path).collect());
+    let commands = lines.iter().enumerate().map(|(at, line)| {
+        let checked = command(line).and_then(|command| {
+            find(&command.program, &folders)?;
+            Ok(command)
         });
-        let commands = commands.filter_map(|command| take(wrong, NAME, command));
-        Options {
-            commands: commands.collect(),
-            guard: own_program(wrong),
-            environment,
-        }
+        // Of one alone it needs no number.
+        checked.map_err(|why| match lines.len() {
+            1 => format!("the command {why}"),
+            _ => format!("number {} {why}", at + 1),
+        })
+    });
+    let commands = commands.filter_map(|command| take(wrong, name, command));
+    Options {
+        commands: commands.collect(),
+        guard: own_program(name, wrong),
+        environment,
     }
 }
 
 /// This very executable, also after another was put into its place.
-fn own_program(wrong: &mut Vec<String>) -> PathBuf {
+fn own_program(name: &str, wrong: &mut Vec<String>) -> PathBuf {
     if cfg!(target_os = "linux") {
         return PathBuf::from("/proc/self/exe");
     }
     let own = env::current_exe();
     let own = own.map_err(|why| format!("this program cannot be found to run it again: {why}"));
-    take(wrong, NAME, own).unwrap_or_default()
+    take(wrong, name, own).unwrap_or_default()
 }
 
 /// The command lines of a text: what stands between line breaks and semicolons, unless
@@ -217,6 +242,25 @@ b" # another; one
         }
         let wrong = checked(&"sh\n".repeat(MOST + 1)).unwrap_err();
         assert_eq!(wrong, ["LOCAL_WORKERS: there are 17; at most 16 are run"]);
+    }
+
+    #[test]
+    fn a_command_of_another_flag_must_be_there_and_is_named_by_that_flag() {
+        assert_eq!(
+            worker_commands("--worker", "sh -c true")
+                .unwrap()
+                .commands
+                .len(),
+            1
+        );
+        let wrong = |said| worker_commands("--worker", said).unwrap_err().0;
+        for nothing in ["", " \n;", "# sh"] {
+            assert_eq!(wrong(nothing), ["--worker: names no program"]);
+        }
+        let told = "--worker: the command cannot be run: \"/no/such\" is no file";
+        assert_eq!(wrong("/no/such x"), [told]);
+        let told = "--worker: number 2 cannot be run: \"/no/such\" is no file";
+        assert_eq!(wrong("sh; /no/such"), [told]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::transport::{grpc, http};
 use crate::{analysis, auth, gemini, jobs, session};
 
 pub use events::EventSettings;
-pub use local_workers::LocalWorkerSettings;
+pub use local_workers::{LocalWorkerSettings, worker_commands};
 pub use settings::Settings;
 pub use tls::TlsSettings;
 pub use tools::ToolSettings;

@@ -4,6 +4,7 @@
 pub mod input;
 pub mod print;
 mod wire;
+mod workers;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ use crate::desk::{
 use crate::world::World;
 use print::{Printer, Style};
 use wire::Wire;
+
+pub use workers::Workers;
 
 /// What the demo shows. What it is for, the program says where it lists it.
 #[derive(Clone, Debug, clap::Args)]
@@ -187,8 +190,8 @@ impl Play {
 
     /// Plays all frames in one session and prints what happens. Whether each got
     /// a decision is in the sum: then `failed` is 0. If the server is to be replaced,
-    /// `leave` stops the old one; the next one is ready. `workers` says at the end what
-    /// they did, if there are any.
+    /// `leave` stops the old one; the next one is ready. What `workers` are asked is told,
+    /// if there are any.
     ///
     /// # Errors
     /// Any but [`Error::Input`].
@@ -199,7 +202,7 @@ impl Play {
         out: impl Write,
         colour: bool,
         leave: impl Future<Output = ()>,
-        workers: impl Fn() -> Option<String>,
+        mut workers: Option<Workers>,
     ) -> Result<Sum, Error> {
         let style = if self.json {
             Style::Json
@@ -234,10 +237,12 @@ impl Play {
             }
         };
         let token = endpoints.token.clone();
-        let conversed = self.converse(address, token, world, strike, &mut printer);
+        let observers = (strike, &mut workers, &mut printer);
+        let conversed = self.converse(address, token, world, observers);
         join!(conversed, left).0?;
-        if let Some(told) = workers() {
-            printer.remark(&told);
+        if let Some(mut workers) = workers {
+            workers.tell(&mut printer);
+            printer.remark(&workers.summary());
         }
         let sum = printer.finish(note(endpoints.stand_in))?;
         Ok(sum)
@@ -248,8 +253,11 @@ impl Play {
         address: SocketAddr,
         token: SecretString,
         world: World,
-        mut strike: Option<impl FnOnce()>,
-        printer: &mut Printer<W>,
+        (mut strike, workers, printer): (
+            Option<impl FnOnce()>,
+            &mut Option<Workers>,
+            &mut Printer<W>,
+        ),
     ) -> Result<(), Error> {
         let (address, patience) = (Address::from(address), Patience::default());
         let limit = patience.connect;
@@ -259,6 +267,10 @@ impl Play {
             patience,
         };
         let observe = |step| {
+            // They ended before the server said this.
+            if let Some(workers) = workers {
+                workers.tell(printer);
+            }
             printer.step(&step);
             if let Step::SearchAsked(_) = step
                 && let Some(strike) = strike.take()
@@ -437,7 +449,7 @@ mod tests {
         let mut out = Vec::new();
         let world = World::fixed(Timestamp::UNIX_EPOCH, 1);
         let play = args(&[]).unwrap().prepare().unwrap();
-        let sum = play.play(&endpoints, world, &mut out, false, pending(), || None);
+        let sum = play.play(&endpoints, world, &mut out, false, pending(), None);
         let sum = sum.await.unwrap();
         assert_eq!((sum.extracted, sum.rejected, sum.failed), (1, 1, 1));
         let out = String::from_utf8(out).unwrap();

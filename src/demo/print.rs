@@ -4,7 +4,11 @@ mod text;
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+use serde_json::{Map, Value};
+
 use crate::desk::{Step, Sum, json};
+use crate::tools::workers::Executed;
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,15 @@ impl<W: Write> Printer<W> {
         self.write(&line);
     }
 
+    /// Tells a call that a worker had.
+    pub fn executed(&mut self, call: &Executed) {
+        let line = match self.style {
+            Style::Json => worker_call(call),
+            Style::Text { colour } => text::executed(call, colour),
+        };
+        self.write(&line);
+    }
+
     /// Says something to people; programs do not get it.
     pub fn remark(&mut self, remark: &str) {
         if let Style::Text { colour } = self.style {
@@ -84,6 +97,39 @@ impl<W: Write> Printer<W> {
             .and_then(|()| self.out.flush());
         self.broken = written.err();
     }
+}
+
+/// A call of a worker as a program reads it.
+#[derive(Serialize)]
+struct WorkerCall<'a> {
+    event: &'static str,
+    frame_id: &'a str,
+    tool_name: &'a str,
+    arguments: &'a Map<String, Value>,
+    /// `answered`, or what kind of failure it was.
+    status: &'static str,
+    result: Option<&'a Value>,
+    error: &'a str,
+    duration_ms: u128,
+}
+
+fn worker_call(call: &Executed) -> String {
+    let line = WorkerCall {
+        event: "worker_call",
+        frame_id: call.frame.as_str(),
+        tool_name: &call.tool,
+        arguments: &call.arguments,
+        status: call.status(),
+        result: call.result.as_ref().ok(),
+        error: call
+            .result
+            .as_ref()
+            .err()
+            .map_or("", |fault| &fault.message),
+        duration_ms: call.took.as_millis(),
+    };
+    let json = serde_json::to_string(&line).expect("all of its maps have texts as keys");
+    json + "\n"
 }
 
 #[cfg(test)]

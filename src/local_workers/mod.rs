@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,15 @@ impl fmt::Debug for Command {
     }
 }
 
+/// How a worker ended that was not told to.
+#[derive(Clone)]
+pub struct Ended {
+    /// With which code, or why it could not be started.
+    pub how: String,
+    /// What it wrote last to its standard error: ten lines at most, each bounded.
+    pub last_words: Vec<String>,
+}
+
 /// A token for the local workers of one server: 64 characters, known to nobody else.
 pub fn token(world: &World) -> SecretString {
     let halves = [(); 2].map(|()| world.uuid().replace('-', ""));
@@ -81,6 +91,7 @@ pub fn token(world: &World) -> SecretString {
 pub struct LocalWorkers {
     tasks: JoinSet<()>,
     closing: CancellationToken,
+    ends: watch::Receiver<Option<Ended>>,
 }
 
 impl LocalWorkers {
@@ -105,6 +116,7 @@ impl LocalWorkers {
         environment.extend(ours.map(|(name, value)| (name.into(), value.into())));
         let environment: Arc<[_]> = environment.into();
         let closing = CancellationToken::new();
+        let (told, ends) = watch::channel(None);
         let mut tasks = JoinSet::new();
         for (at, command) in commands.into_iter().enumerate() {
             let worker = Worker {
@@ -114,11 +126,16 @@ impl LocalWorkers {
                 environment: environment.clone(),
                 world: world.clone(),
                 metrics: metrics.clone(),
+                ends: told.clone(),
                 closing: closing.clone(),
             };
             tasks.spawn(worker.run());
         }
-        Self { tasks, closing }
+        Self {
+            tasks,
+            closing,
+            ends,
+        }
     }
 
     /// None at all.
@@ -126,6 +143,19 @@ impl LocalWorkers {
         Self {
             tasks: JoinSet::new(),
             closing: CancellationToken::new(),
+            ends: watch::channel(None).1,
+        }
+    }
+
+    /// Ends when one of them has ended by itself, and says how: it is started again all the
+    /// same, but whoever waits for its tools may have waited enough.
+    pub async fn ended(&self) -> Ended {
+        let mut ends = self.ends.clone();
+        let found = ends.wait_for(Option::is_some).await;
+        match found.ok().and_then(|ended| ended.clone()) {
+            Some(ended) => ended,
+            // There are none.
+            None => std::future::pending().await,
         }
     }
 

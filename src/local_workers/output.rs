@@ -1,6 +1,7 @@
 //! What a worker writes to its standard output and standard error, as lines of the log:
 //! bounded, for neither a line nor their number has a limit there.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -16,6 +17,8 @@ const LINE_BYTES: usize = LINE * 4;
 const SECOND: Duration = Duration::from_secs(1);
 /// Lines in a second, of both outputs together.
 const LINES: usize = 100;
+/// Lines of standard error that are kept to the end.
+const LAST: usize = 10;
 /// Bytes of one output that are read in a second. A worker that writes more waits, as it
 /// would for a slow disk, and not the server for it.
 const BYTES: usize = 1 << 20;
@@ -23,16 +26,24 @@ const BYTES: usize = 1 << 20;
 /// something that it left behind may hold them open.
 const REST: Duration = Duration::from_millis(500);
 
-/// Writes them to the log until both are closed, or for a moment after `gone`.
+/// Writes them to the log until both are closed, or for a moment after `gone`. Gives back
+/// the last lines of standard error, which say why a worker ended if anything does.
 pub(super) async fn log(
     name: &str,
     out: impl AsyncRead + Unpin,
     err: impl AsyncRead + Unpin,
     gone: &CancellationToken,
-) {
+) -> Vec<String> {
+    let mut last = VecDeque::with_capacity(LAST);
     each(out, err, gone, |said| match said {
         Said::Out(line) => tracing::info!(worker.name = %name, "{line}"),
-        Said::Err(line) => tracing::warn!(worker.name = %name, "{line}"),
+        Said::Err(line) => {
+            tracing::warn!(worker.name = %name, "{line}");
+            if last.len() == LAST {
+                last.pop_front();
+            }
+            last.push_back(line);
+        }
         Said::LeftOut(lines) => tracing::warn!(
             worker.name = %name,
             lines,
@@ -40,6 +51,7 @@ pub(super) async fn log(
         ),
     })
     .await;
+    last.into()
 }
 
 /// What is written to the log.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Child;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff;
-use super::{Command, guard, output};
+use super::{Command, Ended, guard, output};
 use crate::telemetry::Metrics;
 use crate::world::World;
 
@@ -32,6 +33,8 @@ pub(super) struct Worker {
     pub(super) environment: Arc<[(OsString, OsString)]>,
     pub(super) world: World,
     pub(super) metrics: Metrics,
+    /// Where it is told how one ended by itself.
+    pub(super) ends: watch::Sender<Option<Ended>>,
     /// The order to end.
     pub(super) closing: CancellationToken,
 }
@@ -41,7 +44,7 @@ impl Worker {
         let mut waits = backoff::usual();
         loop {
             let began = Instant::now();
-            let ended = self.once().await;
+            let (ended, last_words) = self.once().await;
             if self.closing.is_cancelled() {
                 tracing::info!(
                     worker.name = %self.name,
@@ -51,13 +54,15 @@ impl Worker {
             }
             let ran = began.elapsed();
             let wait = backoff::after(ran, &mut waits, &self.world);
+            let how = ended.map_or_else(|error| error.to_string(), |ended| ended.to_string());
             tracing::warn!(
                 worker.name = %self.name,
-                ended = %ended.map_or_else(|error| error.to_string(), |ended| ended.to_string()),
+                ended = %how,
                 ran_s = ran.as_secs(),
                 again_in_ms = wait.as_millis() as u64,
                 "a local worker ended by itself, and is started again"
             );
+            self.ends.send_replace(Some(Ended { how, last_words }));
             if self
                 .closing
                 .run_until_cancelled(sleep(wait))
@@ -69,9 +74,12 @@ impl Worker {
         }
     }
 
-    /// Runs it until it ends, or is told to and does.
-    async fn once(&self) -> io::Result<ExitStatus> {
-        let mut child = self.start()?;
+    /// Runs it until it ends, or is told to and does: how, and the last that it said.
+    async fn once(&self) -> (io::Result<ExitStatus>, Vec<String>) {
+        let mut child = match self.start() {
+            Ok(child) => child,
+            Err(error) => return (Err(error), Vec::new()),
+        };
         let _counted = self.metrics.local_worker();
         tracing::info!(
             worker.name = %self.name,
@@ -86,11 +94,12 @@ impl Worker {
             ended
         };
         let said = async {
-            if let (Some(out), Some(err)) = outputs {
-                output::log(&self.name, out, err, &gone).await;
+            match outputs {
+                (Some(out), Some(err)) => output::log(&self.name, out, err, &gone).await,
+                _ => Vec::new(),
             }
         };
-        tokio::join!(ended, said).0
+        tokio::join!(ended, said)
     }
 
     /// Its guard, that is, which starts it.

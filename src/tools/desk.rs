@@ -11,6 +11,7 @@ use tracing::Instrument;
 use super::catalogue::Assistant;
 use super::routing::Route;
 use super::served::Moment;
+use super::workers::Executed;
 use super::{
     Anybody, Asker, Contact, Offer, Origin, Output, Place, Router, Tool, ToolRequest, devices,
     faults,
@@ -173,6 +174,22 @@ impl Desk {
         };
         if result.is_err() {
             span_failed(&span, record.result.as_str());
+        }
+        if !asks_a_device
+            && !devices::is_one(tool)
+            && let Some(served) = self.router.served()
+        {
+            served.tell(|| Executed {
+                frame: self.frame.clone(),
+                tool: tool.name.to_string(),
+                arguments: arguments.clone(),
+                result: result.clone().map(|output| match output {
+                    Output::Json(value) | Output::Beginning(value) => value,
+                    // Searches are for devices.
+                    Output::Hits(_) => Value::Null,
+                }),
+                took: record.started.elapsed(),
+            });
         }
         result
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
 use super::catalogue::{Catalogue, Tool};
-use super::workers::{Call, CallContext, Declared, Workers};
+use super::workers::{Call, CallContext, Declared, Executed, Workers};
 use super::{Asker, Output, Schema, devices};
 use crate::domain::{CallFault, Value};
 use crate::telemetry::TraceContext;
@@ -106,6 +106,11 @@ impl Served {
     pub(super) fn asked(&self) -> Vec<(String, usize)> {
         let tools = self.0.workers.tools().into_iter();
         tools.map(|it| (it.tool.name.clone(), it.workers)).collect()
+    }
+
+    /// Tells whoever watches of a call that has ended.
+    pub(super) fn tell(&self, executed: impl FnOnce() -> Executed) {
+        self.0.workers.tell(executed);
     }
 
     /// Has a worker execute a tool. Of a streaming tool, as much as a model is shown;

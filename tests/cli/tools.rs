@@ -29,17 +29,72 @@ fn the_demo_lets_the_model_have_the_python_workers_date_resolver() {
     let told = "Tools that workers executed: resolve_date (answered: 1).";
     assert!(ended.stdout.contains(told), "{}", ended.stdout);
     assert!(ended.stdout.contains("1 EXTRACT_TASK"), "{}", ended.stdout);
+    // Between the first frame's searches and its decision.
+    let asked = "     worker           resolve_date {\"phrase\":\"friday\"}\n";
+    let places = [
+        "1/3  new-request",
+        asked,
+        "-> {\"date\":\"",
+        "<- EXTRACT_TASK",
+        "2/3",
+    ];
+    let places = places.map(|text| ended.stdout.find(text));
+    let in_order = places.iter().all(Option::is_some) && places.is_sorted();
+    assert!(in_order, "{places:?} in {}", ended.stdout);
+
+    // Where the server is replaced each has a worker, and both are waited for.
+    let second = ["demo", "--deploy", "--json", "--worker", &worker];
+    let ended = run(proactive(&second, &[]));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let steps = lines(&ended.stdout);
+    let place = |event| steps.iter().position(|step| step["event"] == event);
+    assert!(place("worker_call") < place("outcome"), "{steps:?}");
+    let call = &steps[place("worker_call").unwrap()];
+    assert_eq!(call["frame_id"], "new-request");
+    assert_eq!(call["tool_name"], "resolve_date");
+    assert_eq!(call["arguments"]["phrase"], "friday");
+    assert_eq!(
+        (&call["status"], &call["error"]),
+        (&"answered".into(), &"".into())
+    );
+    assert_eq!(call["result"]["weekday"], "Friday");
+
+    let unused = ["demo", "--ocr", "fn main() {}", "--worker", &worker];
+    let ended = run(proactive(&unused, &[]));
+    let told = "Tools that workers executed: none (offered: resolve_date).";
+    assert!(ended.stdout.contains(told), "{}", ended.stdout);
 }
 
 #[test]
 fn a_worker_of_the_demo_that_cannot_be_run_is_told_before_anything_is_shown() {
-    let ended = run(proactive(&["demo", "--worker", "/no/such/program"], &[]));
-    assert_eq!(ended.code, Some(64), "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("/no/such/program"),
-        "{}",
-        ended.stderr
+    let told = "the command cannot be run: \"/no/such/program\" is no file";
+    for (command, told) in [("/no/such/program", told), ("", "names no program")] {
+        let ended = run(proactive(&["demo", "--worker", command], &[]));
+        assert_eq!(ended.code, Some(64), "{}", ended.stderr);
+        assert_eq!(ended.stderr, format!("proactive: --worker: {told}\n"));
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+#[test]
+fn a_worker_of_the_demo_that_ends_before_it_has_connected_ends_the_demo_with_its_last_words() {
+    let words = "for i in 1 2 3 4 5 6 7 8 9 10 11; do echo word $i >&2; done; exit 3";
+    let worker = format!("sh -c '{words}'");
+    let ended = run(proactive(
+        &["demo", "--worker", &worker],
+        &[("PATH", "/bin:/usr/bin")],
+    ));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let told: Vec<_> = ended.stderr.lines().collect();
+    let [how, words @ ..] = &told[..] else {
+        panic!("nothing was told");
+    };
+    assert_eq!(
+        *how,
+        "proactive: --worker: it ended before it connected (exit status: 3)"
     );
+    let expected: Vec<_> = (2..=11).map(|i| format!("proactive:   word {i}")).collect();
+    assert_eq!(words, expected);
     assert_eq!(ended.stdout, "");
 }
 

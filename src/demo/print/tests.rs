@@ -1,8 +1,12 @@
 //! A whole conversation, printed both ways.
 
-use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::{CallFault, CallFaultCode, FrameId};
 use crate::transport::proto::{
     AnalysisOutcome, Bill, ExtractedTask, MatchType, OutcomeKind, SearchResult, ServerError,
     SessionReady, TaskPriority, TaskStatus, ToolCallArguments, ToolCallRequest, ToolKind,
@@ -136,6 +140,55 @@ fn people_read_the_conversation_and_its_price_without_a_terminal_obeying_it() {
     let (text, sum) = printed(Style::Text { colour: false });
     assert_eq!(text, TEXT);
     assert_eq!((sum.frames, sum.extracted, sum.failed), (2, 1, 1));
+}
+
+fn call(result: Result<Value, CallFault>) -> Executed {
+    let arguments = json!({"phrase": "next\n\u{1b}[31mFriday"});
+    Executed {
+        frame: FrameId::new("new-request"),
+        tool: "resolve_date".to_owned(),
+        arguments: Arc::new(arguments.as_object().unwrap().clone()),
+        result,
+        took: Duration::from_millis(1_204),
+    }
+}
+
+fn calls() -> [Executed; 2] {
+    let fault = CallFault::never_ran(CallFaultCode::Unavailable, "Nobody is there.");
+    [call(Ok(json!({"date": "2026-11-27"}))), call(Err(fault))]
+}
+
+#[test]
+fn people_read_what_a_worker_was_asked_and_what_came_of_it() {
+    let mut out = Vec::new();
+    let mut printer = Printer::new(&mut out, Style::Text { colour: false }, 1);
+    calls().iter().for_each(|call| printer.executed(call));
+    let expected = r#"     worker           resolve_date {"phrase":"next\n\u001b[31mFriday"}
+                      -> {"date":"2026-11-27"} (1,204 ms)
+     worker           resolve_date {"phrase":"next\n\u001b[31mFriday"}
+                      -> unavailable: Nobody is there. (1,204 ms)
+"#;
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn programs_read_a_workers_call_as_a_line_of_its_own() {
+    let mut out = Vec::new();
+    let mut printer = Printer::new(&mut out, Style::Json, 1);
+    calls().iter().for_each(|call| printer.executed(call));
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.starts_with(r#"{"event":"worker_call","frame_id":"new-request","#));
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let [answered, failed] = &lines.collect::<Vec<Value>>()[..] else {
+        panic!("two calls are two lines");
+    };
+    assert_eq!(answered["arguments"]["phrase"], "next\n\u{1b}[31mFriday");
+    assert_eq!(answered["result"], json!({"date": "2026-11-27"}));
+    assert_eq!(answered["status"], "answered");
+    assert_eq!(answered["duration_ms"], 1_204);
+    assert_eq!(failed["status"], "unavailable");
+    assert_eq!(failed["error"], "Nobody is there.");
+    assert_eq!(failed["result"], Value::Null);
 }
 
 #[test]

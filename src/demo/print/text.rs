@@ -1,11 +1,14 @@
 //! A step as a person reads it: `->` is what the desktop says, `<-` what the
-//! server says.
+//! server says. What workers are asked stands between them, without an arrow.
 
 use std::fmt::{Display, Write};
+
+use serde_json::Value;
 
 use super::Sum;
 use crate::desk::words::{Colour, counted, dollars, grouped, paint, picture, plain, wrapped};
 use crate::desk::{Step, json, millis};
+use crate::tools::workers::Executed;
 use crate::transport::proto::{
     AnalysisOutcome, Bill, ExtractedTask, OutcomeKind, SearchResult, ServerError, SessionReady,
     TaskPriority, TaskStatus, ToolKind,
@@ -127,6 +130,30 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
             ),
         ),
     }
+    page.text
+}
+
+/// What a worker was asked, and what it answered: nothing that the desktop says or hears.
+pub(super) fn executed(call: &Executed, colour: bool) -> String {
+    let mut page = Page {
+        text: String::new(),
+        colour,
+    };
+    let arguments = Value::Object((*call.arguments).clone()).to_string();
+    let asked = plain(&arguments, WIDE);
+    page.line(
+        "  ",
+        "worker",
+        format_args!("{} {asked}", plain(&call.tool, 64)),
+    );
+    let answered = match &call.result {
+        Ok(value) => plain(&value.to_string(), LONG),
+        Err(fault) => plain(&format!("{}: {}", call.status(), fault.message), LONG),
+    };
+    page.more(format_args!(
+        "-> {answered} ({} ms)",
+        grouped(call.took.as_millis())
+    ));
     page.text
 }
 

@@ -10,6 +10,7 @@ mod asked;
 mod breaker;
 mod connected;
 mod dispatch;
+mod executed;
 mod hello;
 mod options;
 mod outbox;
@@ -19,7 +20,7 @@ mod tests;
 mod variables;
 mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -32,6 +33,7 @@ use variables::Variables;
 
 pub use asked::Chunks;
 pub use connected::Connected;
+pub use executed::{Executed, Watcher};
 pub use hello::{Declaration, Declared, Hello, Refused, ToolRefused};
 pub use options::{Options, VariableOptions};
 pub use variables::{Ask, Told, Variable, VariableFault};
@@ -44,6 +46,8 @@ pub struct Workers {
     world: World,
     table: Shared,
     variables: Variables,
+    /// Who watches, if anybody does.
+    watcher: Arc<OnceLock<Watcher>>,
 }
 
 /// A tool that somebody has declared.
@@ -70,6 +74,22 @@ impl Workers {
             table: Shared::new(options, metrics),
             variables: Variables::new(options.variables, world.clone()),
             world,
+            watcher: Arc::default(),
+        }
+    }
+
+    /// From now on, each call that is made for a frame is told here when it ends, with what
+    /// was asked and answered. For a program that has the server within it and shows that
+    /// to its own user; only the first watcher is told.
+    pub fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    /// Tells whoever watches.
+    pub(super) fn tell(&self, executed: impl FnOnce() -> Executed) {
+        if let Some(watcher) = self.watcher.get() {
+            // Who watched may have seen enough.
+            let _ = watcher.send(executed());
         }
     }
 

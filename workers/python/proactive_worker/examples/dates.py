@@ -10,7 +10,7 @@ from .. import Code, Context, Field, ToolError, Worker
 try:
     from .days import Unreadable, read
 except ModuleNotFoundError as missing:
-    raise SystemExit(f"{missing}: pip install 'proactive-worker[dates]'") from None
+    raise SystemExit(f"{missing}: pip install './workers/python[dates]'") from None
 
 worker = Worker(name="dates", version="1.0.0")
 
