@@ -61,6 +61,10 @@ impl Greeting {
 }
 
 /// What a stream brings.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, while it is dealt with"
+)]
 pub(in crate::desk) enum Heard {
     /// What the server says.
     Event(Event),
