@@ -12,8 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Whose tools are listed. What it is for, the program says where it lists it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The operators' address of the server that is asked.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
+    /// The operators' address of the server that is asked; a URL where it is behind a
+    /// proxy.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9464")]
     admin: String,
     /// Asks no server: the tools that are declared, those of TOOLS_FILE included.
     #[arg(long, conflicts_with = "admin")]
@@ -28,10 +29,22 @@ pub struct Args {
 pub enum Error {
     /// Start the server, or name its address.
     #[error(
-        "no server tells its tools at {0}: start one, name its ADMIN_PORT with --admin, or list \
-         what is declared with --declared"
+        "nobody answers at {admin}{how}: start a server, name its ADMIN_PORT with --admin, or list what \
+         is declared with --declared"
     )]
-    NoServer(String),
+    NoServer {
+        /// Where it was looked for.
+        admin: String,
+        /// With TLS, perhaps.
+        how: &'static str,
+    },
+    /// Name the right port, or the right scheme.
+    #[error(
+        "whoever answers at {0} tells no tools: with --admin name the server's ADMIN_PORT, \
+         which speaks plain HTTP (9464, if it was not set), or list what is declared with \
+         --declared"
+    )]
+    NoTools(String),
     /// Correct the settings.
     #[error("{}", .0.0.join("\n"))]
     Settings(#[from] Mistakes),
@@ -60,17 +73,31 @@ fn declared() -> Result<Vec<Entry>, Error> {
 }
 
 async fn asked(admin: &str) -> Result<Vec<Entry>, Error> {
-    let url = format!("{}/tools", admin.trim_end_matches('/'));
-    let no_server = |_| Error::NoServer(admin.to_owned());
-    let client = app::http_client(&url).map_err(no_server)?;
-    let answer = client.get(&url).timeout(PATIENCE).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status);
-    let body = answer
-        .map_err(no_server)?
-        .bytes()
-        .await
-        .map_err(no_server)?;
-    serde_json::from_slice(&body).map_err(|_| Error::NoServer(admin.to_owned()))
+    let scheme = match admin.contains("://") {
+        true => "",
+        false => "http://",
+    };
+    let url = format!("{scheme}{}/tools", admin.trim_end_matches('/'));
+    let body = match fetched(&url).await {
+        Ok(body) => body,
+        Err(error) if error.is_connect() || error.is_builder() => {
+            let admin = admin.to_owned();
+            let how = match url.starts_with("https:") {
+                _ if error.is_builder() => ", which is no address",
+                true => " with TLS, which ADMIN_PORT has not",
+                false => "",
+            };
+            return Err(Error::NoServer { admin, how });
+        }
+        Err(_) => return Err(Error::NoTools(admin.to_owned())),
+    };
+    serde_json::from_slice(&body).map_err(|_| Error::NoTools(admin.to_owned()))
+}
+
+async fn fetched(url: &str) -> reqwest::Result<bytes::Bytes> {
+    let client = app::http_client(url)?;
+    let answer = client.get(url).timeout(PATIENCE).send().await?;
+    answer.error_for_status()?.bytes().await
 }
 
 fn table(tools: &[Entry], is_live: bool) -> String {
@@ -99,13 +126,13 @@ fn who(tool: &Entry) -> String {
     if is_executed_by("client") {
         parts.push(counted(tool.devices, "device"));
     }
-    if tool.offered == "without_device" {
+    if tool.by_server {
         parts.push("the server itself".to_owned());
     } else if is_executed_by("server") {
         parts.push(counted(tool.workers, "worker"));
     }
     if tool.of_workers {
-        parts.push("declared by workers alone".to_owned());
+        parts.push("not in TOOLS_FILE".to_owned());
     }
     parts.join(", ")
 }

@@ -78,10 +78,15 @@ pub(super) fn about_frame(frame: &Frame, now: Timestamp, missing: Option<Reason>
         for_model(&frame.ocr.0, Lines::Kept)
     );
     if let Some(why) = missing.and_then(why_not) {
-        let _ = writeln!(text, "The user's tasks cannot be searched: {why}.");
+        let _ = writeln!(text, "{}", unsearchable(why));
     }
     text.push_str("Decide about this screen: call a function.");
     text
+}
+
+/// Says that no task can be looked for, and why.
+pub(super) fn unsearchable(why: &str) -> String {
+    format!("The user's tasks cannot be searched: {why}.")
 }
 
 /// Why a tool cannot be called now: plainly, but for a caller that may not know of

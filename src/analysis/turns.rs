@@ -18,7 +18,7 @@ use super::brief::{Briefs, Terminal};
 use super::budget::Budget;
 use super::decision::Arguments;
 use super::neutral::{Lines, for_people};
-use super::prompt::why_not;
+use super::prompt::{unsearchable, why_not};
 use super::{going_away, out_of_time, title};
 use crate::domain::{Bill, Decision, Frame, FrameFault, FrameFaultCode, Outcome, Uid};
 use crate::gemini::{Answer, Ask, Call, Conversation, Error, Model, Spent, Turn};
@@ -257,7 +257,7 @@ impl<'a> Deliberation<'a> {
                 Err(why) => return Step::Answer(refuse(calls, asked, at, why)),
             },
             Terminal::NoTask => Decision::NoTask {
-                reason: String::new(),
+                reason: self.unsearched(),
             },
         };
         let mut ending = Ending {
@@ -272,6 +272,14 @@ impl<'a> Deliberation<'a> {
             ending.current_activity = self.activity();
         }
         Step::End(ending)
+    }
+
+    /// Why the model could propose no task, if it could not.
+    fn unsearched(&self) -> String {
+        let extract = |tool: &Arc<Tool>| Terminal::named(&tool.name) == Some(Terminal::Extract);
+        let could = self.offer.terminal.iter().any(extract);
+        let why = self.offer.missing.filter(|_| !could).and_then(why_not);
+        why.map_or_else(String::new, unsearchable)
     }
 
     fn task(&self, arguments: &Arguments<'_>, tool: &Tool) -> Result<Decision, &'static str> {

@@ -24,7 +24,7 @@ use crate::transport::proto::Resume;
 use crate::transport::proto::server_event::Event;
 use crate::world::World;
 pub use door::Door;
-pub(super) use link::{Greeting, Link, told_aside};
+pub(super) use link::{Greeting, Heard, Link, told_aside};
 pub(super) use resumable::Resumable;
 pub(crate) use wire::millis;
 
@@ -255,17 +255,17 @@ impl<'a, D: AsyncFn() -> Result<Channel, Error>, O: FnMut(Step)> Desktop<'a, D, 
         loop {
             link.confirm(|_| false).await?;
             let next_beat = link.next_beat();
-            let event = tokio::select! {
-                event = link.hear() => event?,
+            let heard = tokio::select! {
+                heard = link.hear() => heard?,
                 () = sleep_until(next_beat) => {
                     link.beat().await?;
                     continue;
                 }
             };
-            if let Event::GoAway(go_away) = &event {
+            if let Heard::Event(Event::GoAway(go_away)) = &heard {
                 *move_at = Some(Instant::now() + millis(go_away.reconnect_delay_ms));
             }
-            if let Some(ending) = link.act(event, store, observe).await? {
+            if let Some(ending) = link.act(heard, store, observe).await? {
                 ending.keep(store, observe)?;
                 if ending.frame_id == frame_id {
                     return Ok(ending.verdict);

@@ -30,6 +30,14 @@ pub enum Unknown {
     /// Only the searches need no command.
     #[error("{0} is no search of this desk: give a command, {0}=COMMAND")]
     NoCommand(String),
+    /// No tool has such a name.
+    #[error(
+        "{0:?} is no tool's name: those are 1 to 64 of a-z, A-Z, 0-9 and '_', not beginning with a digit"
+    )]
+    NoName(String),
+    /// There is nothing to run.
+    #[error("{0}= has no command: give one, {0}=COMMAND")]
+    Empty(String),
     /// Say it once.
     #[error("{0} is given twice")]
     Twice(String),
@@ -60,7 +68,7 @@ impl Executes {
         let mut tools = BTreeMap::new();
         for said in said.iter().filter(|said| *said != "none") {
             let entries: Vec<(&str, How)> = match said.split_once('=') {
-                Some((name, command)) => vec![(name, How::Command(command.to_owned()))],
+                Some((name, command)) => vec![(name.trim(), commanded(name.trim(), command)?)],
                 None => said.split(',').map(search).collect::<Result<_, _>>()?,
             };
             for (name, how) in entries {
@@ -75,6 +83,12 @@ impl Executes {
     /// The names, for the server.
     pub(super) fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
+    }
+
+    /// The names that are not among those of the tools that a server knows.
+    pub(super) fn unknown_to(&self, known: &[String]) -> Vec<String> {
+        let names = self.0.keys().filter(|name| !known.contains(name));
+        names.cloned().collect()
     }
 
     /// Whether it executes this search.
@@ -95,6 +109,19 @@ fn search(name: &str) -> Result<(&str, How), Unknown> {
     let known = KINDS.iter().find(|(known, _)| *known == name.trim());
     let (_, kind) = known.ok_or_else(|| Unknown::NoCommand(name.trim().to_owned()))?;
     Ok((name, How::Search(*kind)))
+}
+
+fn commanded(name: &str, command: &str) -> Result<How, Unknown> {
+    let is_name = (1..=64).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if !is_name {
+        return Err(Unknown::NoName(name.to_owned()));
+    }
+    if command.trim().is_empty() {
+        return Err(Unknown::Empty(name.to_owned()));
+    }
+    Ok(How::Command(command.to_owned()))
 }
 
 /// Runs a command in a shell: the arguments are its input, what it prints is the result,
@@ -163,9 +190,15 @@ mod tests {
             Some("pbpaste | head -n 1, x")
         );
         assert_eq!(some.command("search_keywords"), None);
+        let known = ["search_keywords".to_owned()];
+        assert_eq!(some.unknown_to(&known), ["read_clipboard"]);
         for (said, told) in [
             (&["search_similar,clipboard"][..], "clipboard is no search"),
             (&["a=x", "a=y"], "a is given twice"),
+            (&["a="], "a= has no command"),
+            (&["a-b=cat"], "\"a-b\" is no tool's name"),
+            (&["2a=cat"], "\"2a\" is no tool's name"),
+            (&["=cat"], "\"\" is no tool's name"),
         ] {
             let told_ = read(said).unwrap_err().to_string();
             assert!(told_.contains(told), "{told_}");

@@ -58,6 +58,8 @@ enum Line<'a> {
         frame_id: &'a str,
         request_id: &'a str,
         results: Vec<Hit<'a>>,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        result_json: &'a str,
         error: &'a str,
     },
     CancelToolRequest {
@@ -235,7 +237,15 @@ pub(crate) fn line(step: &Step) -> String {
             frame_id,
             request_id,
             results: found.iter().flatten().map(hit).collect(),
+            result_json: "",
             error: found.as_ref().err().map_or("", String::as_str),
+        },
+        Step::ToolAnswered(result) => Line::ToolResult {
+            frame_id: &result.frame_id,
+            request_id: &result.request_id,
+            results: Vec::new(),
+            result_json: &result.result_json,
+            error: &result.error,
         },
         Step::SearchCancelled(cancel) => Line::CancelToolRequest {
             frame_id: &cancel.frame_id,

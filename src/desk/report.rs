@@ -10,7 +10,9 @@ use super::output::Output;
 use super::shots::Backlog;
 use super::words::{Colour, counted, dollars, paint, plain};
 use super::{Step, Sum, json};
-use crate::transport::proto::{Resumed, ServerError, SessionReady};
+use crate::transport::proto::{
+    AnalysisOutcome, OutcomeKind, Resumed, ServerError, SessionReady, ToolCallRequest,
+};
 
 /// Columns of a line, on any terminal.
 const WIDE: usize = 78;
@@ -19,6 +21,9 @@ const WIDE: usize = 78;
 const LONG: Duration = Duration::from_secs(60);
 /// One that waits because the server wishes it, for so long.
 const ASKED_LONG: Duration = Duration::from_secs(5);
+
+/// Characters of a search, or of arguments.
+const CALL: usize = 60;
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub(super) struct Reporter {
     backlog: Backlog,
     /// Frames that were sent and have not ended, by their ids.
     frames: HashMap<String, Frame>,
+    /// Calls for other sessions and for jobs that have no answer yet, by their ids.
+    calls: HashMap<String, ToolCallRequest>,
     sum: Sum,
 }
 
@@ -71,6 +78,7 @@ impl Reporter {
             connection: "connecting".to_owned(),
             backlog,
             frames: HashMap::new(),
+            calls: HashMap::new(),
             sum: Sum::default(),
         };
         reporter.show(String::new());
@@ -82,7 +90,10 @@ impl Reporter {
         self.sum.count(step);
         let lines = match self.style {
             Style::Json => json::line(step),
-            Style::Live { colour } => lasting(step, self.file_of(step), colour),
+            Style::Live { colour } => match self.answered(step, colour) {
+                Some(line) => line,
+                None => lasting(step, self.file_of(step), colour),
+            },
         };
         match step {
             Step::Ready(ready) => {
@@ -97,7 +108,14 @@ impl Reporter {
                 };
                 self.connection = what.to_owned();
             }
+            Step::SearchAsked(call) if for_whom(call).is_some() => {
+                self.calls.insert(call.request_id.clone(), call.clone());
+            }
+            Step::SearchCancelled(cancel) => {
+                self.calls.remove(&cancel.request_id);
+            }
             Step::Lost { again, .. } => {
+                self.calls.clear();
                 let frames = self.frames.values_mut();
                 let under_way = frames.filter(|frame| frame.state == State::UnderWay);
                 under_way.for_each(|frame| frame.state = State::Waiting);
@@ -138,6 +156,41 @@ impl Reporter {
                 frame.state = State::UnderWay;
             }
         }
+    }
+
+    /// What is told of a call for somebody else that this step answers.
+    fn answered(&mut self, step: &Step, colour: bool) -> Option<String> {
+        let (id, result) = match step {
+            Step::SearchAnswered {
+                request_id, found, ..
+            } => {
+                let found = found.as_ref().map(|found| format!("{} found", found.len()));
+                (request_id, found.map_err(String::as_str))
+            }
+            Step::ToolAnswered(result) => {
+                let done = match &*result.error {
+                    "" => Ok("answered".to_owned()),
+                    error => Err(error),
+                };
+                (&result.request_id, done)
+            }
+            _ => return None,
+        };
+        let call = self.calls.remove(id)?;
+        let (tint, came) = match result {
+            Ok(came) => (Colour::Blue, came),
+            Err(why) => (Colour::Yellow, why.to_owned()),
+        };
+        let query = call.arguments.as_ref().map_or("", |it| &it.query);
+        let (label, asked) = match &*call.tool_name {
+            "" => ("search", format!("\"{}\"", plain(query, CALL))),
+            tool => {
+                let arguments = plain(&call.arguments_json, CALL);
+                ("tool", format!("{} {arguments}", plain(tool, CALL)))
+            }
+        };
+        let text = format!("{}: {asked} -> {came}", for_whom(&call)?);
+        Some(labelled(label, tint, &text, colour))
     }
 
     /// What the frame of a step was made of, if that is known.
@@ -227,6 +280,27 @@ impl Reporter {
     }
 }
 
+/// For whom a call is, if it is not for a frame of this desk.
+fn for_whom(call: &ToolCallRequest) -> Option<&'static str> {
+    match (&*call.job_id, &*call.session_id) {
+        ("", "") => None,
+        ("", _) => Some("for another session"),
+        _ => Some("for a job"),
+    }
+}
+
+/// Why a frame has no task, as far as anybody said.
+fn without_a_task(outcome: &AnalysisOutcome) -> Option<(&'static str, Colour, &str)> {
+    let (label, tint) = match outcome.outcome_kind() {
+        OutcomeKind::RejectTask => ("rejected", Colour::Blue),
+        _ if outcome.reason.is_empty() => ("no task", Colour::Faint),
+        _ => ("no task", Colour::Yellow),
+    };
+    let said = [&outcome.reason, &outcome.context_summary];
+    let said = said.into_iter().find(|said| !said.is_empty())?;
+    Some((label, tint, said))
+}
+
 /// What of a step about this file stays on the screen.
 fn lasting(step: &Step, file: Option<&str>, colour: bool) -> String {
     let what = |error: &ServerError| {
@@ -243,6 +317,17 @@ fn lasting(step: &Step, file: Option<&str>, colour: bool) -> String {
             let from = file.map_or(String::new(), |file| format!(" ({file})"));
             ("task", Colour::Green, format!("{id}: {title}{from}"))
         }
+        Step::Decided {
+            outcome,
+            kept_as: None,
+        } => match without_a_task(outcome) {
+            Some((label, tint, said)) => {
+                let file = file.map_or(String::new(), |file| format!("{file}: "));
+                (label, tint, file + said)
+            }
+            None => return String::new(),
+        },
+        Step::Complaint(error) => ("warning", Colour::Yellow, what(error)),
         Step::Failed(error) => ("no decision", Colour::Red, what(error)),
         Step::Postponed { error, again, .. }
             if *again >= LONG || error.retry_after_ms > 0 && *again >= ASKED_LONG =>

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::transport::proto::{
     AnalysisOutcome, CancelToolRequest, GoAway, SearchResult, ServerError, SessionReady,
-    ToolCallRequest,
+    ToolCallRequest, ToolResult,
 };
 
 /// What happened, told as it happens.
@@ -38,6 +38,8 @@ pub enum Step {
         /// What was found, or why nothing could be looked for.
         found: Result<Vec<SearchResult>, String>,
     },
+    /// A command has executed a tool, or there is a reason why not.
+    ToolAnswered(ToolResult),
     /// The server no longer waits for a search.
     SearchCancelled(CancelToolRequest),
     /// The decision about a frame.

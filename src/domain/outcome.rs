@@ -41,7 +41,8 @@ pub enum Decision {
     },
     /// The screen asks for nothing.
     NoTask {
-        /// Set when the server ended the frame without the model's decision.
+        /// Set when the server ended the frame without the model's decision, or when the
+        /// user's tasks could not be searched.
         reason: String,
     },
 }

@@ -154,7 +154,8 @@ impl Session {
         first: Option<Input>,
     ) -> impl Future<Output = SessionEnd> {
         let caller = &connection.caller;
-        let span = session_span(&self.id, &self.uid, &caller.device, caller.trace.as_deref());
+        let device = caller.shown_device(first.as_ref());
+        let span = session_span(&self.id, &self.uid, &device, caller.trace.as_deref());
         let (open, over) = span.in_scope(|| {
             let open = Open::new(self.lobby.tools().metrics.clone());
             (open, self.begin(connection, first))

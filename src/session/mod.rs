@@ -39,6 +39,8 @@ pub use quota::{Account, Full, Held, Limits, NoRoom, Quota, Seat};
 /// Messages that wait for a slow transport before the session holds them
 /// itself.
 pub const OUTBOUND_QUEUE: usize = 8;
+/// Of a device's id that a hello says, in the log.
+const DEVICE_CHARS: usize = 8;
 
 /// Limits of one session.
 #[derive(Clone, Copy, Debug)]
@@ -169,4 +171,20 @@ pub struct Caller {
     pub app_version: String,
     /// The trace that the client is in, if it is in one.
     pub trace: Option<Box<TraceContext>>,
+}
+
+impl Caller {
+    /// What the log calls the device: as its headers do, else the beginning of what its
+    /// first word says, of which as much is shown as of a uid.
+    fn shown_device(&self, first: Option<&Input>) -> String {
+        let said = match first {
+            Some(Input::Message(ClientMessage::Hello(hello))) => hello.profile.as_ref(),
+            _ => None,
+        };
+        let said = said.and_then(|profile| profile.device.as_ref());
+        match (&*self.device, said) {
+            ("", Some(device)) => device.as_str().chars().take(DEVICE_CHARS).collect(),
+            (header, _) => header.to_owned(),
+        }
+    }
 }

@@ -22,8 +22,11 @@ pub struct Entry {
     pub of_workers: bool,
     /// Devices that are connected and execute it.
     pub devices: usize,
-    /// Workers that can be asked for it now; for what the server executes itself, 1.
+    /// Workers that can be asked for it now.
     pub workers: usize,
+    /// The server executes it itself.
+    #[serde(default)]
+    pub by_server: bool,
 }
 
 impl Router {
@@ -56,10 +59,8 @@ impl Router {
                 changes_device: tool.changes_device,
                 of_workers,
                 devices: self.directory().count(tool),
-                workers: match devices::is_one(tool) {
-                    true => 1,
-                    false => workers.map_or(0, |(_, count)| *count),
-                },
+                workers: workers.map_or(0, |(_, count)| *count),
+                by_server: devices::is_one(tool),
             }
         };
         let declared = declared.iter().map(|tool| entry(tool, false));

@@ -67,6 +67,11 @@ impl Dev {
         rest.split_once("/readyz").unwrap().0
     }
 
+    /// The next line of its log that says this.
+    pub(crate) fn logged(&mut self, wanted: &str) -> String {
+        self.process.logged(wanted)
+    }
+
     async fn desk(&self) -> Desk {
         let token = fs::read_to_string(self.token_file()).unwrap();
         let channel = connect(&format!("http://{}", self.grpc)).await;

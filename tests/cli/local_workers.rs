@@ -13,6 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::process::{Running, proactive, run};
 use crate::serve::{Server, field, in_the_middle_of_a_frame};
 use crate::signal::signal;
+use crate::support::tools::python_with_worker;
 use crate::support::{PATIENCE, connect};
 
 /// Tells its process, and lives until it is ended. SIGTERM ends it, which it tells as well.
@@ -77,6 +78,53 @@ fn c09_local_workers_are_started_with_the_server_and_what_they_say_is_in_its_log
     for line in &lines {
         assert_eq!(field(line, "worker.name"), "sh-1");
     }
+}
+
+/// One of its tools has a name that is taken.
+const IN_PYTHON: &str = r#"
+from proactive_worker import Worker
+
+worker = Worker(name="rooms")
+
+
+@worker.tool
+async def free_room() -> str:
+    """Finds a free room."""
+    return "4.12"
+
+
+@worker.tool
+async def search_similar(query: str) -> str:
+    """Searches."""
+    return query
+
+
+worker.run()
+"#;
+
+#[test]
+fn c09_what_a_python_worker_says_is_logged_as_it_is_meant_and_what_is_refused_as_well() {
+    let Some(python) = python_with_worker() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("rooms.py");
+    fs::write(&program, IN_PYTHON).unwrap();
+    let command = format!("{} {}", python.display(), program.display());
+    let mut server = with_workers(&[&command], &[]);
+    let connected = server.process.logged("a tool worker is connected");
+    assert!(
+        connected.contains("refused=\"search_similar: "),
+        "{connected}"
+    );
+    let usual = server.process.logged("connected as worker");
+    assert!(usual.contains(" INFO "), "{usual}");
+    assert!(
+        usual.contains(" INFO proactive_worker: connected"),
+        "{usual}"
+    );
+    let worse = server.process.logged("the server refuses the tool");
+    assert!(worse.contains(" WARN "), "{worse}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ async fn d06_who_may_not_use_devices_sees_neither_tools_nor_devices() {
     let _laptop = client(&house, desktop("laptop", &BOTH)).await;
     let mut page = greet(house.connect("ada"), web()).await;
     page.frame("f").await;
-    page.no_task("f").await;
+    assert_eq!(page.no_task("f").await, "");
     let view = &page.views()[0];
     for hidden in [
         "search_similar",

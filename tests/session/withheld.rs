@@ -94,9 +94,22 @@ async fn d04_a_task_that_cannot_be_proposed_without_a_search_is_refused_with_the
     let house = house([turn([extract()]), turn([nothing()])]);
     let mut page = client(&house, web()).await;
     page.frame("f").await;
-    assert_eq!(page.no_task("f").await, "");
+    let why = "The user's tasks cannot be searched: no device of the user is online.";
+    assert_eq!(page.no_task("f").await, why);
     let why = "This cannot be called now: no device of the user is online.";
     assert_eq!(told(&page, 1), [why]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d09_a_frame_for_which_nobody_was_chosen_to_search_ends_with_that_reason() {
+    let house = house([turn([nothing()])]);
+    let _laptop = client(&house, desktop("laptop", &BOTH)).await;
+    let _studio = client(&house, desktop("studio", &BOTH)).await;
+    let mut page = client(&house, web()).await;
+    page.frame("f").await;
+    let why = "The user's tasks cannot be searched: several devices are online, and none was \
+               chosen.";
+    assert_eq!(page.no_task("f").await, why);
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,6 +104,7 @@ pub(super) fn block(step: &Step, nth: usize, frames: usize, colour: bool) -> Str
         Step::SearchAnswered {
             found: Err(error), ..
         } => page.line("->", "search failed", plain(error, WIDE)),
+        Step::ToolAnswered(result) => page.line("->", "tool result", plain(&result.error, WIDE)),
         Step::SearchCancelled(cancel) => {
             page.line("<-", "search cancelled", plain(&cancel.reason, WIDE))
         }

@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use super::Client;
 use super::frames::told;
 use super::leave::{Leave, Old};
-use crate::desk::desktop::{Greeting, Link, Resumable, told_aside};
+use crate::desk::desktop::{Greeting, Heard, Link, Resumable, told_aside};
 use crate::desk::shots::Shot;
 use crate::desk::{About, Error, Step, Verdict, backoff};
 use crate::transport::proto::server_event::Event;
@@ -27,8 +27,8 @@ pub(super) enum Left {
 /// What woke a session.
 enum Wake {
     Opened(Opened),
-    HeardOld(Result<Event, Error>),
-    Heard(Result<Event, Error>),
+    HeardOld(Result<Heard, Error>),
+    Heard(Result<Heard, Error>),
     Shot(Option<Shot>),
     Due,
 }
@@ -149,17 +149,17 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                         (Err(error), None) => return Err(error),
                     }
                 }
-                Wake::HeardOld(Ok(Event::GoAway(_))) => {}
-                Wake::HeardOld(Ok(event)) => {
+                Wake::HeardOld(Ok(Heard::Event(Event::GoAway(_)))) => {}
+                Wake::HeardOld(Ok(heard)) => {
                     if let Some(one) = &mut old
-                        && self.deal(event, &mut one.link, observe).await.is_err()
+                        && self.deal(heard, &mut one.link, observe).await.is_err()
                     {
                         self.drop_old(&mut old);
                     }
                 }
                 Wake::HeardOld(Err(_)) => self.drop_old(&mut old),
-                Wake::Heard(Ok(event)) => {
-                    if let Event::GoAway(go_away) = &event {
+                Wake::Heard(Ok(heard)) => {
+                    if let Heard::Event(Event::GoAway(go_away)) = &heard {
                         let mut going = Leave::of(go_away);
                         // One that sends everybody away at once is not asked all the time.
                         if opened.elapsed() < backoff::MOST {
@@ -168,7 +168,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
                         }
                         leave = Some(going);
                     }
-                    if self.deal(event, link, observe).await? && leave.is_none() {
+                    if self.deal(heard, link, observe).await? && leave.is_none() {
                         // A server of protocol 1.0 does not say it otherwise.
                         leave = Some(Leave::of(&GoAway::default()));
                     }
@@ -252,9 +252,30 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
     /// A stream is open that stands alone: it goes on with all that was sent.
     fn admit(&mut self, link: &mut Link, ready: SessionReady, observe: &mut impl FnMut(Step)) {
         let known = ready.resumed.clone().unwrap_or_default();
-        observe(Step::Ready(ready));
+        self.welcome(ready, observe);
         self.frames.stream_opened(&known, observe);
         link.expect(self.frames.held.all_sent());
+    }
+
+    /// Tells of a session, and of what this desk offers it in vain.
+    fn welcome(&self, ready: SessionReady, observe: &mut impl FnMut(Step)) {
+        let known = &ready.executable_tools;
+        let unknown = self.about.executes.unknown_to(known);
+        // Once for each session; a server that does not list tools knows the searches alone.
+        let is_news = ready.resumed.is_none() && !known.is_empty() && !unknown.is_empty();
+        observe(Step::Ready(ready));
+        if is_news {
+            let message = format!(
+                "The server knows no tool of this name: {}.",
+                unknown.join(", ")
+            );
+            let code = "UNKNOWN_TOOL".to_owned();
+            observe(Step::Complaint(ServerError {
+                code,
+                message,
+                ..ServerError::default()
+            }));
+        }
     }
 
     /// Another stream takes the place of this one. If it has not taken the session up, but
@@ -269,7 +290,7 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
         let is_taken_up = other.take_up(link.session(), &mut ready);
         match ended_by {
             Some(ended_by) if !is_taken_up => {
-                observe(Step::Ready(ready));
+                self.welcome(ready, observe);
                 let link = std::mem::replace(link, other);
                 Some(Old { link, ended_by })
             }
@@ -319,14 +340,14 @@ impl<D: AsyncFn() -> Result<Channel, Error>> Client<D> {
         link.beat().await
     }
 
-    /// Deals with an event. Whether it says that its stream takes no more frames.
+    /// Deals with what was heard. Whether it says that its stream takes no more frames.
     async fn deal(
         &mut self,
-        event: Event,
+        heard: Heard,
         link: &mut Link,
         observe: &mut impl FnMut(Step),
     ) -> Result<bool, Error> {
-        let Some(ending) = link.act(event, &mut self.store, observe).await? else {
+        let Some(ending) = link.act(heard, &mut self.store, observe).await? else {
             return Ok(false);
         };
         self.backoff.reset();

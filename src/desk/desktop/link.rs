@@ -60,6 +60,18 @@ impl Greeting {
     }
 }
 
+/// What a stream brings.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, while it is dealt with"
+)]
+pub(in crate::desk) enum Heard {
+    /// What the server says.
+    Event(Event),
+    /// What one of this desktop's commands came to, of which the server was told.
+    Executed(ToolResult),
+}
+
 /// Both sides of one stream.
 pub(in crate::desk) struct Link {
     line: Line,
@@ -192,35 +204,42 @@ impl Link {
         Ok(())
     }
 
-    /// The next event that this version of the contract knows. Cancel-safe.
+    /// The next event that this version of the contract knows, or result that the server
+    /// was told. Cancel-safe.
     ///
     /// # Errors
     /// [`Error::Ended`], [`Error::Closed`], or [`Error::TooSlow`] if nothing came for
     /// as long as three heartbeats.
-    pub(in crate::desk) async fn hear(&mut self) -> Result<Event, Error> {
-        loop {
-            tokio::select! {
-                biased;
-                result = self.commands.next() => {
-                    let result = client_event::Event::ToolResult(result);
-                    self.line.send(event(result)).await?;
-                    self.commands.is_told();
-                }
-                event = self.line.hear() => return event,
+    pub(in crate::desk) async fn hear(&mut self) -> Result<Heard, Error> {
+        tokio::select! {
+            biased;
+            result = self.commands.next() => {
+                let told = client_event::Event::ToolResult(result.clone());
+                self.line.send(event(told)).await?;
+                self.commands.is_told();
+                Ok(Heard::Executed(result))
             }
+            event = self.line.hear() => event.map(Heard::Event),
         }
     }
 
-    /// Does what an event asks for, and says which frame it ended, if any.
+    /// Does what was heard asks for, and says which frame it ended, if any.
     ///
     /// # Errors
     /// As [`Self::hear`].
     pub(in crate::desk) async fn act(
         &mut self,
-        event: Event,
+        heard: Heard,
         store: &mut Store,
         observe: &mut impl FnMut(Step),
     ) -> Result<Option<Ending>, Error> {
+        let event = match heard {
+            Heard::Event(event) => event,
+            Heard::Executed(result) => {
+                observe(Step::ToolAnswered(result));
+                return Ok(None);
+            }
+        };
         if let Some(session) = &mut self.session
             && !session.is_new(&event)
         {

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::desk::fake::outcome;
-use crate::transport::proto::{ExtractedTask, GoAway, OutcomeKind, Resumed, SessionReady};
+use crate::transport::proto::{
+    AnalysisOutcome, ExtractedTask, GoAway, OutcomeKind, Resumed, SearchResult, SessionReady,
+    ToolCallArguments, ToolResult,
+};
 
 fn error(frame_id: &str) -> ServerError {
     ServerError {
@@ -109,6 +112,126 @@ async fn people_see_one_line_kept_up_to_date_and_what_lasts_above_it() {
             "no session   gone\n\
              next try in 2 s: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000",
             "done: 0 waiting, 0 under way, 1 answered, 1 extracted, $0.000000\n",
+        ]
+    );
+}
+
+/// The lines that stay on a terminal.
+async fn lasting_lines(steps: &[Step]) -> Vec<String> {
+    let reader = Reader::default();
+    let out = Output::new(reader.clone()).unwrap();
+    let style = Style::Live { colour: false };
+    let mut reporter = Reporter::new(out, style, Backlog::default());
+    steps.iter().for_each(|step| reporter.step(step));
+    reporter.finish().1.finish().await.unwrap();
+    let told = reader.text();
+    let lines = told
+        .split("\r\x1b[K")
+        .flat_map(|state| state.rsplit_once('\n'));
+    let lines = lines.map(|(lasting, _)| lasting.to_owned());
+    let mut lines: Vec<_> = lines.collect();
+    // The sum.
+    lines.pop();
+    lines
+}
+
+#[tokio::test]
+async fn people_see_what_is_answered_for_another_session_or_a_job_and_what_came_of_it() {
+    let call = |request_id: &str, query: &str| ToolCallRequest {
+        request_id: request_id.into(),
+        arguments: Some(ToolCallArguments {
+            query: query.into(),
+        }),
+        ..ToolCallRequest::default()
+    };
+    let elsewhere = |call: ToolCallRequest| ToolCallRequest {
+        session_id: "s".into(),
+        ..call
+    };
+    let clipboard = |request_id: &str| ToolCallRequest {
+        tool_name: "read_clipboard".into(),
+        arguments_json: r#"{"most":3}"#.into(),
+        ..elsewhere(call(request_id, ""))
+    };
+    let found = |request_id: &str, found: Result<usize, &str>| Step::SearchAnswered {
+        request_id: request_id.into(),
+        frame_id: "f".into(),
+        found: match found {
+            Ok(count) => Ok(vec![SearchResult::default(); count]),
+            Err(why) => Err(why.into()),
+        },
+    };
+    let executed = |request_id: &str, error: &str| {
+        Step::ToolAnswered(ToolResult {
+            request_id: request_id.into(),
+            error: error.into(),
+            ..ToolResult::default()
+        })
+    };
+    let job = ToolCallRequest {
+        job_id: "j".into(),
+        ..call("3", &"long ".repeat(50))
+    };
+    let lines = lasting_lines(&[
+        Step::SearchAsked(call("1", "own")),
+        found("1", Ok(1)),
+        Step::SearchAsked(elsewhere(call("2", "Berlin\u{1b}[2J office"))),
+        found("2", Ok(2)),
+        Step::SearchAsked(job),
+        found("3", Err("the store is held")),
+        Step::SearchAsked(clipboard("4")),
+        Step::SearchAsked(clipboard("5")),
+        executed("5", "the command failed (exit status: 3)"),
+        executed("4", ""),
+    ])
+    .await;
+    assert_eq!(
+        lines[0],
+        "search       for another session: \"Berlin [2J office\" -> 2 found"
+    );
+    let cut = lines[1]
+        .strip_prefix("search       for a job: \"long long ")
+        .unwrap();
+    assert!(
+        cut.ends_with("\" -> the store is held") && cut.len() < 90,
+        "{cut}"
+    );
+    assert_eq!(
+        lines[2..],
+        [
+            "tool         for another session: read_clipboard {\"most\":3} -> \
+             the command failed (exit status: 3)",
+            "tool         for another session: read_clipboard {\"most\":3} -> answered",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn people_see_why_a_frame_has_no_task_and_what_the_server_complains_of() {
+    let decided = |kind, reason: &str, summary: &str| Step::Decided {
+        outcome: Box::new(AnalysisOutcome {
+            reason: reason.into(),
+            context_summary: summary.into(),
+            ..outcome("f", kind)
+        }),
+        kept_as: None,
+    };
+    let lines = lasting_lines(&[
+        sent("f", "a.jpg"),
+        decided(OutcomeKind::NoTaskFound, "Nobody is online.", "A mail."),
+        decided(OutcomeKind::NoTaskFound, "", "A mail."),
+        decided(OutcomeKind::NoTaskFound, "", ""),
+        decided(OutcomeKind::RejectTask, "Already tracked.", "A mail."),
+        Step::Complaint(error("")),
+    ])
+    .await;
+    assert_eq!(
+        lines,
+        [
+            "no task      a.jpg: Nobody is online.",
+            "no task      A mail.",
+            "rejected     Already tracked.",
+            "warning      GEMINI_ERROR: The operator has to look at it.",
         ]
     );
 }

@@ -224,7 +224,7 @@ impl Workers {
             return Err(Refused::Invalid(message));
         }
         let id = self.world.uuid();
-        let (key, wake) = table.join(id.clone(), checked, tools);
+        let (key, wake) = table.join(id.clone(), checked, tools, &refused);
         drop(table);
         Ok(Connected {
             table: self.table.clone(),

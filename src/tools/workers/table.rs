@@ -13,12 +13,14 @@ use super::hello::{Checked, Declared, ToolRefused};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::words::Call;
-use crate::domain::{CallFault, CallFaultCode, CallId, Ran, Value};
+use crate::domain::{CallFault, CallFaultCode, CallId, Ran, Value, clip};
 use crate::telemetry::{Metrics, WorkerCall, WorkerTool};
 
 /// Calls that the server has ended, of which a worker may not know yet: what it still
 /// says of them is late, not wrong. More than it may have under way.
 const ENDED: usize = 512;
+/// Characters of what the log is told of tools that were refused.
+const REFUSED_CHARS: usize = 1_000;
 
 /// A worker's stream: the number of its arrival.
 pub(super) type Key = u64;
@@ -131,6 +133,7 @@ impl Table {
         id: String,
         checked: Checked,
         tools: Vec<Declared>,
+        refused: &[ToolRefused],
     ) -> (Key, Arc<Notify>) {
         let Checked {
             name,
@@ -158,6 +161,7 @@ impl Table {
             worker.version = version,
             tools = names.join(" "),
             at_once,
+            refused = told(refused),
             "a tool worker is connected"
         );
         let worker = Worker {
@@ -344,4 +348,13 @@ impl Worker {
         }
         self.ended.push_back(id.clone());
     }
+}
+
+/// The tools that cannot be used and why, for the log; nothing if all can.
+fn told(refused: &[ToolRefused]) -> Option<String> {
+    let each = refused
+        .iter()
+        .map(|tool| format!("{}: {}", tool.name, tool.reason));
+    let all = each.collect::<Vec<_>>().join(" ");
+    (!all.is_empty()).then(|| clip(&all, REFUSED_CHARS).into_owned())
 }

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -22,13 +23,18 @@ MOST_MESSAGE = 300
 _STOPPING_S = 5.0
 """After which a cancelled call that goes on is worth a line in the log."""
 
+# Names in a result may be what users say; these hardly are.
+_OF_PROGRAMS = re.compile(r"the result(\.[A-Za-z_][A-Za-z0-9_]{0,31}|\[[0-9]+\])*")
+
 log = logging.getLogger("proactive_worker")
 
 
 class Calls:
     """All calls of one stream. Nothing is said of a call that has ended."""
 
-    def __init__(self, tools: Mapping[str, Tool], at_once: int, outbox: Outbox) -> None:
+    def __init__(self, tools: Mapping[str, Tool], at_once: int, outbox: Outbox, debug: bool = False) -> None:
+        self.debug = debug
+        """Whether what a tool raises is logged with its traceback."""
         self._tools = tools
         self._at_once = at_once
         self._outbox = outbox
@@ -118,7 +124,7 @@ class Calls:
         return tool
 
     def _refuse(self, call: pb.ToolCall, code: Code, message: str) -> None:
-        log.info("call %s of %.64s was not begun: %s", call.call_id, call.tool, code.name)
+        log.warning("call %s of %.64s was not begun: %s", call.call_id, call.tool, code.name)
         self._outbox.say(_failure(call.call_id, code, message, never_ran=True))
 
 
@@ -233,8 +239,10 @@ class Call:
             if self._open:
                 self._end("done")
                 self._outbox.say(event, self._is_wanted)
+        except _Unfit as unfit:
+            self._say_failure(unfit.code, unfit.message, why=unfit.shown)
         except ToolError as error:
-            self._say_failure(error.code, error.message)
+            self._say_failure(error.code, error.message, raised=error)
         except KeyboardInterrupt:
             raise
         # Whatever else a tool raises, the worker lives: SystemExit, and a tool that cancels
@@ -262,13 +270,16 @@ class Call:
         finally:
             await chunks.aclose()
 
-    def _say_failure(self, code: Code, message: str, raised: BaseException | None = None) -> None:
+    def _say_failure(
+        self, code: Code, message: str, *, raised: BaseException | None = None, why: str | None = None
+    ) -> None:
         if not self._open:
             return
-        self._end(f"{code.name} ({_where(raised)})" if raised else code.name)
+        why = why or (_where(raised) if raised else None)
+        self._end(f"{code.name} ({why})" if why else code.name, logging.WARNING, raised)
         self._outbox.say(_failure(self.call_id, code, message), self._is_wanted)
 
-    def _end(self, how: str) -> None:
+    def _end(self, how: str, level: int = logging.INFO, raised: BaseException | None = None) -> None:
         if self._open:
             self._open = False
             self._timer.cancel()
@@ -276,7 +287,9 @@ class Call:
                 if not waiting.done():
                     waiting.set_result(_call_has_ended())
             took = self._took_us() // 1000
-            log.info("call %s of %s: %s, took_ms=%d", self.call_id, self._tool.name, how, took)
+            trace = raised if self._calls.debug else None
+            said = (self.call_id, self._tool.name, how, took)
+            log.log(level, "call %s of %s: %s, took_ms=%d", *said, exc_info=trace)
             self._calls.ended(self)
 
     def _is_wanted(self) -> bool:
@@ -314,17 +327,33 @@ def _call_has_ended() -> pb.VariableResponse:
     return pb.VariableResponse(code=Code.PERMISSION_DENIED, message="the call has ended")
 
 
+class _Unfit(ToolError):
+    """A result that cannot be sent."""
+
+    def __init__(self, message: str, code: Code, shown: str) -> None:
+        super().__init__(message, code)
+        self.shown = shown
+        """For the log: nothing of what the result says."""
+
+
 def _encoded(it: object) -> pb.Value:
     try:
         return to_value(it, where="the result")
     except ValueProblem as problem:
-        raise ToolError(str(problem), Code.INTERNAL) from None
+        raise _Unfit(str(problem), Code.INTERNAL, _shown(str(problem))) from None
 
 
 def _bounded(event: pb.WorkerEvent) -> pb.WorkerEvent:
     if (size := event.ByteSize()) > MOST_EVENT:
-        raise ToolError(f"the result has {size} bytes, more than 1 MiB", Code.RESOURCE_EXHAUSTED)
+        message = f"the result has {size} bytes, more than 1 MiB"
+        raise _Unfit(message, Code.RESOURCE_EXHAUSTED, message)
     return event
+
+
+def _shown(problem: str) -> str:
+    """What is wrong with a result, and where, if names of it are such as a program gives."""
+    place, _, what = problem.rpartition(": ")
+    return problem if _OF_PROGRAMS.fullmatch(place) else f"within the result: {what}"
 
 
 def _text_of(error: BaseException) -> str:

@@ -51,7 +51,7 @@ class Connection:
     def __init__(self, settings: Settings, hello: pb.WorkerHello, tools: Mapping[str, Tool]) -> None:
         self._settings = settings
         self._outbox = Outbox()
-        self._calls = Calls(tools, hello.calls_at_once, self._outbox)
+        self._calls = Calls(tools, hello.calls_at_once, self._outbox, settings.debug)
         self._loop = asyncio.get_running_loop()
         self._ready_at: float | None = None
         self._interval = _READY_S

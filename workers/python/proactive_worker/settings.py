@@ -24,6 +24,8 @@ class Settings:
     address: str
     token: str = field(repr=False)
     ca: bytes | None = field(default=None, repr=False)
+    debug: bool = False
+    """Whether the log has the traceback of what a tool raises, which may quote anything."""
 
     def channel(self) -> grpc.aio.Channel:
         """A connection: TLS, but to this machine itself, unless an authority is named."""
@@ -44,7 +46,8 @@ class Settings:
 def settings_from(
     address: str | None = None, token: str | None = None, environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """From arguments, else PROACTIVE_ADDR, PROACTIVE_SERVICE_TOKEN and PROACTIVE_CA.
+    """From arguments, else PROACTIVE_ADDR, PROACTIVE_SERVICE_TOKEN, PROACTIVE_CA and
+    PROACTIVE_WORKER_DEBUG.
 
     SettingsError says all that is wrong, and never what the token is.
     """
@@ -70,7 +73,8 @@ def settings_from(
                 wrong.append(f"PROACTIVE_CA: {path}: has no certificate (PEM)")
     if wrong:
         raise SettingsError("; ".join(wrong))
-    return Settings(address, token, ca)
+    debug = environment.get("PROACTIVE_WORKER_DEBUG") == "1"
+    return Settings(address, token, ca, debug)
 
 
 def _is_loopback(address: str) -> bool:

@@ -18,6 +18,7 @@ from ._generated import workers_pb2 as pb
 from .backoff import Backoff
 from .connection import Connection, within
 from .errors import Code, DeclarationError, Refused, SettingsError
+from .logs import to_outputs
 from .settings import Settings, settings_from
 from .tool import Tool, tool_of
 
@@ -154,7 +155,7 @@ class Worker:
         good, 65 if the server will not have this worker. With exit_with_parent, or
         PROACTIVE_EXIT_WITH_PARENT=1, the end of standard input is as a SIGTERM.
         """
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        to_outputs()
         # At the end of a loop, asyncio waits for tasks and threads, however long they go on.
         self._insisting = threading.Timer(_INSIST_S, os._exit, (0,))
         self._insisting.daemon = True

@@ -11,6 +11,8 @@ worker = Worker(name="program")
 @worker.tool
 async def slow(seconds: float, context: Context) -> str:
     """Takes its time."""
+    if seconds < 0:
+        raise ValueError("no time is less than none")
     await context.progress("begun")
     await asyncio.sleep(seconds)
     return "done"

@@ -190,22 +190,30 @@ async def test_nothing_that_is_said_and_no_token_is_in_a_log(server, worker, con
     caplog.set_level(logging.DEBUG)
 
     @worker.tool
-    async def whisper(secret: str) -> str:
+    async def whisper(secret: str) -> object:
         """Whispers."""
         if secret == "secret-argument-2":
             raise RuntimeError(secret)
+        if secret == "secret-argument-4":
+            return {"names": [{1, 2}]}
+        if secret == "secret-argument-5":
+            return {secret: {1, 2}}
         return f"secret-result {secret}"
 
     talk = await connect(worker)
     assert await talk.result(call("whisper", {"secret": "secret-argument-1"}))
     assert (await talk.result(call("whisper", {"secret": "secret-argument-2"}))).code == 2
     assert (await talk.result(call("whisper", {"secret": ["secret-argument-3"]}))).code == 3
+    for unfit in ("secret-argument-4", "secret-argument-5"):
+        assert (await talk.result(call("whisper", {"secret": unfit}))).code == 13
     server.refuse = (grpc.StatusCode.UNAVAILABLE, "gone")
     talk.end()
     for _ in range(2):
         await asyncio.wait_for(server.attempts.get(), PATIENCE)
     ours = "\n".join(record.getMessage() for record in caplog.records)
     assert "whisper: UNKNOWN (RuntimeError at test_connection.py:" in ours
+    assert "whisper: INTERNAL (the result.names[0]: set, but only None, bool," in ours
+    assert "whisper: INTERNAL (within the result: set, but only None, bool," in ours
     assert "secret" not in caplog.text
     assert TOKEN not in caplog.text
     assert TOKEN not in repr(server.settings)
@@ -307,13 +315,14 @@ class Program:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
         )
 
     async def ended(self) -> tuple[int, str]:
         loop = asyncio.get_running_loop()
-        output, _ = await loop.run_in_executor(None, self.process.communicate, None, PATIENCE)
-        return self.process.returncode, output.decode()
+        written = await loop.run_in_executor(None, self.process.communicate, None, PATIENCE)
+        self.written = [output.decode() for output in written]
+        return self.process.returncode, "".join(self.written)
 
     def __enter__(self) -> "Program":
         return self
@@ -337,6 +346,33 @@ async def test_a_program_that_is_told_to_leave_finishes_its_calls_and_ends_well(
         code, output = await program.ended()
         assert code == 0, output
         assert TOKEN not in output
+
+
+async def test_a_program_writes_what_is_usual_and_what_is_not_to_two_outputs_without_a_time(server):
+    with Program(server) as program:
+        talk = await server.arrival()
+        failure = await talk.result(call("slow", {"seconds": -1}))
+        assert failure.code == 2
+        program.process.send_signal(signal.SIGTERM)
+        await talk.hear("leaving")
+        await program.ended()
+    usual, worse = (output.splitlines() for output in program.written)
+    assert usual[0].startswith("INFO proactive_worker: connected as worker")
+    assert all(line.startswith("INFO ") for line in usual)
+    assert len(worse) == 1, worse
+    assert worse[0].startswith("WARNING proactive_worker: call ")
+    assert "of slow: UNKNOWN (ValueError at program.py:" in worse[0]
+
+
+async def test_a_program_that_is_debugged_logs_where_a_tool_failed(server):
+    with Program(server, PROACTIVE_WORKER_DEBUG="1") as program:
+        talk = await server.arrival()
+        await talk.result(call("slow", {"seconds": -1}))
+        program.process.send_signal(signal.SIGTERM)
+        await program.ended()
+    _, worse = program.written
+    assert "Traceback (most recent call last):" in worse
+    assert "ValueError: no time is less than none" in worse
 
 
 async def test_a_program_that_is_told_twice_leaves_at_once(server):
