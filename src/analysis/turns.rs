@@ -278,7 +278,7 @@ impl<'a> Deliberation<'a> {
     fn unsearched(&self) -> String {
         let extract = |tool: &Arc<Tool>| Terminal::named(&tool.name) == Some(Terminal::Extract);
         let could = self.offer.terminal.iter().any(extract);
-        let why = self.offer.missing.filter(|_| !could).and_then(why_not);
+        let why = self.offer.barred().filter(|_| !could).and_then(why_not);
         why.map_or_else(String::new, unsearchable)
     }
 
