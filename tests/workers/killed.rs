@@ -89,6 +89,7 @@ fn start(python: &OsStr, app: &App, journal: &Path) -> Child {
         .env_remove("PROACTIVE_CA")
         .stdin(Stdio::null())
         // It says what becomes of each call.
+        .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true).spawn().unwrap()
