@@ -89,13 +89,7 @@ fn main() -> ExitCode {
         _ => process::runtime()
             .and_then(|runtime| runtime.block_on(measure(&["cpu", "memory", "logged"]))),
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("frame: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    report::exit("frame", done)
 }
 
 /// How the model is reached.

@@ -43,6 +43,14 @@ impl Spread {
     }
 }
 
+/// How the program of this name ends.
+pub(crate) fn exit(name: &str, done: super::Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("{name}: {error}");
+        ExitCode::FAILURE
+    })
+}
+
 /// Prints as it goes, and remembers whether a bound was broken.
 #[derive(Default)]
 pub(crate) struct Report {

@@ -114,13 +114,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(measure(&plan)),
         Err(error) => Err(error.into()),
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("load: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    report::exit("load", done)
 }
 
 async fn measure(plan: &Plan) -> Result<ExitCode> {

@@ -33,23 +33,17 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let measured = runtime.map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(async {
-            let mut report = Report::default();
-            followers::waiting(&report).await?;
-            appends::measure(&mut report).await?;
-            followers::crowd(&report).await?;
-            Ok(report.verdict())
-        })
-    });
-    measured.unwrap_or_else(|error: Box<dyn Error + Send + Sync>| {
-        eprintln!("log: {error}");
-        ExitCode::FAILURE
-    })
+#[tokio::main]
+async fn main() -> ExitCode {
+    report::exit("log", measure().await)
+}
+
+async fn measure() -> Result<ExitCode> {
+    let mut report = Report::default();
+    followers::waiting(&report).await?;
+    appends::measure(&mut report).await?;
+    followers::crowd(&report).await?;
+    Ok(report.verdict())
 }
 
 async fn log(options: Options) -> Result<(Log, Metrics)> {
