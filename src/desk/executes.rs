@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::group::{Group, shell};
+use crate::domain::is_tool_name;
 use crate::transport::proto::ToolKind;
 
 /// What a command may print, as the contract has it.
@@ -112,10 +113,7 @@ fn search(name: &str) -> Result<(&str, How), Unknown> {
 }
 
 fn commanded(name: &str, command: &str) -> Result<How, Unknown> {
-    let is_name = (1..=64).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !name.starts_with(|c: char| c.is_ascii_digit());
-    if !is_name {
+    if !is_tool_name(name) {
         return Err(Unknown::NoName(name.to_owned()));
     }
     if command.trim().is_empty() {

@@ -1,4 +1,14 @@
-//! How a tool's call fails, wherever it was to run.
+//! What a tool may be called, and how its call fails, wherever it was to run.
+
+/// Of a tool's name.
+pub const TOOL_NAME_CHARS: usize = 64;
+
+/// Whether a tool may be called so.
+pub fn is_tool_name(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && name.chars().all(word) && name.len() <= TOOL_NAME_CHARS
+}
 
 /// Whether a call that has no result did anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

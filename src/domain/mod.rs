@@ -16,7 +16,7 @@ mod text;
 mod value;
 
 pub use bill::{Bill, Usage};
-pub use call::{CallFault, CallFaultCode, Ran};
+pub use call::{CallFault, CallFaultCode, Ran, TOOL_NAME_CHARS, is_tool_name};
 pub use context::{ActiveTask, Context, Goal, PastTask, Shelf};
 pub use device::Runtime;
 pub use event::{Decided, Event, Job, JobState, Message};

@@ -10,12 +10,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::Schema;
+use crate::domain::{TOOL_NAME_CHARS, is_tool_name};
 
 const BUILTIN: &str = include_str!("builtin.toml");
 /// Each device says which of them it executes, in a set of this many bits; and a model
 /// that is offered more chooses worse.
 pub const MOST_TOOLS: usize = 64;
-pub(super) const NAME_CHARS: usize = 64;
 pub(super) const DESCRIPTION_CHARS: usize = 1_024;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(600);
@@ -290,9 +290,9 @@ fn tool(entry: Entry) -> Result<Tool, Vec<String>> {
         offered,
     } = entry;
     let mut wrong = Vec::new();
-    if !is_name(&name) {
+    if !is_tool_name(&name) {
         wrong.push(format!(
-            "the name must be 1 to {NAME_CHARS} of a-z, A-Z, 0-9 and '_', and not begin with a \
+            "the name must be 1 to {TOOL_NAME_CHARS} of a-z, A-Z, 0-9 and '_', and not begin with a \
              digit"
         ));
     }
@@ -336,13 +336,6 @@ fn tool(entry: Entry) -> Result<Tool, Vec<String>> {
             Err(wrong)
         }
     }
-}
-
-/// Whether a tool may be called so.
-pub(super) fn is_name(name: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    starts && name.chars().all(word) && name.len() <= NAME_CHARS
 }
 
 fn every_assistant() -> Vec<Assistant> {

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::domain::clip;
-use crate::tools::catalogue::{DESCRIPTION_CHARS, NAME_CHARS, is_name};
+use crate::domain::{TOOL_NAME_CHARS, clip, is_tool_name};
+use crate::tools::catalogue::DESCRIPTION_CHARS;
 
+const NAME_CHARS: usize = 64;
 const VERSION_CHARS: usize = 64;
 const MOST_TOOLS: usize = 64;
 const PARAMETERS_BYTES: usize = 16 << 10;
@@ -134,7 +135,7 @@ impl Declaration {
             name: shown(&self.name),
             reason: reason.to_owned(),
         };
-        if !is_name(&self.name) {
+        if !is_tool_name(&self.name) {
             return Err(refused(
                 "name must be 1 to 64 of a-z, A-Z, 0-9 and '_', and not begin with a digit.",
             ));
@@ -169,7 +170,7 @@ impl Declaration {
 
 /// A name in a sentence: not longer than names are.
 pub(super) fn shown(name: &str) -> String {
-    clip(name, NAME_CHARS).into_owned()
+    clip(name, TOOL_NAME_CHARS).into_owned()
 }
 
 fn invalid<T>(message: &str) -> Result<T, Refused> {
