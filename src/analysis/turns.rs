@@ -176,9 +176,8 @@ impl<'a> Deliberation<'a> {
         offer.remember(&self.offer);
         for tool in &self.offer.terminal {
             // What was found stays found, though nobody may be left to search.
-            if self.calls.has_succeeded_any(&tool.after_any) && offer.terminal(&tool.name).is_none()
-            {
-                offer.terminal.push(tool.clone());
+            if self.calls.has_succeeded_any(&tool.after_any) {
+                offer.keep(tool);
             }
         }
         self.conversation.set_brief(&self.briefs.of(&offer));
@@ -276,9 +275,7 @@ impl<'a> Deliberation<'a> {
 
     /// Why the model could propose no task, if it could not.
     fn unsearched(&self) -> String {
-        let extract = |tool: &Arc<Tool>| Terminal::named(&tool.name) == Some(Terminal::Extract);
-        let could = self.offer.terminal.iter().any(extract);
-        let why = self.offer.barred().filter(|_| !could).and_then(why_not);
+        let why = self.offer.barred().and_then(why_not);
         why.map_or_else(String::new, unsearchable)
     }
 

@@ -402,6 +402,14 @@ impl Offer {
         found.map(|(_, reason)| *reason)
     }
 
+    /// Has this terminal tool, whatever has come of what it depends on.
+    pub fn keep(&mut self, tool: &Arc<Tool>) {
+        self.withheld.retain(|(withheld, _)| withheld != tool);
+        if !self.terminal.contains(tool) {
+            self.terminal.push(tool.clone());
+        }
+    }
+
     /// What was offered in another turn is known in this one, too: a tool that only a
     /// worker declares goes with it.
     pub fn remember(&mut self, before: &Self) {
