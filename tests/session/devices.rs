@@ -15,7 +15,7 @@ use super::support::devices::{
     return_json, slow_house, told, web,
 };
 use super::support::{
-    Core, Desk, Since, answered, call, context, extract, frame, nothing, similar, turn,
+    Core, Desk, Said, Since, answered, call, context, extract, frame, nothing, similar, turn,
 };
 
 #[tokio::test(start_paused = true)]
@@ -272,10 +272,22 @@ async fn d10_a_call_that_a_device_may_have_run_does_not_go_to_its_next_session()
     again.silence(Duration::from_secs(1)).await;
 }
 
+/// A turn in which the model chooses the device of that name.
+fn choose_studio() -> Said {
+    turn([call("activate_device", &json!({ "device_id": "studio" }))])
+}
+
+/// A page that says something else than before, and names no device.
+fn web_in_german() -> Profile {
+    Profile {
+        locale: "de-DE".to_owned(),
+        ..web()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn d09_a_hello_binds_the_device_that_it_names_also_if_the_model_chose_another_since() {
-    let choose = call("activate_device", &json!({ "device_id": "studio" }));
-    let house = house([turn([choose]), turn([nothing()])]);
+    let house = house([choose_studio(), turn([nothing()])]);
     let mut page = client(&house, bound("laptop")).await;
     let _studio = client(&house, desktop("studio", &BOTH)).await;
     page.frame("f").await;
@@ -291,18 +303,13 @@ async fn d09_a_hello_binds_the_device_that_it_names_also_if_the_model_chose_anot
 
 #[tokio::test(start_paused = true)]
 async fn d09_a_hello_that_names_no_device_leaves_what_the_model_chose_and_frees_what_was_named() {
-    let choose = call("activate_device", &json!({ "device_id": "studio" }));
-    let house = house([turn([choose]), turn([nothing()])]);
+    let house = house([choose_studio(), turn([nothing()])]);
     let _laptop = client(&house, desktop("laptop", &["read_clipboard"])).await;
     let _studio = client(&house, desktop("studio", &BOTH)).await;
     let mut page = client(&house, web()).await;
     page.frame("f").await;
     page.no_task("f").await;
-    let elsewhere = Profile {
-        locale: "de-DE".to_owned(),
-        ..web()
-    };
-    let mut page = greet(page, elsewhere).await;
+    let mut page = greet(page, web_in_german()).await;
     page.frame("g").await;
     page.no_task("g").await;
     let view = page.views()[2].clone();
@@ -432,18 +439,13 @@ async fn d10_what_was_called_off_on_a_stream_that_was_dead_is_told_on_the_next()
 
 #[tokio::test(start_paused = true)]
 async fn d09_a_device_that_a_frame_in_flight_chooses_stays_chosen_after_another_hello() {
-    let choose = call("activate_device", &json!({ "device_id": "studio" }));
-    let house = slow_house([turn([choose]), turn([nothing()])]);
+    let house = slow_house([choose_studio(), turn([nothing()])]);
     let _laptop = client(&house, desktop("laptop", &["read_clipboard"])).await;
     let _studio = client(&house, desktop("studio", &BOTH)).await;
     let page = client(&house, web()).await;
     page.frame("f").await;
-    let elsewhere = Profile {
-        locale: "de-DE".to_owned(),
-        ..web()
-    };
     // While the model thinks.
-    let mut page = greet(page, elsewhere).await;
+    let mut page = greet(page, web_in_german()).await;
     page.no_task("f").await;
     page.frame("g").await;
     page.no_task("g").await;

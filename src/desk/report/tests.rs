@@ -83,15 +83,20 @@ impl Write for Reader {
     }
 }
 
-async fn told(style: Style) -> String {
+async fn told_of(steps: &[Step], style: Style) -> (Sum, String) {
     let reader = Reader::default();
     let out = Output::new(reader.clone()).unwrap();
     let mut reporter = Reporter::new(out, style, Backlog::default());
-    steps().iter().for_each(|step| reporter.step(step));
+    steps.iter().for_each(|step| reporter.step(step));
     let (sum, out) = reporter.finish();
     out.finish().await.unwrap();
+    (sum, reader.text())
+}
+
+async fn told(style: Style) -> String {
+    let (sum, told) = told_of(&steps(), style).await;
     assert_eq!(sum.extracted, 1);
-    reader.text()
+    told
 }
 
 #[tokio::test]
@@ -116,15 +121,14 @@ async fn people_see_one_line_kept_up_to_date_and_what_lasts_above_it() {
     );
 }
 
+/// What a terminal is told of these steps.
+async fn live(steps: &[Step]) -> String {
+    told_of(steps, Style::Live { colour: false }).await.1
+}
+
 /// The lines that stay on a terminal.
 async fn lasting_lines(steps: &[Step]) -> Vec<String> {
-    let reader = Reader::default();
-    let out = Output::new(reader.clone()).unwrap();
-    let style = Style::Live { colour: false };
-    let mut reporter = Reporter::new(out, style, Backlog::default());
-    steps.iter().for_each(|step| reporter.step(step));
-    reporter.finish().1.finish().await.unwrap();
-    let told = reader.text();
+    let told = live(steps).await;
     let lines = told
         .split("\r\x1b[K")
         .flat_map(|state| state.rsplit_once('\n'));
@@ -262,13 +266,7 @@ async fn each_frame_is_counted_once_whatever_becomes_of_it() {
             aside: true,
         },
     ];
-    let reader = Reader::default();
-    let out = Output::new(reader.clone()).unwrap();
-    let style = Style::Live { colour: false };
-    let mut reporter = Reporter::new(out, style, Backlog::default());
-    steps.iter().for_each(|step| reporter.step(step));
-    reporter.finish().1.finish().await.unwrap();
-    let told = reader.text();
+    let told = live(&steps).await;
     let counts = told.split("\r\x1b[K").skip(2).map(|state| {
         let status = state.lines().last().unwrap();
         let (_, counts) = status.split_once(": ").unwrap();
